@@ -1,0 +1,1 @@
+//! Socket.io gateway.

@@ -1,0 +1,29 @@
+//! What a Greyhound plugin sees of the bus.
+//!
+//! A plugin implements [`Plugin`]: it is validated (configuration only, no I/O), built (may do I/O,
+//! spawns nothing) and run (owns its tasks until told to drain). It reaches the bus through the
+//! [`Bus`] in its [`Context`]: a [`Publisher`] appends rows to a topic, a [`Consumer`] reads a topic
+//! from a durable position.
+//!
+//! Everything on a topic is an Arrow `RecordBatch` of the topic's one schema ([`TopicSchema`],
+//! written in Avro), from the publisher to the table that an analyst reads.
+
+pub mod bus;
+pub mod config;
+pub mod consumer;
+pub mod fs;
+pub mod health;
+pub mod plugin;
+pub mod publisher;
+pub mod schema;
+pub mod shard;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use bus::{Bus, UnknownTopic};
+pub use consumer::{Batch, Bounds, Consumer, ReadError, Start};
+pub use health::Health;
+pub use plugin::{Component, Context, Drain, Error, Plugin};
+pub use publisher::{Durability, NotDurable, Publisher, Refused};
+pub use schema::{SchemaError, TopicSchema};
+pub use shard::Shard;
