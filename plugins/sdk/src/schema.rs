@@ -10,7 +10,9 @@
 //!
 //! A table has two columns more than its schema: `seq` and `time` stand first.
 
-use arrow_array::{Array, ArrayRef, DictionaryArray, Int8Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, types::Int8Type};
+use arrow_array::{
+    Array, ArrayRef, DictionaryArray, Int8Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, types::Int8Type,
+};
 use arrow_avro::reader::ReaderBuilder;
 use arrow_avro::schema::{AvroSchema, Fingerprint, FingerprintAlgorithm, SchemaStore};
 use arrow_schema::{ArrowError, DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
@@ -252,7 +254,8 @@ fn is_plain(data_type: &DataType) -> bool {
 fn table_fields(columns: &[FieldRef]) -> Vec<FieldRef> {
     let doc = |text: &str| HashMap::from([(DOC.to_owned(), text.to_owned())]);
     let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
-    let seq = Field::new("seq", DataType::Int64, false).with_metadata(doc("The row's number in its shard: dense but for the gaps in greyhound.gap."));
+    let seq = Field::new("seq", DataType::Int64, false)
+        .with_metadata(doc("The row's number in its shard: dense but for the gaps in greyhound.gap."));
     let time = Field::new("time", utc, false).with_metadata(doc("When the row was appended to the bus. Never falls within a shard."));
     let text = || DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8));
     let columns = columns.iter().map(|f| match f.metadata().contains_key(SYMBOLS) {
@@ -318,12 +321,16 @@ mod tests {
     #[test]
     fn only_nullable_fields_may_be_added() {
         let old = TopicSchema::from_avro(AVRO).unwrap();
-        let check = |from: &str, to: &str| TopicSchema::from_avro(&AVRO.replace(from, to)).unwrap().check_successor_of(&old).map_err(|e| e.to_string());
+        let check = |from: &str, to: &str| {
+            TopicSchema::from_avro(&AVRO.replace(from, to)).unwrap().check_successor_of(&old).map_err(|e| e.to_string())
+        };
         check("]}]}", "]}]}").unwrap();
         check(r#""long"}]}"#, r#""long"}, {"name": "note", "type": ["null", "string"], "default": null}]}"#).unwrap();
         check(r#"["open", "paid"]"#, r#"["open", "paid", "lost"]"#).unwrap();
         assert!(check(r#""long"}]}"#, r#""long"}, {"name": "note", "type": "string"}]}"#).unwrap_err().contains("`note`"));
-        assert!(check(r#""cents", "type": "long""#, r#""cents", "type": "int""#).unwrap_err().contains("`cents` was Int64 and is now Int32"));
+        assert!(
+            check(r#""cents", "type": "long""#, r#""cents", "type": "int""#).unwrap_err().contains("`cents` was Int64 and is now Int32")
+        );
         assert!(check("cents", "euros").unwrap_err().contains("`cents` was removed"));
         assert!(check(r#"["open", "paid"]"#, r#"["paid", "open"]"#).unwrap_err().contains("symbol"));
     }
