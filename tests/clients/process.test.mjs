@@ -1,0 +1,140 @@
+// The life of the process: start, side by side, drain, kill.
+import assert from 'node:assert/strict'
+import { readdir, readFile, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { connect as dial } from 'node:net'
+import { freePort, mint, prepare, start, until } from './greyhound.mjs'
+import { connect, login, next, push } from './sockets.mjs'
+
+test('it says where everything is, and its line mints a token that works', async t => {
+  const greyhound = await prepare(t, { env: { PLUGINS__MESSAGING__AUTH__SECRET: undefined } })
+  await greyhound.start()
+  for (const word of [greyhound.url, greyhound.tables, 'greyhound token --user']) {
+    await until(`\`${word}\` in what it prints:\n${greyhound.output}`, () => greyhound.output.includes(word))
+  }
+  const { stdout, code } = await greyhound.cli('token', '--user', '1')
+  assert.equal(code, 0)
+  const socket = connect(t, greyhound.url)
+  const accepted = next(socket, 'authenticated')
+  socket.emit('authenticate', { token: stdout.trim() })
+  await accepted
+  await greyhound.row('messaging.auth', { user_id: '1', outcome: 'accepted' })
+
+  const files = await readdir(greyhound.dataDir, { recursive: true })
+  const path = join(greyhound.dataDir, files.find(file => file.endsWith('secret')))
+  assert.equal((await stat(path)).mode & 0o777, 0o600)
+  assert.ok(!greyhound.output.includes((await readFile(path, 'utf8')).trim()), 'the secret is shown')
+  await greyhound.stop()
+})
+
+test('PORT overrides the port, so that two run side by side', async t => {
+  const port = await freePort()
+  const first = await start(t)
+  const second = await prepare(t)
+  second.plainEnv = { PORT: String(port) }
+  second.url = `http://127.0.0.1:${port}`
+  await second.start()
+  const [a, b] = [await login(t, first, 1), await login(t, second, 1)]
+  assert.equal((await first.emit({ rooms: ['user(1)'], event: 'message', args: [] })).recipients, 1)
+  assert.ok(a.connected && b.connected)
+  await Promise.all([first.stop(), second.stop()])
+})
+
+test('a second one on the same data directory is refused and names the holder', async t => {
+  const first = await start(t)
+  const second = await prepare(t, { env: { NODE__DATA_DIR: first.dataDir } })
+  second.spawn()
+  const { code } = await second.exited
+  assert.notEqual(code, 0)
+  assert.match(second.output, new RegExp(`\\b${first.child.pid}\\b`))
+  assert.ok(second.output.includes(first.dataDir), second.output)
+  assert.ok(!second.output.includes('panicked'), second.output)
+  await first.stop()
+})
+
+test('SIGTERM tells the clients, finishes what was accepted and ends cleanly', async t => {
+  const greyhound = await start(t)
+  const socket = await login(t, greyhound, 'drained')
+  const gone = next(socket, 'disconnect')
+  for (let n = 0; n < 200; n++) socket.emit('last words', n)
+  await push(socket, 'the end')
+  await greyhound.stop()
+  await gone
+  await greyhound.start()
+  const events = (await greyhound.rows('messaging.push')).filter(row => row.user_id === 'drained')
+  assert.equal(events.length, 201)
+  await greyhound.row('messaging.connection', { event: 'closed', user_id: 'drained', reason: 'server shutting down' })
+  assert.deepEqual(await greyhound.rows('greyhound.gap'), [], 'a clean stop leaves no gap')
+  await greyhound.stop()
+})
+
+test('a second signal ends it at once', async t => {
+  const greyhound = await start(t)
+  greyhound.child.kill('SIGTERM')
+  greyhound.child.kill('SIGINT')
+  const { code, signal } = await greyhound.exited
+  assert.ok(code !== null || signal !== null)
+})
+
+test('nothing acknowledged is lost when it is killed, again and again', async t => {
+  const greyhound = await start(t)
+  const acked = []
+  for (let round = 0; round < 5; round++) {
+    const sockets = await Promise.all(Array.from({ length: 4 }, (_, n) => login(t, greyhound, `k${n}`)))
+    const want = acked.length + 150
+    const load = sockets.map(async (socket, n) => {
+      for (let i = 0; socket.connected; i++) {
+        const id = `${round}-${n}-${i}`
+        if (await Promise.race([push(socket, 'kill', id), next(socket, 'disconnect', 60_000).then(() => false)]).catch(() => false)) acked.push(id)
+      }
+    })
+    await until('acks', () => acked.length >= want)
+    await greyhound.restart()
+    await Promise.all(load)
+  }
+  const recorded = (await greyhound.rows('messaging.push')).map(row => JSON.parse(row.data)[0])
+  assert.equal(new Set(recorded).size, recorded.length, 'an event is there twice')
+  assert.deepEqual(acked.filter(id => !recorded.includes(id)), [])
+  const gaps = (await greyhound.rows('greyhound.gap')).filter(row => row.reason === 'unclean_stop')
+  assert.equal(gaps.length, 5)
+  await greyhound.stop()
+})
+
+test('a client that stops reading is closed, with a row, and holds nobody up', async t => {
+  const greyhound = await start(t, { env: { PLUGINS__MESSAGING__WRITE_TIMEOUT: '1s' } })
+  const healthy = await login(t, greyhound, 'healthy')
+  const stalled = await deaf(t, greyhound, 'deaf')
+  const payload = 'x'.repeat(100_000)
+  let sent = 0
+  await until('the deaf client to be closed', async () => {
+    await greyhound.emit({ rooms: ['user(deaf)', 'user(healthy)'], event: 'message', args: [payload], durable: false })
+    sent++
+    return (await greyhound.rows('messaging.connection')).some(row => row.event === 'closed' && row.user_id === 'deaf')
+  }, 30_000)
+  const closed = await greyhound.row('messaging.connection', { event: 'closed', user_id: 'deaf' })
+  assert.equal(closed.reason, 'slow client')
+  await until('the healthy client to have everything', () => healthy.seen.length === sent)
+  stalled.destroy()
+  await greyhound.stop()
+})
+
+/** A websocket client by hand that authenticates and then never reads again. */
+async function deaf(t, greyhound, user) {
+  const socket = dial({ port: greyhound.port, host: '127.0.0.1' })
+  t.after(() => socket.destroy())
+  let text = ''
+  socket.on('data', bytes => (text += bytes.toString('latin1')))
+  const frame = message => {
+    const body = Buffer.from(message)
+    const head = body.length < 126 ? [0x81, 0x80 | body.length] : [0x81, 0xfe, body.length >> 8, body.length & 255]
+    socket.write(Buffer.concat([Buffer.from([...head, 0, 0, 0, 0]), body]))
+  }
+  socket.write(`GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n`
+    + 'Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n')
+  await until('the open packet', () => text.includes('"sid"'))
+  frame(`40${JSON.stringify({ token: mint({ id: user }) })}`)
+  await until('authenticated', () => text.includes('42["authenticated"]'))
+  socket.pause()
+  return socket
+}
