@@ -1,0 +1,304 @@
+//! The writer's thread: takes what is queued, makes it durable as one group, and says so.
+
+use super::core::{Core, End};
+use super::gap::Reason;
+use super::group::{Former, Group};
+use super::metrics::{TopicMetrics, WriterMetrics};
+use super::queue::{Phase, Taken};
+use crate::log::{Body, Frame, LogError, LogWriter};
+use greyhound_sdk::Health;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::runtime::Runtime;
+
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+const LAST_BACKOFF: Duration = Duration::from_secs(1);
+/// A clock further behind the last row than this makes the node not ready.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
+
+/// The writer's thread.
+pub(super) struct Committer {
+    core: Arc<Core>,
+    former: Former,
+    writer: Box<dyn LogWriter>,
+    runtime: Runtime,
+    linger: Duration,
+    floor_interval: Duration,
+    floor_due: Instant,
+    log_health: Health,
+    clock_health: Health,
+    metrics: WriterMetrics,
+    topic_metrics: Vec<TopicMetrics>,
+}
+
+enum Work {
+    Group(Taken),
+    Floor,
+    Close,
+    Leave,
+}
+
+/// Why the thread cannot go on.
+enum Stop {
+    /// The bus has to be closed by now; why the log takes nothing.
+    TimeUp(Arc<str>),
+    Failed(Arc<str>),
+    Abandoned,
+}
+
+/// How often, and why, the log did not take something.
+struct Backoff(Duration);
+
+impl Committer {
+    pub(super) fn new(
+        core: Arc<Core>,
+        former: Former,
+        writer: Box<dyn LogWriter>,
+        runtime: Runtime,
+        linger: Duration,
+        floor_interval: Duration,
+    ) -> Self {
+        let (log_health, clock_health) = (core.health.of("log"), core.health.of("clock"));
+        log_health.ready();
+        clock_health.ready();
+        let topic_metrics = core.topics.iter().map(|t| TopicMetrics::of(&t.name)).collect();
+        let metrics = WriterMetrics::new();
+        let floor_due = Instant::now();
+        Self { core, former, writer, runtime, linger, floor_interval, floor_due, log_health, clock_health, metrics, topic_metrics }
+    }
+
+    /// Runs until the bus is closed, dropped, or the log fails.
+    pub(super) fn run(mut self) {
+        let core = self.core.clone();
+        let end = loop {
+            let done = match self.next() {
+                Work::Group(taken) => self.commit(taken),
+                Work::Floor => self.floor(),
+                Work::Close => break self.close(None),
+                Work::Leave => break End::Abandoned,
+            };
+            match done {
+                Ok(()) => self.watch_clock(),
+                Err(Stop::TimeUp(why)) => break self.close(Some(why)),
+                Err(Stop::Failed(why)) => break self.fail(why),
+                Err(Stop::Abandoned) => break End::Abandoned,
+            }
+        };
+        core.end(end);
+    }
+
+    /// Waits for something to do; lingers over rows that nobody waits for, so that more of them ride in one group.
+    fn next(&mut self) -> Work {
+        let core = self.core.clone();
+        let mut queue = core.queue();
+        loop {
+            match queue.phase {
+                Phase::Abandoned | Phase::Over => return Work::Leave,
+                Phase::Closing(_) if queue.is_empty() => return Work::Close,
+                Phase::Open | Phase::Closing(_) => {}
+            }
+            if !queue.is_empty() {
+                break;
+            }
+            if !core.sleep(&mut queue, self.floor_due) {
+                return Work::Floor;
+            }
+        }
+        let until = Instant::now() + self.linger;
+        while matches!(queue.phase, Phase::Open) && !queue.urgent && !queue.is_large() && core.sleep(&mut queue, until) {}
+        if matches!(queue.phase, Phase::Abandoned) {
+            return Work::Leave;
+        }
+        Work::Group(queue.take(core.clock.now(), &mut self.former.spares))
+    }
+
+    fn commit(&mut self, taken: Taken) -> Result<(), Stop> {
+        let mut group = self.former.form(taken);
+        let result = self.write(&mut group);
+        if let Err(Stop::TimeUp(_)) = result {
+            return self.give_up(group).and(result);
+        }
+        result?;
+        self.durable(group);
+        Ok(())
+    }
+
+    /// Appends the group, as often as it takes.
+    fn write(&mut self, group: &mut Group) -> Result<(), Stop> {
+        let mut backoff = Backoff(FIRST_BACKOFF);
+        let mut rest = None;
+        loop {
+            let frames = rest.as_ref().unwrap_or(&group.frames);
+            let started = Instant::now();
+            let mut result = self.runtime.block_on(self.writer.append(frames));
+            if matches!(result, Err(LogError::Retry { full: true, .. })) && group.tells_of_gaps_only() {
+                result = self.runtime.block_on(self.writer.append_reserved(frames));
+            }
+            match result {
+                Ok(()) => {
+                    self.metrics.append_seconds.record(started.elapsed());
+                    self.well();
+                    return Ok(());
+                }
+                Err(LogError::Unknown(why)) => {
+                    tracing::warn!(%why, "the outcome of an append is unknown; taking a new writer");
+                    self.reopen()?;
+                    rest = Some(self.missing(&group.frames));
+                    if rest.as_ref().is_some_and(Vec::is_empty) {
+                        return Ok(());
+                    }
+                    self.wait_out(LogError::Unknown(why), &mut backoff)?;
+                }
+                Err(other) => self.wait_out(other, &mut backoff)?,
+            }
+        }
+    }
+
+    /// Takes a new writer after an append of unknown outcome.
+    fn reopen(&mut self) -> Result<(), Stop> {
+        let mut backoff = Backoff(FIRST_BACKOFF);
+        loop {
+            let opened = self.runtime.block_on(async {
+                let mut writer = self.core.log.writer().await?;
+                for topic in &self.core.topics {
+                    writer.register(&topic.name, topic.schema.fingerprint(), topic.schema.avro()).await?;
+                }
+                Ok(writer)
+            });
+            match opened {
+                Ok(writer) => {
+                    self.writer = writer;
+                    return Ok(());
+                }
+                Err(e) => self.wait_out(e, &mut backoff)?,
+            }
+        }
+    }
+
+    /// The frames that the log does not have.
+    fn missing(&self, frames: &[Frame]) -> Vec<Frame> {
+        let is_missing = |f: &&Frame| f.first + u64::from(f.rows) > self.core.log.bounds(&f.topic).end;
+        frames.iter().filter(is_missing).cloned().collect()
+    }
+
+    /// Waits a little where trying again may help; reports the trouble.
+    fn wait_out(&mut self, error: LogError, backoff: &mut Backoff) -> Result<(), Stop> {
+        let (why, full): (Arc<str>, bool) = match error {
+            LogError::Retry { reason, full } => (reason.into(), full),
+            LogError::Unknown(why) => (why.into(), false),
+            other => return Err(Stop::Failed(other.to_string().into())),
+        };
+        tracing::warn!(%why, full, "the log takes no rows now");
+        let effect = "rows wait in memory and are shed, with a gap, when the queue is full";
+        self.log_health.not_ready(match full {
+            true => format!("the disk is full: {why}; {effect}; make room"),
+            false => format!("the log takes no rows: {why}; {effect}"),
+        });
+        let mut queue = self.core.queue();
+        queue.trouble = Some(if full { Reason::DiskFull } else { Reason::WriteFailed });
+        let until = Instant::now() + backoff.next();
+        loop {
+            let until = match queue.phase {
+                Phase::Abandoned | Phase::Over => return Err(Stop::Abandoned),
+                Phase::Closing(deadline) if Instant::now() >= deadline => return Err(Stop::TimeUp(why)),
+                Phase::Closing(deadline) => until.min(deadline),
+                Phase::Open => until,
+            };
+            if !self.core.sleep(&mut queue, until) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The log takes rows.
+    fn well(&mut self) {
+        self.floor_due = Instant::now() + self.floor_interval;
+        if self.core.queue().trouble.take().is_some() {
+            tracing::info!("the log takes rows again");
+            self.log_health.ready();
+        }
+    }
+
+    /// The group is durable: tells those who wait, and frees its memory.
+    fn durable(&mut self, group: Group) {
+        self.metrics.groups.increment(1);
+        let topics = &self.core.topics;
+        for frame in &group.frames {
+            if let (Body::Rows { batch, .. }, Some(at)) = (&frame.body, topics.iter().position(|t| t.name == frame.topic)) {
+                self.topic_metrics[at].rows.increment(u64::from(frame.rows));
+                self.topic_metrics[at].bytes.increment(batch.len() as u64);
+            }
+        }
+        group.holes.iter().for_each(|(at, first, last, reason)| topics[*at].lose(*first, *last, *reason));
+        group.ends.iter().for_each(|(at, end)| topics[*at].advance(*end));
+        self.metrics.queue_bytes.set(self.core.release(group.bytes, &group.row_bytes) as f64);
+        if !group.gaps.is_empty() {
+            self.core.record(group.gaps);
+        }
+    }
+
+    /// Nothing was published for a while: tells how far time has come.
+    fn floor(&mut self) -> Result<(), Stop> {
+        let time = self.core.queue().time(self.core.clock.now());
+        match self.runtime.block_on(self.writer.floor(time)) {
+            Ok(()) => self.well(),
+            Err(LogError::Unknown(_)) => self.reopen()?,
+            Err(other) => self.wait_out(other, &mut Backoff(FIRST_BACKOFF))?,
+        }
+        Ok(())
+    }
+
+    fn watch_clock(&self) {
+        let now = self.core.clock.now();
+        let behind = self.core.queue().time(now).abs_diff(now);
+        self.metrics.clock_behind.set(behind as f64 / 1e6);
+        let behind = Duration::from_micros(behind);
+        if behind <= CLOCK_TOLERANCE {
+            return self.clock_health.ready();
+        }
+        let behind = Duration::from_secs(behind.as_secs());
+        let behind = humantime::format_duration(behind);
+        self.clock_health.not_ready(format!(
+            "the machine's clock is {behind} behind the last row: rows get the last row's time until it has caught up; set the clock"
+        ));
+    }
+
+    /// The deadline has come and the log takes no rows: records the group, and what is queued, as not recorded.
+    fn give_up(&mut self, mut group: Group) -> Result<(), Stop> {
+        let core = self.core.clone();
+        let mut queue = core.queue();
+        let reason = queue.trouble.unwrap_or(Reason::WriteFailed);
+        group.give_up(&core.topics, reason);
+        group.gaps.drain(..).for_each(|gap| queue.record(&gap));
+        queue.give_up(reason);
+        let taken = queue.take(core.clock.now(), &mut self.former.spares);
+        drop(queue);
+        group.join(self.former.form(taken));
+        let told = self.runtime.block_on(self.writer.append_reserved(&group.frames));
+        told.map_err(|e| Stop::Failed(format!("what could not be written could not be recorded as a gap either: {e}").into()))?;
+        self.durable(group);
+        Ok(())
+    }
+
+    fn close(self, gave_up: Option<Arc<str>>) -> End {
+        match (self.runtime.block_on(self.writer.close()), gave_up) {
+            (Err(e), _) => End::Failed(format!("the log could not be closed: {e}").into()),
+            (Ok(()), Some(why)) => End::GaveUp(why),
+            (Ok(()), None) => End::Clean,
+        }
+    }
+
+    fn fail(&self, why: Arc<str>) -> End {
+        tracing::error!(%why, "the log cannot be used any more; the bus is closed");
+        self.log_health.not_ready(format!("the log cannot be used any more: {why}"));
+        End::Failed(why)
+    }
+}
+
+impl Backoff {
+    fn next(&mut self) -> Duration {
+        let now = self.0;
+        self.0 = (now * 2).min(LAST_BACKOFF);
+        now
+    }
+}

@@ -1,0 +1,244 @@
+//! Where consumers stand: one small file a consumer, replaced as a whole.
+//!
+//! ```text
+//! greyhound cursors of web-1-0badcafe
+//! messaging.push 4711
+//! shop.order 12
+//! crc32c 1a2b3c4d
+//! ```
+
+use greyhound_sdk::Shard;
+use greyhound_sdk::fs::{self, SharedFs};
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The cursors of all consumers that retention waits for.
+pub(super) struct Cursors {
+    fs: SharedFs,
+    dir: PathBuf,
+    shard: Shard,
+    files: Mutex<BTreeMap<String, Arc<CursorFile>>>,
+}
+
+/// The cursors of one consumer.
+pub(super) struct CursorFile {
+    fs: SharedFs,
+    path: PathBuf,
+    shard: Shard,
+    /// Where the consumer stands, durably (or where it began, having committed nothing yet).
+    durable: Mutex<BTreeMap<String, u64>>,
+    /// What it asked to commit.
+    asked: Mutex<Asked>,
+    /// The version of `asked` that is durable. Held while the file is written, so that commits of the same time share one write.
+    saved: Mutex<u64>,
+}
+
+#[derive(Default)]
+struct Asked {
+    by_topic: BTreeMap<String, u64>,
+    version: u64,
+}
+
+/// A consumer's cursors cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("the cursors in {}: {why}; remove the file to let its consumer begin at the oldest row", path.display())]
+pub struct BadCursors {
+    path: PathBuf,
+    why: String,
+}
+
+// === impl Cursors ===
+
+impl Cursors {
+    /// Reads the cursors of every consumer of `shard`. Those of another shard, whose rows are gone, are ignored.
+    pub(super) fn open(fs: SharedFs, dir: &Path, shard: &Shard) -> Result<Self, BadCursors> {
+        let bad = |path: &Path, why: &dyn ToString| BadCursors { path: path.to_owned(), why: why.to_string() };
+        fs.create_dir_all(dir).map_err(|e| bad(dir, &e))?;
+        let mut files = BTreeMap::new();
+        for file in fs.list(dir).map_err(|e| bad(dir, &e))? {
+            let Some(name) = file.strip_suffix(SUFFIX).and_then(consumer_name) else { continue };
+            let path = dir.join(&file);
+            let bytes = fs::read(&*fs, &path).map_err(|e| bad(&path, &e))?;
+            let (of, by_topic) = parse(&bytes).map_err(|why| bad(&path, &why))?;
+            if of != shard.as_str() {
+                tracing::warn!(path = %path.display(), shard = of, "cursors of another shard are ignored");
+                continue;
+            }
+            files.insert(name, Arc::new(CursorFile::new(fs.clone(), path, shard.clone(), by_topic)));
+        }
+        Ok(Self { fs, dir: dir.to_owned(), shard: shard.clone(), files: Mutex::new(files) })
+    }
+
+    /// The cursors of the consumer `name`, and where it stands in `topic`: at `start` where it is new there.
+    pub(super) fn of(&self, name: &str, topic: &str, start: u64) -> (Arc<CursorFile>, u64) {
+        let mut files = self.files.lock();
+        let path = || self.dir.join(file_name(name));
+        let file = files
+            .entry(name.to_owned())
+            .or_insert_with(|| Arc::new(CursorFile::new(self.fs.clone(), path(), self.shard.clone(), BTreeMap::new())))
+            .clone();
+        let position = *file.durable.lock().entry(topic.to_owned()).or_insert(start);
+        (file, position)
+    }
+
+    /// Every cursor: consumer, topic, number of the first row that it has not committed.
+    pub(super) fn all(&self) -> Vec<(String, String, u64)> {
+        let files = self.files.lock();
+        let of = |(name, file): (&String, &Arc<CursorFile>)| {
+            let durable = file.durable.lock();
+            durable.iter().map(|(topic, at)| (name.clone(), topic.clone(), *at)).collect::<Vec<_>>()
+        };
+        files.iter().flat_map(of).collect()
+    }
+
+    /// By topic: the number of the first row that a consumer still needs.
+    pub(super) fn required(&self) -> HashMap<Arc<str>, u64> {
+        let mut required = HashMap::new();
+        for (_, topic, at) in self.all() {
+            required.entry(topic.into()).and_modify(|least: &mut u64| *least = at.min(*least)).or_insert(at);
+        }
+        required
+    }
+}
+
+// === impl CursorFile ===
+
+impl CursorFile {
+    fn new(fs: SharedFs, path: PathBuf, shard: Shard, by_topic: BTreeMap<String, u64>) -> Self {
+        Self { fs, path, shard, durable: Mutex::new(by_topic), asked: Mutex::default(), saved: Mutex::new(0) }
+    }
+
+    /// Makes `next` the durable cursor in `topic`. Blocks.
+    ///
+    /// The new cursor counts for retention only once it is durable: until then a power cut brings the old one back.
+    pub(super) fn commit(&self, topic: &str, next: u64) -> io::Result<()> {
+        let mine = self.ask(topic, next);
+        let mut saved = self.saved.lock();
+        if *saved >= mine {
+            return Ok(());
+        }
+        let mut by_topic = self.durable.lock().clone();
+        let version = {
+            let asked = self.asked.lock();
+            by_topic.extend(asked.by_topic.clone());
+            asked.version
+        };
+        fs::replace(&*self.fs, &self.path, &render(&self.shard, &by_topic))?;
+        self.durable.lock().extend(by_topic);
+        *saved = version;
+        Ok(())
+    }
+
+    fn ask(&self, topic: &str, next: u64) -> u64 {
+        let mut asked = self.asked.lock();
+        asked.by_topic.insert(topic.to_owned(), next);
+        asked.version += 1;
+        asked.version
+    }
+}
+
+fn render(shard: &Shard, by_topic: &BTreeMap<String, u64>) -> Vec<u8> {
+    let mut text = format!("{HEAD}{shard}\n");
+    for (topic, next) in by_topic {
+        let _ = writeln!(text, "{topic} {next}");
+    }
+    let crc = crc32c::crc32c(text.as_bytes());
+    let _ = writeln!(text, "crc32c {crc:08x}");
+    text.into_bytes()
+}
+
+fn parse(bytes: &[u8]) -> Result<(String, BTreeMap<String, u64>), String> {
+    let text = std::str::from_utf8(bytes).map_err(|e| e.to_string())?;
+    let (body, crc) = text.trim_end().rsplit_once("crc32c ").ok_or("it is cut")?;
+    if u32::from_str_radix(crc, 16) != Ok(crc32c::crc32c(body.as_bytes())) {
+        return Err("its checksum is wrong".to_owned());
+    }
+    let mut lines = body.lines();
+    let shard = lines.next().and_then(|l| l.strip_prefix(HEAD)).ok_or("it begins with something else")?;
+    let cursor = |line: &str| {
+        let (topic, next) = line.split_once(' ')?;
+        Some((topic.to_owned(), next.parse().ok()?))
+    };
+    let by_topic = lines.map(|l| cursor(l).ok_or_else(|| format!("`{l}` is no cursor"))).collect::<Result<_, _>>()?;
+    Ok((shard.to_owned(), by_topic))
+}
+
+const HEAD: &str = "greyhound cursors of ";
+const SUFFIX: &str = ".cursors";
+
+/// A consumer's name as a file's: what is not a letter, digit, `_` or `-` as `%xx`.
+fn file_name(consumer: &str) -> String {
+    let mut name = String::new();
+    for byte in consumer.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' => name.push(char::from(byte)),
+            other => write!(name, "%{other:02x}").expect("writing to a string does not fail"),
+        }
+    }
+    name + SUFFIX
+}
+
+fn consumer_name(stem: &str) -> Option<String> {
+    let mut bytes = Vec::new();
+    let mut rest = stem.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        rest = tail;
+        if *first != b'%' {
+            bytes.push(*first);
+            continue;
+        }
+        bytes.push(u8::from_str_radix(std::str::from_utf8(tail.get(..2)?).ok()?, 16).ok()?);
+        rest = &tail[2..];
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use greyhound_sdk::fs::OsFileSystem;
+
+    fn open(dir: &Path) -> Result<Cursors, BadCursors> {
+        Cursors::open(Arc::new(OsFileSystem), dir, &Shard::new("web", 7))
+    }
+
+    #[test]
+    fn cursors_are_kept_by_consumer_and_topic() {
+        let dir = tempfile::tempdir().unwrap();
+        let cursors = open(dir.path()).unwrap();
+        let (file, at) = cursors.of("shop/mail.er", "shop.order", 3);
+        assert_eq!(at, 3);
+        file.commit("shop.order", 9).unwrap();
+        cursors.of("shop/mail.er", "shop.visit", 5).0.commit("shop.visit", 6).unwrap();
+        let again = open(dir.path()).unwrap();
+        let all = [("shop/mail.er", "shop.order", 9), ("shop/mail.er", "shop.visit", 6)];
+        assert_eq!(again.all(), all.map(|(c, t, at)| (c.to_owned(), t.to_owned(), at)));
+        assert_eq!(again.required()["shop.order"], 9);
+    }
+
+    #[test]
+    fn the_one_furthest_behind_is_what_retention_waits_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let cursors = open(dir.path()).unwrap();
+        cursors.of("a", "shop.order", 0).0.commit("shop.order", 9).unwrap();
+        cursors.of("b", "shop.order", 4);
+        assert_eq!(cursors.required(), HashMap::from([("shop.order".into(), 4)]));
+    }
+
+    #[test]
+    fn damaged_cursors_are_refused_and_those_of_another_shard_ignored() {
+        let dir = tempfile::tempdir().unwrap();
+        open(dir.path()).unwrap().of("mailer", "shop.order", 0).0.commit("shop.order", 9).unwrap();
+        let other = Cursors::open(Arc::new(OsFileSystem), dir.path(), &Shard::new("web", 8)).unwrap();
+        assert!(other.all().is_empty());
+        let path = dir.path().join("mailer.cursors");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replace("order 9", "order 8")).unwrap();
+        let refused = open(dir.path()).err().unwrap().to_string();
+        assert!(refused.contains("mailer.cursors") && refused.contains("checksum"), "{refused}");
+    }
+}

@@ -1,0 +1,97 @@
+//! What is not recorded, recorded as not recorded: the rows of `greyhound.gap`.
+
+use crate::log::Lost;
+use greyhound_sdk::TopicSchema;
+use serde::Serialize;
+
+/// The topic of the gaps.
+pub const GAP_TOPIC: &str = "greyhound.gap";
+
+/// The schema of the topic of the gaps.
+///
+/// # Panics
+/// Never: the schema is a part of the program, and a test reads it.
+#[must_use]
+pub fn gap_schema() -> TopicSchema {
+    TopicSchema::from_avro(include_str!("../../schemas/greyhound.gap.avsc")).expect("the schema of greyhound.gap is valid")
+}
+
+/// Why the bus did not record rows; the words in column `reason`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// The queue was full because rows came faster than the disk takes them.
+    Overload,
+    /// The queue was full because the disk is.
+    DiskFull,
+    /// The log could not be written.
+    WriteFailed,
+    /// The last process did not close the log.
+    UncleanStop,
+    /// The log holds bytes that are not what was written.
+    Damage,
+    /// Deleted, to keep the disk's cap, before a consumer had read them.
+    Retention,
+    /// Published while the bus closed.
+    Closed,
+}
+
+impl Reason {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Overload => "overload",
+            Self::DiskFull => "disk_full",
+            Self::WriteFailed => "write_failed",
+            Self::UncleanStop => "unclean_stop",
+            Self::Damage => "damage",
+            Self::Retention => "retention",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// One row of `greyhound.gap`.
+#[derive(Debug, Serialize)]
+pub(super) struct Gap {
+    topic: Option<String>,
+    first_seq: Option<u64>,
+    last_seq: Option<u64>,
+    row_count: Option<u64>,
+    reason: &'static str,
+    from_time: i64,
+    to_time: i64,
+}
+
+impl Gap {
+    /// The rows `first..=last` of `topic`.
+    pub(super) fn of_rows(topic: &str, first: u64, last: u64, reason: Reason, from_time: i64, to_time: i64) -> Self {
+        let count = last - first + 1;
+        Self {
+            topic: Some(topic.to_owned()),
+            first_seq: Some(first),
+            last_seq: Some(last),
+            row_count: Some(count),
+            reason: reason.as_str(),
+            from_time,
+            to_time,
+        }
+    }
+
+    /// After an unclean stop: whatever was accepted after the last durable append, of any topic.
+    pub(super) fn unclean_stop(from_time: i64, to_time: i64) -> Self {
+        let reason = Reason::UncleanStop.as_str();
+        Self { topic: None, first_seq: None, last_seq: None, row_count: None, reason, from_time, to_time }
+    }
+
+    /// What the log lost.
+    pub(super) fn of_lost(lost: &Lost, reason: Reason) -> Self {
+        Self {
+            topic: lost.topic.as_deref().map(str::to_owned),
+            first_seq: lost.range.map(|r| r.0),
+            last_seq: lost.range.map(|r| r.1),
+            row_count: lost.range.map(|r| r.1 - r.0 + 1),
+            reason: reason.as_str(),
+            from_time: lost.from,
+            to_time: lost.to,
+        }
+    }
+}

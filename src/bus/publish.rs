@@ -1,0 +1,72 @@
+//! The write side of a topic.
+
+use super::core::Core;
+use super::queue::Rejected;
+use arrow_array::RecordBatch;
+use async_trait::async_trait;
+use greyhound_sdk::publisher::Writer;
+use greyhound_sdk::{NotDurable, Refused, TopicSchema};
+use serde_arrow::ArrayBuilder;
+use std::sync::Arc;
+
+/// Publishes to one topic.
+pub(super) struct TopicWriter {
+    pub(super) core: Arc<Core>,
+    pub(super) at: usize,
+}
+
+impl TopicWriter {
+    fn unfit(&self, why: impl ToString) -> Refused {
+        Refused::Schema { topic: self.schema().name().to_owned(), why: why.to_string() }
+    }
+
+    fn refused(&self, rejected: Rejected, count: u64) -> Refused {
+        let topic = self.schema().name().to_owned();
+        match rejected {
+            Rejected::Shed(reason) => Refused::Shed { topic, count, reason: reason.as_str() },
+            Rejected::Over => Refused::Shed { topic, count, reason: "the bus is closed" },
+            Rejected::Unfit(why) => self.unfit(why),
+        }
+    }
+
+    /// The batch with the topic's own schema; refuses columns of other types, and nulls where there must be none.
+    fn fit(&self, rows: RecordBatch) -> Result<RecordBatch, Refused> {
+        if u32::try_from(rows.num_rows()).is_err() {
+            return Err(self.unfit("a batch can have at most 4,294,967,295 rows"));
+        }
+        let columns = self.schema().columns();
+        if Arc::ptr_eq(rows.schema_ref(), columns) {
+            return Ok(rows);
+        }
+        if let Some((is, must)) = rows.schema_ref().fields().iter().zip(columns.fields()).find(|(is, must)| is.name() != must.name()) {
+            return Err(self.unfit(format!("column `{}` stands in the place of `{}`", is.name(), must.name())));
+        }
+        RecordBatch::try_new(columns.clone(), rows.columns().to_vec()).map_err(|e| self.unfit(e))
+    }
+}
+
+#[async_trait]
+impl Writer for TopicWriter {
+    fn schema(&self) -> &Arc<TopicSchema> {
+        &self.core.topics[self.at].schema
+    }
+
+    fn append(&self, push: &mut dyn FnMut(&mut ArrayBuilder) -> serde_arrow::Result<()>) -> Result<u64, Refused> {
+        self.core.publish(|queue| queue.push(self.at, push)).map_err(|e| self.refused(e, 1))
+    }
+
+    fn append_batch(&self, rows: RecordBatch) -> Result<u64, Refused> {
+        let rows = self.fit(rows)?;
+        let count = rows.num_rows() as u64;
+        self.core.publish(|queue| queue.push_batch(self.at, rows)).map_err(|e| self.refused(e, count))
+    }
+
+    async fn room(&self) {
+        self.core.room().await;
+    }
+
+    async fn durable(&self, seq: u64) -> Result<(), NotDurable> {
+        self.core.hurry(self.at, seq);
+        self.core.topics[self.at].durable(seq).await
+    }
+}

@@ -1,0 +1,365 @@
+//! The rows between their publication and the log.
+//!
+//! All topics are behind one lock, so that one look at the queue is a consistent cut through all of them:
+//! where it holds a row, it holds every row that was published before and not yet written.
+
+use super::gap::{Gap, Reason};
+use super::metrics;
+use super::open_rows::OpenRows;
+use super::topic::Topic;
+use arrow_array::RecordBatch;
+use arrow_schema::ArrowError;
+use serde_arrow::ArrayBuilder;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// An open batch is sealed at this many rows, so that its real size is known.
+const OPEN_ROWS: usize = 1024;
+/// What a segment costs beside its rows.
+const SEGMENT_BYTES: usize = 256;
+/// `greyhound.gap` may take this much more than the limit: what is shed must be told.
+const GAP_RESERVE: usize = 1 << 20;
+
+/// What the bus does.
+#[derive(Debug, Clone)]
+pub(super) enum Phase {
+    /// It takes rows.
+    Open,
+    /// It writes what it has, until this time.
+    Closing(Instant),
+    /// It leaves everything as it is.
+    Abandoned,
+    /// It can take no more rows.
+    Over,
+}
+
+/// The queue. See the module.
+pub(super) struct Queue {
+    pub(super) phase: Phase,
+    /// Somebody waits for a row that is in the queue: do not linger.
+    pub(super) urgent: bool,
+    /// The log takes no rows now, and that is why rows are shed.
+    pub(super) trouble: Option<Reason>,
+    topics: Vec<TopicQueue>,
+    /// Not yet durable: queued or in the hands of the writer.
+    bytes: usize,
+    /// Of these, those that are queued.
+    queued: usize,
+    limit: usize,
+    /// The shard's last time of append.
+    last_time: i64,
+}
+
+struct TopicQueue {
+    topic: Arc<Topic>,
+    next: u64,
+    /// What stands before this is no longer in the queue.
+    taken: u64,
+    sealed: Vec<Segment>,
+    open: OpenRows,
+    open_bytes: usize,
+    /// What a row took lately: the estimate for open rows.
+    row_bytes: usize,
+}
+
+/// Consecutive numbers of one topic.
+pub(super) struct Segment {
+    pub(super) first: u64,
+    pub(super) content: Content,
+}
+
+/// What the numbers were given to.
+pub(super) enum Content {
+    /// Rows.
+    Rows(RecordBatch),
+    /// Rows that are not recorded.
+    Hole {
+        /// How many.
+        count: u64,
+        /// Why.
+        reason: Reason,
+    },
+}
+
+/// What the writer took from the queue at once.
+pub(super) struct Taken {
+    /// The time of append before it.
+    pub(super) from: i64,
+    /// The time of append of all of it.
+    pub(super) time: i64,
+    /// What it counts in [`Queue::release`].
+    pub(super) bytes: usize,
+    /// By topic: its sealed segments, and the number of the first of its open rows, which lie in the spare.
+    pub(super) topics: Vec<(Vec<Segment>, u64)>,
+}
+
+/// Why a row was not taken.
+pub(super) enum Rejected {
+    Shed(Reason),
+    Over,
+    Unfit(serde_arrow::Error),
+}
+
+// === impl Queue ===
+
+impl Queue {
+    /// An empty queue; each topic goes on at its `end()`. The last topic is that of the gaps.
+    pub(super) fn new(topics: &[Arc<Topic>], limit: usize, last_time: i64) -> Result<Self, serde_arrow::Error> {
+        let topics = topics.iter().map(TopicQueue::new).collect::<Result<_, _>>()?;
+        Ok(Self { phase: Phase::Open, urgent: false, trouble: None, topics, bytes: 0, queued: 0, limit, last_time })
+    }
+
+    /// Bytes that are not yet durable.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether a publisher that waits may go on. Below the limit, so that those who wait do not shed.
+    pub(super) fn has_room(&self) -> bool {
+        self.bytes < self.limit / 4 * 3 || !matches!(self.phase, Phase::Open)
+    }
+
+    /// Whether so much is queued that lingering brings nothing.
+    pub(super) fn is_large(&self) -> bool {
+        self.queued >= (self.limit / 8).min(1 << 20)
+    }
+
+    /// Whether nothing is queued.
+    pub(super) fn is_empty(&self) -> bool {
+        self.queued == 0
+    }
+
+    /// Whether row `seq` of the topic is still queued.
+    pub(super) fn holds(&self, topic: usize, seq: u64) -> bool {
+        self.topics[topic].taken <= seq
+    }
+
+    /// The number that the topic's next row gets.
+    pub(super) fn next(&self, topic: usize) -> u64 {
+        self.topics[topic].next
+    }
+
+    /// Adds one row.
+    pub(super) fn push(&mut self, at: usize, push: &mut dyn FnMut(&mut ArrayBuilder) -> serde_arrow::Result<()>) -> Result<u64, Rejected> {
+        self.admit(at, 1)?;
+        let topic = &mut self.topics[at];
+        if topic.open.is_torn() {
+            // A row's own Serialize panicked in the push before.
+            self.seal(at);
+        }
+        let topic = &mut self.topics[at];
+        if let Err(unfit) = topic.open.push(push) {
+            self.seal(at);
+            return Err(Rejected::Unfit(unfit));
+        }
+        let (seq, bytes, full) = (topic.next, topic.row_bytes, topic.open.len() >= OPEN_ROWS);
+        topic.next += 1;
+        topic.open_bytes += bytes;
+        self.add(bytes);
+        if full {
+            self.seal(at);
+        }
+        Ok(seq)
+    }
+
+    /// Adds a batch of the topic's schema.
+    pub(super) fn push_batch(&mut self, at: usize, rows: RecordBatch) -> Result<u64, Rejected> {
+        let count = rows.num_rows() as u64;
+        if count == 0 {
+            return Ok(self.topics[at].next);
+        }
+        self.admit(at, count)?;
+        self.seal(at);
+        let bytes = rows.get_array_memory_size() + SEGMENT_BYTES;
+        let topic = &mut self.topics[at];
+        let first = topic.next;
+        topic.next += count;
+        topic.sealed.push(Segment { first, content: Content::Rows(rows) });
+        self.add(bytes);
+        Ok(first)
+    }
+
+    /// Adds a row to `greyhound.gap`, whatever the limit says.
+    pub(super) fn record(&mut self, gap: &Gap) {
+        let at = self.topics.len() - 1;
+        let topic = &mut self.topics[at];
+        if let Err(e) = topic.open.push(&mut |columns| columns.push(gap)) {
+            tracing::error!(error = %e, ?gap, "a gap could not be recorded");
+            return self.seal(at);
+        }
+        topic.next += 1;
+        topic.open_bytes += topic.row_bytes;
+        let bytes = topic.row_bytes;
+        self.add(bytes);
+    }
+
+    /// Gives `count` numbers of the topic to rows that are not recorded.
+    pub(super) fn shed(&mut self, at: usize, count: u64, reason: Reason) {
+        self.seal(at);
+        let topic = &mut self.topics[at];
+        let first = topic.next;
+        topic.next += count;
+        metrics::shed(&topic.topic.name, reason.as_str(), count);
+        match topic.sealed.last_mut() {
+            Some(Segment { content: Content::Hole { count: merged, reason: same }, .. }) if *same == reason => *merged += count,
+            _ => {
+                topic.sealed.push(Segment { first, content: Content::Hole { count, reason } });
+                self.add(SEGMENT_BYTES);
+            }
+        }
+    }
+
+    /// Takes everything. `spares` has an empty batch for each topic, which changes places with the open one.
+    pub(super) fn take(&mut self, now: i64, spares: &mut [OpenRows]) -> Taken {
+        let (from, time) = (self.last_time, self.time(now));
+        for gap in self.holes(from, time) {
+            self.record(&gap);
+        }
+        self.urgent = false;
+        let bytes = std::mem::take(&mut self.queued);
+        let topics = self.topics.iter_mut().zip(spares).map(|(topic, spare)| topic.take(spare)).collect();
+        Taken { from, time, bytes, topics }
+    }
+
+    /// The time of an append now: never before the one before.
+    pub(super) fn time(&mut self, now: i64) -> i64 {
+        self.last_time = self.last_time.max(now);
+        self.last_time
+    }
+
+    /// What was taken needs no more memory. `row_bytes` has what a single row of a topic took on average, where there were any.
+    pub(super) fn release(&mut self, bytes: usize, row_bytes: &[Option<usize>]) {
+        self.bytes -= bytes;
+        for (topic, measured) in self.topics.iter_mut().zip(row_bytes) {
+            topic.measured(*measured);
+        }
+    }
+
+    /// Gives up all rows that are queued, but those that tell of gaps.
+    pub(super) fn give_up(&mut self, reason: Reason) {
+        for at in 0..self.topics.len() - 1 {
+            self.seal(at);
+            let topic = &mut self.topics[at];
+            let sealed = std::mem::take(&mut topic.sealed);
+            topic.sealed = sealed.into_iter().map(|segment| segment.give_up(reason)).collect();
+        }
+    }
+
+    fn admit(&mut self, at: usize, count: u64) -> Result<(), Rejected> {
+        let reserve = if at + 1 == self.topics.len() { GAP_RESERVE } else { 0 };
+        let reason = match self.phase {
+            Phase::Open if self.bytes < self.limit + reserve => return Ok(()),
+            Phase::Open => self.trouble.unwrap_or(Reason::Overload),
+            Phase::Closing(_) => Reason::Closed,
+            Phase::Abandoned | Phase::Over => return Err(Rejected::Over),
+        };
+        self.shed(at, count, reason);
+        Err(Rejected::Shed(reason))
+    }
+
+    fn add(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        self.queued += bytes;
+    }
+
+    /// Makes a batch of the open rows, which puts the real size in the place of the estimate.
+    fn seal(&mut self, at: usize) {
+        let topic = &mut self.topics[at];
+        let count = topic.open.len();
+        if count == 0 && !topic.open.is_torn() {
+            return;
+        }
+        let first = topic.next - count as u64;
+        let segment = sealed(&topic.topic, first, &mut topic.open);
+        let estimate = std::mem::take(&mut topic.open_bytes);
+        let bytes = segment.as_ref().map_or(0, Segment::bytes);
+        topic.measured(bytes.checked_div(count));
+        topic.sealed.extend(segment);
+        self.add(bytes);
+        self.bytes -= estimate;
+        self.queued -= estimate;
+    }
+
+    fn holes(&self, from: i64, to: i64) -> Vec<Gap> {
+        let holes = self.topics.iter().flat_map(|t| t.sealed.iter().map(move |segment| (t, segment)));
+        let gap = |(topic, segment): (&TopicQueue, &Segment)| match segment.content {
+            Content::Hole { count, reason } => {
+                Some(Gap::of_rows(&topic.topic.name, segment.first, segment.first + count - 1, reason, from, to))
+            }
+            Content::Rows(_) => None,
+        };
+        holes.filter_map(gap).collect()
+    }
+}
+
+/// The open rows of a topic as a segment; a hole where they cannot be made a batch, none where there are none.
+pub(super) fn sealed(topic: &Topic, first: u64, open: &mut OpenRows) -> Option<Segment> {
+    let count = open.len() as u64;
+    let content = match open.finish() {
+        _ if count == 0 => return None,
+        Ok(rows) => Content::Rows(rows),
+        Err(e) => unwritable(topic, first, count, &e),
+    };
+    Some(Segment { first, content })
+}
+
+/// The hole in the place of rows that Arrow refuses.
+pub(super) fn unwritable(topic: &Topic, first: u64, count: u64, why: &ArrowError) -> Content {
+    tracing::error!(topic = %topic.name, first, count, error = %why, "rows could not be made a batch");
+    metrics::shed(&topic.name, Reason::WriteFailed.as_str(), count);
+    Content::Hole { count, reason: Reason::WriteFailed }
+}
+
+// === impl TopicQueue ===
+
+impl TopicQueue {
+    fn new(topic: &Arc<Topic>) -> Result<Self, serde_arrow::Error> {
+        let columns = topic.schema.columns();
+        let end = topic.end();
+        // Until rows were measured: what texts take as a rule, rather too much than too little.
+        let row_bytes = columns.fields().iter().map(|f| f.data_type().primitive_width().unwrap_or(64)).sum::<usize>().max(1);
+        let open = OpenRows::new(columns)?;
+        Ok(Self { topic: topic.clone(), next: end, taken: end, sealed: Vec::new(), open, open_bytes: 0, row_bytes })
+    }
+
+    /// Goes up at once and down slowly: large rows must not slip in as small ones.
+    fn measured(&mut self, row_bytes: Option<usize>) {
+        let Some(measured) = row_bytes else { return };
+        self.row_bytes = measured.max(self.row_bytes - self.row_bytes / 8).max(1);
+    }
+
+    fn take(&mut self, spare: &mut OpenRows) -> (Vec<Segment>, u64) {
+        let first_open = self.next - self.open.len() as u64;
+        std::mem::swap(&mut self.open, spare);
+        self.open_bytes = 0;
+        self.taken = self.next;
+        (std::mem::take(&mut self.sealed), first_open)
+    }
+}
+
+// === impl Segment ===
+
+impl Segment {
+    /// How many numbers it has.
+    pub(super) fn count(&self) -> u64 {
+        match &self.content {
+            Content::Rows(rows) => rows.num_rows() as u64,
+            Content::Hole { count, .. } => *count,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match &self.content {
+            Content::Rows(rows) => rows.get_array_memory_size() + SEGMENT_BYTES,
+            Content::Hole { .. } => SEGMENT_BYTES,
+        }
+    }
+
+    fn give_up(self, reason: Reason) -> Self {
+        let count = self.count();
+        match self.content {
+            Content::Rows(_) => Self { first: self.first, content: Content::Hole { count, reason } },
+            Content::Hole { .. } => self,
+        }
+    }
+}

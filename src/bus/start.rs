@@ -1,0 +1,124 @@
+//! How the bus starts: what the log holds must fit what the program knows, and what was lost is recorded.
+
+use super::committer::Committer;
+use super::consume::Watchers;
+use super::core::Core;
+use super::cursors::{BadCursors, Cursors};
+use super::gap::{Gap, Reason, gap_schema};
+use super::group::Former;
+use super::queue::Queue;
+use super::topic::Topic;
+use super::{BusOptions, Inner, metrics};
+use crate::log::{Log, LogError, LogWriter};
+use greyhound_sdk::{SchemaError, TopicSchema};
+use std::collections::HashSet;
+use std::io;
+use std::sync::Arc;
+
+/// The bus cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Two plugins declare the same topic, or one declares `greyhound.gap`.
+    #[error("topic {0} is declared twice; give one of them another name")]
+    DuplicateTopic(String),
+    /// A schema that rows in the log do not fit.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// A schema that rows cannot be published in.
+    #[error("schema {topic}: no rows can be made of it: {why}")]
+    Rows {
+        /// The topic.
+        topic: String,
+        /// Why.
+        why: String,
+    },
+    /// Cursors that cannot be read.
+    #[error(transparent)]
+    Cursors(#[from] BadCursors),
+    /// The log takes no writer.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The machine gives no thread.
+    #[error("the bus's thread could not be started: {0}")]
+    Thread(io::Error),
+}
+
+pub(super) async fn start(log: Arc<dyn Log>, topics: Vec<TopicSchema>, options: BusOptions) -> Result<Inner, StartError> {
+    metrics::describe();
+    let schemas = declared(topics)?;
+    check_against(&*log, &schemas)?;
+    let writer = take_over(&*log, &schemas).await?;
+    let cursors = open_cursors(&*log, &options).await?;
+    let topics: Vec<_> = schemas.into_iter().map(|s| Arc::new(topic(&*log, s))).collect();
+    let rows = |e: serde_arrow::Error| StartError::Rows { topic: "?".to_owned(), why: e.to_string() };
+    let mut queue = Queue::new(&topics, options.queue_bytes, log.recovery().floor).map_err(rows)?;
+    let former = Former::new(topics.clone()).map_err(rows)?;
+    skip_lost_numbers(&mut queue, &topics, &cursors);
+    let core = Arc::new(Core::new(log, topics, queue, options.clock, options.health));
+    record_recovery(&core);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
+    let committer = Committer::new(core.clone(), former, writer, runtime, options.linger, options.floor_interval);
+    std::thread::Builder::new().name("bus-writer".to_owned()).spawn(|| committer.run()).map_err(StartError::Thread)?;
+    let schemas = core.topics.iter().map(|t| t.schema.clone()).collect();
+    Ok(Inner { core, schemas, cursors, watchers: Watchers::default(), retention: options.retention })
+}
+
+fn declared(mut topics: Vec<TopicSchema>) -> Result<Vec<TopicSchema>, StartError> {
+    topics.push(gap_schema());
+    let mut names = HashSet::new();
+    match topics.iter().find(|t| !names.insert(t.name())) {
+        Some(twice) => Err(StartError::DuplicateTopic(twice.name().to_owned())),
+        None => Ok(topics),
+    }
+}
+
+/// Every schema whose rows the log holds must be one that the topic's present schema can follow.
+fn check_against(log: &dyn Log, schemas: &[TopicSchema]) -> Result<(), StartError> {
+    for schema in schemas {
+        for old in log.schemas(schema.name()) {
+            schema.check_successor_of(&TopicSchema::from_avro(&old)?)?;
+        }
+    }
+    Ok(())
+}
+
+async fn take_over(log: &dyn Log, schemas: &[TopicSchema]) -> Result<Box<dyn LogWriter>, LogError> {
+    let mut writer = log.writer().await?;
+    for schema in schemas {
+        writer.register(schema.name(), schema.fingerprint(), schema.avro()).await?;
+    }
+    Ok(writer)
+}
+
+async fn open_cursors(log: &dyn Log, options: &BusOptions) -> Result<Arc<Cursors>, StartError> {
+    let (fs, dir, shard) = (options.fs.clone(), options.cursors_dir.clone(), log.shard().clone());
+    let opened = tokio::task::spawn_blocking(move || Cursors::open(fs, &dir, &shard)).await;
+    Ok(Arc::new(opened.map_err(|e| StartError::Thread(io::Error::other(e)))??))
+}
+
+fn topic(log: &dyn Log, schema: TopicSchema) -> Topic {
+    let end = log.bounds(schema.name()).end;
+    Topic::new(schema, end)
+}
+
+/// Below the level `fsync`, a power cut may take rows that a consumer has committed already. Their numbers
+/// must not be given again: the consumer would miss the new rows, and its output would have two of a number.
+fn skip_lost_numbers(queue: &mut Queue, topics: &[Arc<Topic>], cursors: &Cursors) {
+    for (consumer, name, next) in cursors.all() {
+        let Some(at) = topics.iter().position(|t| *t.name == *name) else { continue };
+        if let Some(lost) = next.checked_sub(queue.next(at)).filter(|lost| *lost > 0) {
+            tracing::warn!(consumer, topic = name, lost, "rows that were consumed are no longer in the log; their numbers are skipped");
+            queue.shed(at, lost, Reason::UncleanStop);
+        }
+    }
+}
+
+/// Records what opening the log found.
+fn record_recovery(core: &Core) {
+    let recovery = core.log.recovery();
+    if !recovery.clean && !recovery.new {
+        tracing::warn!("the last process did not close the log; what it had accepted and not yet written is lost");
+        core.record([Gap::unclean_stop(recovery.floor, core.clock.now().max(recovery.floor))]);
+    }
+    core.record_lost(&recovery.damage, Reason::Damage);
+}
