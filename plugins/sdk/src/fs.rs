@@ -33,6 +33,40 @@ pub trait FileSystem: Debug + Send + Sync + 'static {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// Locks the file at `path`, made where there is none, until the [`Lock`] is dropped or the process
+    /// ends. `holder` is what others are told.
+    ///
+    /// # Errors
+    /// [`LockError::Held`] at once where another one, in this process or another, holds it.
+    fn try_lock(&self, path: &Path, holder: &str) -> Result<Lock, LockError>;
+}
+
+/// A lock that is held; dropping it sets it free.
+pub struct Lock(#[allow(dead_code, reason = "held for its Drop")] Box<dyn Send + Sync>);
+
+impl Lock {
+    /// A lock that is held until `guard` is dropped.
+    #[must_use]
+    pub fn new(guard: impl Send + Sync + 'static) -> Self {
+        Self(Box::new(guard))
+    }
+}
+
+impl Debug for Lock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Lock")
+    }
+}
+
+/// A lock could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another one has it: what its holder said of itself.
+    #[error("held by {0}")]
+    Held(String),
+    /// The lock file could not be used.
+    #[error(transparent)]
+    Io(#[from] io::Error),
 }
 
 /// An open file.
@@ -150,6 +184,21 @@ impl FileSystem for OsFileSystem {
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         fs::File::open(path)?.sync_all()
+    }
+
+    fn try_lock(&self, path: &Path, holder: &str) -> Result<Lock, LockError> {
+        let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => return Err(LockError::Held(fs::read_to_string(path)?)),
+            Err(fs::TryLockError::Error(e)) => return Err(e.into()),
+        }
+        // The lock is what counts: a full disk must not keep a program from starting, it only cannot say who it is.
+        let named = file.set_len(0).and_then(|()| FileExt::write_all_at(&file, holder.as_bytes(), 0));
+        if let Err(e) = named {
+            tracing::debug!(path = %path.display(), error = %e, "the lock file does not name its holder");
+        }
+        Ok(Lock::new(file))
     }
 }
 
