@@ -33,7 +33,8 @@ pub(super) struct Committer {
 
 enum Work {
     Group(Taken),
-    Floor,
+    /// Nothing is queued: tell that no later row has an earlier time than this.
+    Floor(i64),
     Close,
     Leave,
 }
@@ -73,7 +74,7 @@ impl Committer {
         let end = loop {
             let done = match self.next() {
                 Work::Group(taken) => self.commit(taken),
-                Work::Floor => self.floor(),
+                Work::Floor(time) => self.floor(time),
                 Work::Close => break self.close(None),
                 Work::Leave => break End::Abandoned,
             };
@@ -101,7 +102,7 @@ impl Committer {
                 break;
             }
             if !core.sleep(&mut queue, self.floor_due) {
-                return Work::Floor;
+                return Work::Floor(queue.time(core.clock.now()));
             }
         }
         let until = Instant::now() + self.linger;
@@ -238,8 +239,7 @@ impl Committer {
     }
 
     /// Nothing was published for a while: tells how far time has come.
-    fn floor(&mut self) -> Result<(), Stop> {
-        let time = self.core.queue().time(self.core.clock.now());
+    fn floor(&mut self, time: i64) -> Result<(), Stop> {
         match self.runtime.block_on(self.writer.floor(time)) {
             Ok(()) => self.well(),
             Err(LogError::Unknown(_)) => self.reopen()?,
@@ -250,7 +250,7 @@ impl Committer {
 
     fn watch_clock(&self) {
         let now = self.core.clock.now();
-        let behind = self.core.queue().time(now).abs_diff(now);
+        let behind = u64::try_from(self.core.queue().last_time() - now).unwrap_or(0);
         self.metrics.clock_behind.set(behind as f64 / 1e6);
         let behind = Duration::from_micros(behind);
         if behind <= CLOCK_TOLERANCE {

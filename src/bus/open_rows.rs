@@ -102,11 +102,12 @@ mod tests {
     fn a_bad_row_leaves_its_neighbours_whole() {
         let bad = [
             json!({"id": 9}),
-            json!({"id": "nine"}),
-            json!({"id": 9, "user": 9}),
-            json!({"id": 9, "user": null, "rooms": ["a", 9]}),
+            json!({"id": "nine", "rooms": [], "age": 1}),
+            json!({"id": 9, "user": [], "rooms": [], "age": 1}),
+            json!({"id": 9, "user": null, "rooms": ["a", ["b"]], "age": 1}),
+            json!({"id": 9, "user": "x", "rooms": ["a", null], "age": 1}),
             json!({"id": 9, "user": "x", "rooms": ["a", "b"], "age": 1_i64 << 40}),
-            json!({"id": 9, "user": "x", "rooms": 5}),
+            json!({"id": 9, "user": "x", "rooms": 5, "age": 1}),
             json!({"id": 9, "user": "x", "rooms": ["a"], "age": 1, "known": "yes"}),
             json!("no record at all"),
         ];

@@ -221,6 +221,11 @@ impl Queue {
         Taken { from, time, bytes, topics }
     }
 
+    /// The time of the last append or floor.
+    pub(super) fn last_time(&self) -> i64 {
+        self.last_time
+    }
+
     /// The time of an append now: never before the one before.
     pub(super) fn time(&mut self, now: i64) -> i64 {
         self.last_time = self.last_time.max(now);
@@ -247,8 +252,13 @@ impl Queue {
 
     fn admit(&mut self, at: usize, count: u64) -> Result<(), Rejected> {
         let reserve = if at + 1 == self.topics.len() { GAP_RESERVE } else { 0 };
+        let limit = self.limit + reserve;
+        if self.bytes >= limit {
+            // The open rows may be smaller than was thought.
+            self.seal(at);
+        }
         let reason = match self.phase {
-            Phase::Open if self.bytes < self.limit + reserve => return Ok(()),
+            Phase::Open if self.bytes < limit => return Ok(()),
             Phase::Open => self.trouble.unwrap_or(Reason::Overload),
             Phase::Closing(_) => Reason::Closed,
             Phase::Abandoned | Phase::Over => return Err(Rejected::Over),
