@@ -34,9 +34,16 @@ pub(super) enum Cursor {
     Shown(Arc<AtomicU64>),
 }
 
-/// Those who watch a topic, for the status: name, topic, position.
+/// Those who watch a topic, for the status.
 #[derive(Default)]
-pub(super) struct Watchers(Mutex<Vec<(String, Arc<str>, Weak<AtomicU64>)>>);
+pub(super) struct Watchers(Mutex<Vec<Watcher>>);
+
+struct Watcher {
+    name: String,
+    topic: Arc<str>,
+    /// Gone with the watcher's reader.
+    position: Weak<AtomicU64>,
+}
 
 // === impl Watchers ===
 
@@ -44,14 +51,15 @@ impl Watchers {
     pub(super) fn add(&self, name: &str, topic: &Arc<str>, position: u64) -> Arc<AtomicU64> {
         let shown = Arc::new(AtomicU64::new(position));
         let mut all = self.0.lock();
-        all.retain(|(.., position)| position.strong_count() > 0);
-        all.push((name.to_owned(), topic.clone(), Arc::downgrade(&shown)));
+        all.retain(|watcher| watcher.position.strong_count() > 0);
+        all.push(Watcher { name: name.to_owned(), topic: topic.clone(), position: Arc::downgrade(&shown) });
         shown
     }
 
+    /// Of each: name, topic, position.
     pub(super) fn all(&self) -> Vec<(String, Arc<str>, u64)> {
-        let all = self.0.lock();
-        all.iter().filter_map(|(name, topic, at)| Some((name.clone(), topic.clone(), at.upgrade()?.load(Ordering::Relaxed)))).collect()
+        let position = |w: &Watcher| Some((w.name.clone(), w.topic.clone(), w.position.upgrade()?.load(Ordering::Relaxed)));
+        self.0.lock().iter().filter_map(position).collect()
     }
 }
 
