@@ -159,7 +159,7 @@ impl Connection {
                 b"2" => ping = true,
                 message if message.starts_with(b"42[\"message\"") => {
                     messages += 1;
-                    if (tally.delivered.get() + messages) % 16 == 0 {
+                    if (tally.delivered.get() + messages).is_multiple_of(16) {
                         let sent = message.get(14..30).and_then(|t| std::str::from_utf8(t).ok()?.parse::<u128>().ok());
                         let latency = sent.map(|sent| epoch.elapsed().as_micros().saturating_sub(sent));
                         tally.latencies_us.borrow_mut().extend(latency.map(|l| l as u32));

@@ -116,12 +116,12 @@ async fn publish(scenario: &Scenario, server: &Server, clients: &Clients) -> u64
         Load::Idle => 0,
         Load::Broadcast { in_flight } | Load::Single { in_flight } => {
             let end = Instant::now() + time;
-            client::closed_loop(server, clients, target, in_flight, |_| Instant::now() < end).await
+            client::closed_loop(server, clients, target, in_flight, move |_| Instant::now() < end).await
         }
         Load::Paced { rate } => client::paced(server, clients, target, rate, time).await,
         Load::Growth { deliveries } => {
             let clients_count = scenario.clients as u64;
-            client::closed_loop(server, clients, target, 16, |sent| sent * clients_count < deliveries).await
+            client::closed_loop(server, clients, target, 16, move |sent| sent * clients_count < deliveries).await
         }
     }
 }

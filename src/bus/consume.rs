@@ -132,11 +132,14 @@ impl Reader for TopicReader {
     async fn next(&mut self, max_bytes: usize) -> Result<Vec<Batch>, ReadError> {
         loop {
             self.changes.mark_unchanged();
+            let end = self.bounds().end;
             let batches = self.read(max_bytes).await?;
             if let Some(last) = batches.last() {
                 self.position = last.end();
                 return Ok(batches);
             }
+            // A hole at the end: there is nothing to wait for in it.
+            self.position = self.position.max(end);
             if self.changes.changed().await.is_err() {
                 return Err(self.error("the log is closed"));
             }
