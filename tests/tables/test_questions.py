@@ -1,0 +1,105 @@
+"""The README's SQL, word for word, with known answers."""
+
+from conftest import TOPICS, until
+
+
+def traffic(greyhound):
+    """Two devices of user 42, one of user 7, one refused; messages to them and to nobody."""
+    clients = greyhound.clients()
+    assert clients.login("phone", "42") == "authenticated"
+    assert clients.login("laptop", "42") == "authenticated"
+    assert clients.login("other", "7") == "authenticated"
+    assert clients.login("thief", None, token="stolen") == "unauthorized"
+    greyhound.emit("user(42)", event="message")
+    greyhound.emit("user(7)", event="message")
+    greyhound.emit("user(nobody)", event="lost")
+    greyhound.emit(event="message")
+    for name, count in [("phone", 2), ("laptop", 2), ("other", 2)]:
+        clients.received(name, count)
+    clients.push("phone", "order", {"item": 7})
+    for name in ["phone", "laptop"]:
+        clients.ask(do="close", name=name)
+    until("user 42 to be gone", lambda: greyhound.emit("user(42)", event="late")["recipients"] == 0)
+    clients.close()
+
+
+def test_the_questions_of_the_readme(greyhound, questions):
+    greyhound.start()
+    traffic(greyhound)
+    greyhound.stop()
+    sql = greyhound.sql()
+
+    assert set(questions) == {"rows", "told", "nobody", "latency", "refused", "missing"}
+    answer = {name: sql.execute(text).fetchall() for name, text in questions.items()}
+
+    assert sum(row[-1] for row in answer["rows"]) == 2 + 1 + 3 + late_deliveries(sql)
+    told = [(row[1], row[2]) for row in answer["told"]]
+    assert told[:4] == [("message", "queued")] * 4, "on both devices, twice"
+    assert told[-1] == ("late", "not connected")
+    assert all(row[3] is not None and row[4] >= 0 and row[5] == "websocket" for row in answer["told"][:4])
+
+    assert [row[1] for row in answer["nobody"]] == ["lost", "late"]
+    assert {row[3] for row in answer["nobody"]} == {"nobody was in the rooms"}
+
+    [(deliveries, p50, p99)] = answer["latency"]
+    assert deliveries == 6 + late_deliveries(sql)
+    assert 0 <= p50 <= p99
+
+    [refused] = [row for row in answer["refused"] if row[0] == "refused"]
+    assert refused[1] == "jwt malformed" and refused[2] is None and refused[-1] == 1
+
+    assert answer["missing"] == []
+
+
+def late_deliveries(sql):
+    """A `late` message that still found a device, before the server had seen it leave."""
+    return sql.execute("SELECT count(*) FROM messaging_deliveries WHERE event = 'late'").fetchone()[0]
+
+
+def test_a_missing_row_is_found(greyhound, questions):
+    greyhound.start()
+    clients = greyhound.clients()
+    clients.login("phone", "1")
+    for part in range(3):
+        before = len(files(greyhound, "messaging.push"))
+        clients.push("phone", "step", part)
+        until("the file", lambda: len(files(greyhound, "messaging.push")) > before)
+    clients.close()
+    greyhound.stop()
+    assert greyhound.sql().execute(questions["missing"]).fetchall() == []
+    files(greyhound, "messaging.push")[1].unlink()
+    [(topic, _, first, last, missing)] = greyhound.sql().execute(questions["missing"]).fetchall()
+    assert (topic, first, last, missing) == ("messaging.push", 1, 1, 1)
+
+
+def files(greyhound, topic):
+    return sorted((greyhound.home / "data/tables" / topic).glob("**/*.parquet"))
+
+
+def test_rows_are_readable_while_it_runs(greyhound):
+    greyhound.start()
+    clients = greyhound.clients()
+    clients.login("phone", "1")
+    clients.push("phone", "order", "now")
+    until("the row", lambda: files(greyhound, "messaging.push"))
+    sql = greyhound.sql()
+    assert sql.execute("SELECT user_id, event, data FROM messaging_push").fetchall() == [("1", "order", '["now"]')]
+    clients.close()
+    greyhound.stop()
+
+
+def test_every_table_has_what_is_promised(greyhound):
+    greyhound.start()
+    traffic(greyhound)
+    greyhound.stop()
+    sql = greyhound.sql()
+    for topic in TOPICS:
+        columns = dict(row[:2] for row in sql.execute(f"DESCRIBE messaging_{topic}").fetchall())
+        assert list(columns)[:2] == ["seq", "time"]
+        assert columns["seq"] == "BIGINT" and columns["time"] == "TIMESTAMP WITH TIME ZONE"
+        assert columns["shard"] == columns["dt"] == columns["hour"] == "VARCHAR"
+        wrong = f"""SELECT count(*) FROM messaging_{topic}
+                    WHERE dt <> strftime(time, '%Y-%m-%d') OR hour <> strftime(time, '%H')"""
+        assert sql.execute(wrong).fetchone() == (0,)
+    falls = "SELECT count(*) FROM (SELECT time < lag(time) OVER (PARTITION BY shard ORDER BY seq) AS falls FROM messaging_delivery) WHERE falls"
+    assert sql.execute(falls).fetchone() == (0,)
