@@ -1,0 +1,49 @@
+//! The rows of all topics as they become durable, as server-sent events.
+
+use axum::extract::State;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use futures_util::stream::{self, Stream, StreamExt};
+use greyhound_sdk::{Batch, Bus, Consumer, Start, TopicSchema};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::convert::Infallible;
+
+/// Rows of one batch that a page is sent: a broadcast to thousands must not drown the browser.
+const SHOWN: usize = 50;
+/// How much of a topic is read at once, in bytes.
+const READ_BYTES: usize = 1 << 20;
+
+/// What one event of the stream tells.
+#[derive(Serialize)]
+struct Rows<'a> {
+    topic: &'a str,
+    /// How many rows became durable.
+    count: usize,
+    /// The first of them.
+    rows: Vec<Map<String, Value>>,
+}
+
+/// Streams to one page. Nothing is spawned: with the connection, its consumers go.
+pub(super) async fn rows(State(bus): State<Bus>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let mut topics = Vec::new();
+    for schema in bus.topics() {
+        if let Ok(consumer) = bus.consumer("demo", schema.name(), Start::Latest).await {
+            topics.push(Box::pin(stream::unfold(consumer, watch).flat_map(stream::iter)));
+        }
+    }
+    Sse::new(stream::select_all(topics).map(Ok)).keep_alive(KeepAlive::default())
+}
+
+/// The next events of a topic; the stream of a topic that cannot be read ends.
+async fn watch(mut consumer: Consumer) -> Option<(Vec<Event>, Consumer)> {
+    let batches = consumer.next(READ_BYTES).await.inspect_err(|error| tracing::warn!(%error, "the demo page reads no further")).ok()?;
+    let events = batches.iter().filter_map(|batch| event(consumer.schema(), batch)).collect();
+    Some((events, consumer))
+}
+
+fn event(schema: &TopicSchema, batch: &Batch) -> Option<Event> {
+    let shown = batch.rows.slice(0, batch.rows.num_rows().min(SHOWN));
+    let rows = schema.to_table(batch.first, batch.time, &shown).ok()?;
+    let rows = serde_arrow::from_record_batch(&rows).ok()?;
+    Event::default().json_data(Rows { topic: schema.name(), count: batch.rows.num_rows(), rows }).ok()
+}

@@ -1,0 +1,104 @@
+use super::*;
+use axum::Json;
+use axum::body::Body;
+use axum::routing::post;
+use futures_util::StreamExt;
+use greyhound_sdk::TopicSchema;
+use greyhound_sdk::testing::memory::MemoryBus;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+const NOTE: &str = r#"{"type": "record", "namespace": "test", "name": "note", "fields": [
+    {"name": "kind", "type": {"type": "enum", "name": "kind", "symbols": ["short", "long"]}},
+    {"name": "text", "type": ["null", "string"], "default": null}]}"#;
+
+fn app(bus: &MemoryBus) -> Router {
+    let emit = Router::new().route("/emit", post(|Json(body): Json<Value>| async move { Json(body) }));
+    routes(bus.bus(), |user: &str| format!("a token for {user}"), emit)
+}
+
+fn memory() -> MemoryBus {
+    MemoryBus::new(vec![TopicSchema::from_avro(NOTE).unwrap()])
+}
+
+fn request(path: &str, peer: &str, host: &str) -> Request {
+    let mut request = Request::builder().uri(path).header(header::HOST, host).body(Body::empty()).unwrap();
+    request.extensions_mut().insert(ConnectInfo(peer.parse::<SocketAddr>().unwrap()));
+    request
+}
+
+fn local(path: &str) -> Request {
+    request(path, "127.0.0.1:5000", "localhost:3000")
+}
+
+async fn text(answer: Response) -> String {
+    String::from_utf8(axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap().to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn everything_that_the_page_names_is_served() {
+    let app = app(&memory());
+    let page = text(app.clone().oneshot(local("/")).await.unwrap()).await;
+    let named = page.split('"').filter(|part| part.starts_with("/demo/"));
+    for path in named.chain(["/demo/socket.js"]) {
+        let answer = app.clone().oneshot(local(path)).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+    }
+    assert!(!page.contains("http://") && !page.contains("https://"), "the page needs the network");
+}
+
+#[tokio::test]
+async fn only_this_machine_is_served() {
+    let app = app(&memory());
+    let status = async |peer: &str, host: &str| app.clone().oneshot(request("/demo/token?user=1", peer, host)).await.unwrap().status();
+    for host in ["localhost", "localhost:3000", "LOCALHOST", "127.0.0.1:80", "[::1]:3000"] {
+        assert_eq!(status("127.0.0.1:5000", host).await, StatusCode::OK, "{host}");
+    }
+    assert_eq!(status("[::1]:5000", "localhost").await, StatusCode::OK);
+    assert_eq!(status("[::ffff:127.0.0.1]:5000", "localhost").await, StatusCode::OK);
+    for host in ["evil.example", "localhost.evil.example", "10.0.0.1", "127.0.0.1.evil.example:3000", ""] {
+        assert_eq!(status("127.0.0.1:5000", host).await, StatusCode::FORBIDDEN, "{host}");
+    }
+    assert_eq!(status("10.1.2.3:5000", "localhost").await, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn a_page_of_another_site_is_refused() {
+    let app = app(&memory());
+    let asks = async |origin: &'static str| {
+        let mut request = local("/demo/token?user=1");
+        request.headers_mut().insert(header::ORIGIN, header::HeaderValue::from_static(origin));
+        app.clone().oneshot(request).await.unwrap().status()
+    };
+    assert_eq!(asks("http://localhost:3000").await, StatusCode::OK);
+    for origin in ["https://evil.example", "http://localhost:4000", "null"] {
+        assert_eq!(asks(origin).await, StatusCode::FORBIDDEN, "{origin}");
+    }
+}
+
+#[tokio::test]
+async fn it_mints_and_publishes() {
+    let app = app(&memory());
+    assert_eq!(text(app.clone().oneshot(local("/demo/token?user=a%26b")).await.unwrap()).await, "a token for a&b");
+    let mut publish = local("/demo/emit");
+    *publish.method_mut() = axum::http::Method::POST;
+    publish.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    *publish.body_mut() = Body::from(r#"{"event":"message"}"#);
+    assert_eq!(text(app.oneshot(publish).await.unwrap()).await, r#"{"event":"message"}"#);
+}
+
+#[tokio::test]
+async fn rows_appear_as_they_become_durable() {
+    let memory = memory();
+    memory.set_time(7_000_000);
+    let publisher = memory.bus().publisher("test.note").unwrap();
+    publisher.offer(&json!({"kind": 0, "text": "before"})).unwrap();
+    let answer = app(&memory).oneshot(local("/demo/rows")).await.unwrap();
+    let mut events = answer.into_body().into_data_stream();
+    publisher.offer(&json!({"kind": 1, "text": "after"})).unwrap();
+    let event = events.next().await.unwrap().unwrap();
+    let data = std::str::from_utf8(&event).unwrap().strip_prefix("data: ").unwrap();
+    let seen: Value = serde_json::from_str(data.trim()).unwrap();
+    let row = json!({"seq": 1, "time": 7_000_000, "kind": "long", "text": "after"});
+    assert_eq!(seen, json!({"topic": "test.note", "count": 1, "rows": [row]}));
+}
