@@ -1,1 +1,122 @@
-//! Sink.
+//! Greyhound's sink: every topic of the bus into Parquet tables, exactly once.
+//!
+//! Generic over topics: it reads schemas and batches from the bus and knows nobody's topics. A table is
+//! `<store>/<topic>/dt=YYYY-MM-DD/hour=HH/shard=<shard>/<first row>.parquet`, by the time of append (UTC): one
+//! writer a directory, one contiguous range of numbers a file, and a `_SUCCESS` once an hour is complete.
+
+pub mod commit;
+pub mod config;
+pub mod encode;
+pub mod hours;
+pub mod metrics;
+pub mod roll;
+pub mod store;
+pub mod table;
+
+use async_trait::async_trait;
+use commit::Committer;
+pub use config::Config;
+use greyhound_sdk::config::Problems;
+use greyhound_sdk::fs::{OsFileSystem, SharedFs};
+use greyhound_sdk::{Component, Context, Drain, Error, Health, Plugin, Start};
+use hours::Hours;
+use roll::Policy;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use store::Store;
+use store::local::LocalStore;
+use table::{Stop, Table};
+use tokio::task::JoinSet;
+
+#[cfg(test)]
+mod tests;
+
+/// The consumer whose cursors say what is committed.
+const CONSUMER: &str = "activity";
+/// What a commit may take of the time that freshness leaves.
+const COMMIT_TIME: Duration = Duration::from_secs(5);
+
+/// The plugin.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Activity;
+
+#[async_trait]
+impl Plugin for Activity {
+    type Config = Config;
+
+    fn name(&self) -> &'static str {
+        "activity"
+    }
+
+    fn validate(&self, config: &Config, problems: &mut Problems) {
+        config.check(problems);
+    }
+
+    async fn build(&self, config: Config, context: Context) -> Result<Box<dyn Component>, Error> {
+        metrics::describe();
+        let root = std::path::absolute(&config.store)?;
+        let fs: SharedFs = Arc::new(OsFileSystem);
+        Ok(Box::new(Sink { config, context, root, fs }))
+    }
+}
+
+struct Sink {
+    config: Config,
+    context: Context,
+    root: PathBuf,
+    fs: SharedFs,
+}
+
+#[async_trait]
+impl Component for Sink {
+    fn announce(&self) -> Vec<(String, String)> {
+        vec![("tables".into(), self.root.display().to_string())]
+    }
+
+    async fn run(self: Box<Self>, drain: Drain) -> Result<(), Error> {
+        let mut tables = JoinSet::new();
+        for topic in self.context.bus.topics() {
+            let table = self.table(topic.name(), drain.clone()).await?;
+            let health = self.context.health.of(topic.name());
+            tables.spawn(keep(table, health, drain.clone()));
+        }
+        while let Some(ended) = tables.join_next().await {
+            ended??;
+        }
+        Ok(())
+    }
+}
+
+impl Sink {
+    async fn table(&self, topic: &str, drain: Drain) -> Result<Table, Error> {
+        let shard = self.context.bus.shard().clone();
+        let store: Arc<dyn Store> = Arc::new(LocalStore::new(self.fs.clone(), &self.root));
+        let consumer = self.context.bus.consumer(CONSUMER, topic, Start::Earliest).await?;
+        let committer = Committer::new(store.clone(), self.fs.clone(), &self.context.data_dir, topic, shard.clone());
+        let hours = Hours::new(store, topic, shard.clone());
+        let health = self.context.health.of(topic);
+        Ok(Table::new(consumer, committer, hours, shard, self.config.policy(), health, drain))
+    }
+}
+
+impl Config {
+    fn policy(&self) -> Policy {
+        let age = self.freshness - COMMIT_TIME.min(self.freshness / 2);
+        Policy { file_size: usize::try_from(self.file_size.as_u64()).unwrap_or(usize::MAX), age }
+    }
+}
+
+/// Runs a table. Where only an operator can help, it stays down, says so, and leaves the others running.
+async fn keep(table: Table, health: Health, mut drain: Drain) -> Result<(), Error> {
+    match table.run().await {
+        Err(stop @ Stop::Stranger { .. }) => {
+            tracing::error!(error = %stop, "the sink of this table stops");
+            health.not_ready(stop.to_string());
+            drain.requested().await;
+            Ok(())
+        }
+        Err(Stop::Drained) => Ok(()),
+        other => Ok(other?),
+    }
+}

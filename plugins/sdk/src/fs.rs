@@ -114,10 +114,18 @@ pub fn replace(fs: &dyn FileSystem, path: &Path, bytes: &[u8]) -> io::Result<()>
 /// Whatever the file system says.
 pub fn read(fs: &dyn FileSystem, path: &Path) -> io::Result<Vec<u8>> {
     let file = fs.open_read(path)?;
-    let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
+    read_range(file.as_ref(), 0, usize::try_from(file.len()?).map_err(io::Error::other)?)
+}
+
+/// Up to `len` bytes of a file from `offset` on; fewer where it ends.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn read_range(file: &dyn File, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; len];
     let mut at = 0;
-    while at < bytes.len() {
-        match file.read_at(&mut bytes[at..], at as u64)? {
+    while at < len {
+        match file.read_at(&mut bytes[at..], offset + at as u64)? {
             0 => break,
             n => at += n,
         }

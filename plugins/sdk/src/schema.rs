@@ -11,7 +11,8 @@
 //! A table has two columns more than its schema: `seq` and `time` stand first.
 
 use arrow_array::{
-    Array, ArrayRef, DictionaryArray, Int8Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, types::Int8Type,
+    Array, ArrayRef, DictionaryArray, Int8Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, new_null_array,
+    types::Int8Type,
 };
 use arrow_avro::reader::ReaderBuilder;
 use arrow_avro::schema::{AvroSchema, Fingerprint, FingerprintAlgorithm, SchemaStore};
@@ -158,7 +159,7 @@ impl TopicSchema {
     }
 
     /// Rows of the bus as rows of the table: numbers from `first`, all with the time of append `time`
-    /// (microseconds since 1970 UTC). Copies no column of the batch.
+    /// (microseconds since 1970 UTC). Copies no column of the batch; columns that an older schema did not have are null.
     ///
     /// # Errors
     /// Where `rows` are not of this schema.
@@ -173,6 +174,9 @@ impl TopicSchema {
                 Some(symbols) => as_text(column, &symbols)?,
                 None => column.clone(),
             });
+        }
+        for added in self.table.fields().iter().skip(columns.len()) {
+            columns.push(new_null_array(added.data_type(), count));
         }
         RecordBatch::try_new(self.table.clone(), columns)
     }

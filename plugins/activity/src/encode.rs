@@ -1,0 +1,199 @@
+//! From the rows of the bus to one Parquet file in memory.
+
+use crate::roll::Span;
+use arrow_array::RecordBatch;
+use arrow_schema::{ArrowError, DataType, Schema};
+use bytes::Bytes;
+use greyhound_sdk::{Batch, Shard, TopicSchema};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{KeyValue, ParquetMetaData};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+use std::sync::Arc;
+
+/// Rows are handed to the Parquet writer in chunks of at least this many: small batches cost it a fixed price each.
+const CHUNK_ROWS: usize = 8192;
+/// Rows of a row group.
+const ROW_GROUP_ROWS: usize = 1 << 20;
+
+/// A file that rows are being encoded into.
+pub struct Encoder {
+    schema: Arc<TopicSchema>,
+    writer: ArrowWriter<Vec<u8>>,
+    waiting: Vec<RecordBatch>,
+    waiting_rows: usize,
+    rows: u64,
+    digest: Digest,
+}
+
+/// A digest over batches as the log holds them: the same rows from the same journal have the same.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Digest(u32);
+
+/// A finished file.
+#[derive(Debug, Clone)]
+pub struct Encoded {
+    /// Its content.
+    pub bytes: Bytes,
+    /// What its footer says of it.
+    pub footer: Footer,
+}
+
+/// What the footer's metadata says of a file: enough to tell whether it is ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Footer {
+    /// The shard whose rows it has.
+    pub shard: String,
+    /// The number of its first row.
+    pub first: u64,
+    /// The number of its last row.
+    pub last: u64,
+    /// How many rows it has.
+    pub rows: u64,
+    /// The [`Digest`] of its rows, 8 hex digits.
+    pub digest: String,
+    /// The fingerprint of their schema, 16 hex digits.
+    pub schema: String,
+}
+
+// === impl Digest ===
+
+impl Digest {
+    /// Goes on over `batch`.
+    pub fn add(&mut self, batch: &Batch) {
+        for number in [batch.first, batch.rows.num_rows() as u64, u64::from(batch.digest)] {
+            self.0 = crc32c::crc32c_append(self.0, &number.to_le_bytes());
+        }
+    }
+}
+
+impl std::fmt::Display for Digest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:08x}", self.0)
+    }
+}
+
+// === impl Encoder ===
+
+impl Encoder {
+    /// An empty file for rows of `schema`.
+    ///
+    /// # Errors
+    /// Where Parquet has no column for one of its types.
+    pub fn new(schema: Arc<TopicSchema>) -> Result<Self, ParquetError> {
+        let writer = ArrowWriter::try_new(Vec::new(), schema.table().clone(), Some(properties(schema.table())))?;
+        Ok(Self { schema, writer, waiting: Vec::new(), waiting_rows: 0, rows: 0, digest: Digest::default() })
+    }
+
+    /// Adds a batch.
+    ///
+    /// # Errors
+    /// Where the rows are not of the file's schema.
+    pub fn add(&mut self, batch: &Batch) -> Result<(), ParquetError> {
+        self.digest.add(batch);
+        self.rows += batch.rows.num_rows() as u64;
+        self.waiting_rows += batch.rows.num_rows();
+        self.waiting.push(self.schema.to_table(batch.first, batch.time, &batch.rows)?);
+        match self.waiting_rows >= CHUNK_ROWS {
+            true => self.write_waiting(),
+            false => Ok(()),
+        }
+    }
+
+    /// About how large the file is by now.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.writer.bytes_written() + self.writer.in_progress_size()
+    }
+
+    /// Finishes the file, whose rows are `span`'s.
+    ///
+    /// # Errors
+    /// Where Parquet cannot encode the rows.
+    pub fn finish(mut self, span: &Span, shard: &Shard) -> Result<Encoded, ParquetError> {
+        self.write_waiting()?;
+        let footer = Footer {
+            shard: shard.to_string(),
+            first: span.first,
+            last: span.end - 1,
+            rows: self.rows,
+            digest: self.digest.to_string(),
+            schema: format!("{:016x}", self.schema.fingerprint()),
+        };
+        for (key, value) in footer.pairs() {
+            self.writer.append_key_value_metadata(KeyValue::new(format!("greyhound.{key}"), value));
+        }
+        Ok(Encoded { bytes: self.writer.into_inner()?.into(), footer })
+    }
+
+    fn write_waiting(&mut self) -> Result<(), ParquetError> {
+        self.waiting_rows = 0;
+        let waiting = std::mem::take(&mut self.waiting);
+        match waiting.as_slice() {
+            [] => Ok(()),
+            [one] => self.writer.write(one),
+            several => self.writer.write(&join(self.schema.table(), several)?),
+        }
+    }
+}
+
+fn join(schema: &Arc<Schema>, batches: &[RecordBatch]) -> Result<RecordBatch, ArrowError> {
+    arrow_select::concat::concat_batches(schema, batches)
+}
+
+/// How the columns are encoded, by what they are: numbers that grow as differences, numbers without
+/// repetition plainly, texts in a dictionary; bloom filters on what people look up by equality (`*_id`).
+#[must_use]
+pub fn properties(table: &Schema) -> WriterProperties {
+    let mut properties = WriterProperties::builder()
+        .set_created_by(concat!("greyhound ", env!("CARGO_PKG_VERSION")).into())
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_statistics_enabled(EnabledStatistics::Page)
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS));
+    for field in table.fields() {
+        let path = ColumnPath::from(field.name().as_str());
+        match field.data_type() {
+            DataType::Int32 | DataType::Int64 | DataType::Timestamp(..) => {
+                properties =
+                    properties.set_column_dictionary_enabled(path.clone(), false).set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
+            }
+            DataType::Utf8 if field.name().ends_with("_id") => properties = properties.set_column_bloom_filter_enabled(path, true),
+            _ => {}
+        }
+    }
+    properties.build()
+}
+
+// === impl Footer ===
+
+impl Footer {
+    /// What `metadata` says; `None` where a file is not one of ours.
+    #[must_use]
+    pub fn from_metadata(metadata: &ParquetMetaData) -> Option<Self> {
+        let pairs = metadata.file_metadata().key_value_metadata()?;
+        let text = |key: &str| pairs.iter().find(|p| p.key.strip_prefix("greyhound.") == Some(key))?.value.clone();
+        let number = |key: &str| text(key)?.parse().ok();
+        Some(Self {
+            shard: text("shard")?,
+            first: number("first")?,
+            last: number("last")?,
+            rows: number("rows")?,
+            digest: text("digest")?,
+            schema: text("schema")?,
+        })
+    }
+
+    fn pairs(&self) -> [(&'static str, String); 7] {
+        [
+            ("shard", self.shard.clone()),
+            ("first", self.first.to_string()),
+            ("last", self.last.to_string()),
+            ("rows", self.rows.to_string()),
+            ("digest", self.digest.clone()),
+            ("schema", self.schema.clone()),
+            ("version", env!("CARGO_PKG_VERSION").to_owned()),
+        ]
+    }
+}

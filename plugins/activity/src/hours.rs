@@ -1,0 +1,164 @@
+//! `_SUCCESS`: the word that a shard's directory of a closed hour is complete.
+
+use crate::commit::{Found, directory, find};
+use crate::roll::Hour;
+use crate::store::{Store, StoreError};
+use greyhound_sdk::Shard;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+const SUCCESS: &str = "_SUCCESS";
+
+/// Closes the hours of one table, one after the other, empty ones and those of downtimes included.
+pub struct Hours {
+    store: Arc<dyn Store>,
+    topic: String,
+    shard: Shard,
+    /// The first hour that is not closed, and the number after the last row before it; none before the first row or floor.
+    next: Option<(Hour, u64)>,
+}
+
+/// The content of `_SUCCESS`, as JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Success {
+    /// The table.
+    pub topic: String,
+    /// The shard.
+    pub shard: String,
+    /// How many rows the hour has.
+    pub rows: u64,
+    /// The number of the first row, if there is one.
+    pub first: Option<u64>,
+    /// The number of the last row, if there is one.
+    pub last: Option<u64>,
+    /// The number after the last row that was recorded up to the end of the hour.
+    pub next: u64,
+    /// Of each file: its first and last row.
+    pub files: Vec<(u64, u64)>,
+    /// Missing numbers, first and last; `greyhound.gap` says why.
+    pub gaps: Vec<(u64, u64)>,
+}
+
+impl Hours {
+    /// The hours of `topic`'s table.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, topic: &str, shard: Shard) -> Self {
+        Self { store, topic: topic.to_owned(), shard, next: None }
+    }
+
+    /// Finds where an earlier run stopped: from the tables alone, so that a lost data directory is no harm.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub async fn resume(&mut self) -> Result<(), StoreError> {
+        let mut oldest_open = None;
+        for day in self.newest_first(&self.topic, "dt=").await? {
+            for hour in self.newest_first(&format!("{}/{day}", self.topic), "hour=").await? {
+                let Some(at) = parse(&day, &hour) else { continue };
+                let names = self.store.list(&directory(&self.topic, at, &self.shard)).await?;
+                if names.iter().any(|n| n == SUCCESS) {
+                    self.next = Some((Hour(at.0 + 1), self.read(at).await?.map_or(0, |s| s.next)));
+                    return Ok(());
+                }
+                if !names.is_empty() {
+                    oldest_open = Some((at, 0));
+                }
+            }
+        }
+        self.next = oldest_open;
+        Ok(())
+    }
+
+    /// Closes every hour before `hour`: all their rows are committed, and none will come.
+    ///
+    /// # Errors
+    /// Where the store cannot be written.
+    pub async fn close_before(&mut self, hour: Hour) -> Result<(), StoreError> {
+        let (mut at, mut next) = *self.next.get_or_insert((hour, 0));
+        while at < hour {
+            next = self.close(at, next).await?;
+            at = Hour(at.0 + 1);
+            self.next = Some((at, next));
+        }
+        Ok(())
+    }
+
+    async fn close(&self, hour: Hour, expected: u64) -> Result<u64, StoreError> {
+        let directory = directory(&self.topic, hour, &self.shard);
+        let mut success = Success {
+            topic: self.topic.clone(),
+            shard: self.shard.to_string(),
+            rows: 0,
+            first: None,
+            last: None,
+            next: expected,
+            files: Vec::new(),
+            gaps: Vec::new(),
+        };
+        for name in self.store.list(&directory).await?.iter().filter(|n| n.ends_with(".parquet")) {
+            let path = format!("{directory}/{name}");
+            let Found::File(footer) = find(self.store.as_ref(), &path).await? else {
+                return Err(StoreError { operation: "read", path, why: "it is not a file that Greyhound wrote; move it away".into() });
+            };
+            success.add(footer.first, footer.last, footer.rows);
+        }
+        let text = serde_json::to_vec_pretty(&success).map_err(|e| StoreError {
+            operation: "encode",
+            path: directory.clone(),
+            why: e.to_string(),
+        })?;
+        let temporary = format!("_staging/{}/{}{SUCCESS}-{}.tmp", self.shard, self.topic, std::process::id());
+        self.store.write(&temporary, text.into()).await?;
+        self.store.publish(&temporary, &format!("{directory}/{SUCCESS}")).await?;
+        self.store.remove(&temporary).await?;
+        Ok(success.next)
+    }
+
+    async fn read(&self, hour: Hour) -> Result<Option<Success>, StoreError> {
+        let path = format!("{}/{SUCCESS}", directory(&self.topic, hour, &self.shard));
+        let text = self.store.read_tail(&path, 16 << 20).await?;
+        Ok(text.and_then(|(text, _)| serde_json::from_slice(&text).ok()))
+    }
+
+    async fn newest_first(&self, path: &str, prefix: &str) -> Result<Vec<String>, StoreError> {
+        let mut names = self.store.list(path).await?;
+        names.retain(|n| n.starts_with(prefix));
+        names.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(names)
+    }
+}
+
+impl Success {
+    fn add(&mut self, first: u64, last: u64, rows: u64) {
+        if first > self.next {
+            self.gaps.push((self.next, first - 1));
+        }
+        self.rows += rows;
+        self.first.get_or_insert(first);
+        self.last = Some(last);
+        self.next = last + 1;
+        self.files.push((first, last));
+    }
+}
+
+/// The hour of `dt=YYYY-MM-DD` and `hour=HH`.
+fn parse(day: &str, hour: &str) -> Option<Hour> {
+    let text = format!("{}T{}:00:00Z", day.strip_prefix("dt=")?, hour.strip_prefix("hour=")?);
+    let time = humantime::parse_rfc3339(&text).ok()?;
+    let seconds = time.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs();
+    Some(Hour(i64::try_from(seconds / 3600).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_hour_is_found_in_its_directory() {
+        let hour = Hour(494_000);
+        let path = directory("t", hour, &Shard::new("n", 1));
+        assert_eq!(path, "t/dt=2026-05-10/hour=08/shard=n-00000001");
+        assert_eq!(parse("dt=2026-05-10", "hour=08"), Some(hour));
+        assert_eq!(parse("dt=x", "hour=08"), None);
+    }
+}

@@ -1,0 +1,24 @@
+//! The sink's metrics, all by `topic`.
+
+/// Rows committed to the table.
+pub const ROWS: &str = "greyhound_activity_rows_total";
+/// Bytes of Parquet committed.
+pub const BYTES: &str = "greyhound_activity_bytes_total";
+/// Files committed.
+pub const FILES: &str = "greyhound_activity_files_total";
+/// How often a call of the store failed and was tried again, also by `operation`.
+pub const RETRIES: &str = "greyhound_activity_retries_total";
+/// How long the oldest row that was read but not committed has waited, in seconds.
+pub const UNCOMMITTED_AGE: &str = "greyhound_activity_uncommitted_age_seconds";
+/// How long it took to commit a file, in seconds.
+pub const COMMIT_SECONDS: &str = "greyhound_activity_commit_seconds";
+
+pub(crate) fn describe() {
+    use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+    describe_counter!(ROWS, "Rows committed to the table");
+    describe_counter!(BYTES, Unit::Bytes, "Bytes of Parquet committed");
+    describe_counter!(FILES, "Files committed");
+    describe_counter!(RETRIES, "Calls of the store that failed and were tried again");
+    describe_gauge!(UNCOMMITTED_AGE, Unit::Seconds, "Age of the oldest row that was read but not committed");
+    describe_histogram!(COMMIT_SECONDS, Unit::Seconds, "How long it took to commit a file");
+}

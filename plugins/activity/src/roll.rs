@@ -1,0 +1,72 @@
+//! When a table's open file is full enough, old enough, or must end.
+
+use greyhound_sdk::Batch;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Microseconds of an hour.
+pub const HOUR_US: i64 = 3_600_000_000;
+
+/// An hour: hours since 1970 UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Hour(pub i64);
+
+impl Hour {
+    /// The hour of a time, microseconds since 1970 UTC.
+    #[must_use]
+    pub fn of(time: i64) -> Self {
+        Self(time.div_euclid(HOUR_US))
+    }
+}
+
+/// When a file is committed.
+#[derive(Debug, Clone, Copy)]
+pub struct Policy {
+    /// At this many encoded bytes.
+    pub file_size: usize,
+    /// This long after its first row was read, whether or not more come.
+    pub age: Duration,
+}
+
+/// The rows that the open file holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// The number of the first row.
+    pub first: u64,
+    /// The number after the last row.
+    pub end: u64,
+    /// The hour of all its rows.
+    pub hour: Hour,
+    /// How many columns its rows came with: schemas only ever gain columns.
+    pub columns: usize,
+    /// When its first row was read.
+    pub since: Instant,
+}
+
+impl Span {
+    /// The span of one batch, read at `now`.
+    #[must_use]
+    pub fn of(batch: &Batch, now: Instant) -> Self {
+        Self { first: batch.first, end: batch.end(), hour: Hour::of(batch.time), columns: batch.rows.num_columns(), since: now }
+    }
+
+    /// Whether a batch can go on in the same file: no hole, same hour, same schema.
+    #[must_use]
+    pub fn takes(&self, batch: &Batch) -> bool {
+        self.end == batch.first && self.hour == Hour::of(batch.time) && self.columns == batch.rows.num_columns()
+    }
+}
+
+impl Policy {
+    /// Whether the file must be committed now.
+    #[must_use]
+    pub fn is_due(&self, span: &Span, bytes: usize, now: Instant) -> bool {
+        bytes >= self.file_size || now >= self.deadline(span)
+    }
+
+    /// When the file must be committed at the latest.
+    #[must_use]
+    pub fn deadline(&self, span: &Span) -> Instant {
+        span.since + self.age
+    }
+}

@@ -1,0 +1,96 @@
+//! Tables in a local directory.
+
+use super::{Published, Store, StoreError};
+use async_trait::async_trait;
+use bytes::Bytes;
+use greyhound_sdk::fs::{self, SharedFs};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A directory of a file system.
+#[derive(Debug, Clone)]
+pub struct LocalStore {
+    fs: SharedFs,
+    root: PathBuf,
+}
+
+impl LocalStore {
+    /// The tables below `root`, which is made when something is written.
+    #[must_use]
+    pub fn new(fs: SharedFs, root: impl Into<PathBuf>) -> Self {
+        Self { fs, root: root.into() }
+    }
+
+    /// Runs `work`, which blocks, off the async workers.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        path: &str,
+        work: impl FnOnce(&SharedFs, &Path) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (fs, at) = (self.fs.clone(), self.root.join(path));
+        let done = tokio::task::spawn_blocking(move || work(&fs, &at)).await.unwrap_or_else(|e| Err(io::Error::other(e)));
+        done.map_err(|e| StoreError { operation, path: self.root.join(path).display().to_string(), why: e.to_string() })
+    }
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("."))
+}
+
+/// Nothing in the place of what is not there.
+fn if_there<T: Default>(result: io::Result<T>) -> io::Result<T> {
+    match result {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(T::default()),
+        other => other,
+    }
+}
+
+#[async_trait]
+impl Store for LocalStore {
+    async fn write(&self, path: &str, bytes: Bytes) -> Result<(), StoreError> {
+        let write = move |fs: &SharedFs, at: &Path| {
+            fs.create_dir_all(parent(at))?;
+            if_there(fs.remove(at))?;
+            let file = fs.create_new(at)?;
+            file.write_all_at(&bytes, 0)?;
+            file.sync()
+        };
+        self.blocking("write", path, write).await
+    }
+
+    async fn publish(&self, from: &str, to: &str) -> Result<Published, StoreError> {
+        let from = self.root.join(from);
+        let publish = move |fs: &SharedFs, to: &Path| {
+            fs.create_dir_all(parent(to))?;
+            match fs.rename_new(&from, to) {
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(Published::Exists),
+                other => other?,
+            }
+            fs.sync_dir(parent(to))?;
+            Ok(Published::Done)
+        };
+        self.blocking("rename to", to, publish).await
+    }
+
+    async fn read_tail(&self, path: &str, max: usize) -> Result<Option<(Bytes, u64)>, StoreError> {
+        let read = move |fs: &SharedFs, at: &Path| {
+            if !fs.exists(at)? {
+                return Ok(None);
+            }
+            let file = fs.open_read(at)?;
+            let len = file.len()?;
+            let start = len.saturating_sub(max as u64);
+            Ok(Some((fs::read_range(file.as_ref(), start, (len - start) as usize)?.into(), len)))
+        };
+        self.blocking("read", path, read).await
+    }
+
+    async fn list(&self, path: &str) -> Result<Vec<String>, StoreError> {
+        self.blocking("list", path, |fs, at| if_there(fs.list(at))).await
+    }
+
+    async fn remove(&self, path: &str) -> Result<(), StoreError> {
+        self.blocking("remove", path, |fs, at| if_there(fs.remove(at))).await
+    }
+}

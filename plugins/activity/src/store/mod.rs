@@ -1,0 +1,42 @@
+//! Where tables are kept.
+
+pub mod local;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+/// A tree of files with atomic renames. Paths are relative to the root, with `/`.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Writes a new file, with its parents, durably; replaces one of that name.
+    async fn write(&self, path: &str, bytes: Bytes) -> Result<(), StoreError>;
+    /// Renames a file, durably, unless there is one of the new name: a compare-and-swap. Makes the parents.
+    async fn publish(&self, from: &str, to: &str) -> Result<Published, StoreError>;
+    /// The last `max` bytes of a file and its length; `None` where there is none.
+    async fn read_tail(&self, path: &str, max: usize) -> Result<Option<(Bytes, u64)>, StoreError>;
+    /// The names in a directory, sorted; none where there is no directory.
+    async fn list(&self, path: &str) -> Result<Vec<String>, StoreError>;
+    /// Removes a file, if there is one.
+    async fn remove(&self, path: &str) -> Result<(), StoreError>;
+}
+
+/// What came of [`Store::publish`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Published {
+    /// The file has its new name.
+    Done,
+    /// There was one of that name.
+    Exists,
+}
+
+/// A call of the store failed; it may be tried again.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation} {path}: {why}")]
+pub struct StoreError {
+    /// What was tried.
+    pub operation: &'static str,
+    /// On which path.
+    pub path: String,
+    /// What happened.
+    pub why: String,
+}

@@ -1,0 +1,335 @@
+//! One table: reads its topic, encodes, commits, closes hours.
+
+use crate::commit::{Committer, Found, Outcome};
+use crate::encode::{Digest, Encoded, Encoder, Footer};
+use crate::hours::Hours;
+use crate::metrics as names;
+use crate::roll::{Hour, Policy, Span};
+use crate::store::StoreError;
+use greyhound_sdk::{Batch, Consumer, Drain, Health, ReadError, Shard};
+use metrics::{counter, gauge, histogram};
+use parquet::errors::ParquetError;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+
+/// How much is read, and encoded, at a time.
+const READ_BYTES: usize = 1 << 20;
+/// How often it is looked whether an hour can be closed.
+const HOURS_INTERVAL: Duration = Duration::from_secs(1);
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+const LAST_BACKOFF: Duration = Duration::from_secs(10);
+
+/// The writer of one table.
+pub struct Table {
+    topic: String,
+    shard: Shard,
+    consumer: Consumer,
+    committer: Committer,
+    hours: Hours,
+    policy: Policy,
+    health: Health,
+    drain: Drain,
+    open: Option<Open>,
+}
+
+struct Open {
+    span: Span,
+    encoder: Encoder,
+}
+
+/// Why a table's writer stops.
+#[derive(Debug, thiserror::Error)]
+pub enum Stop {
+    /// It was told to drain while the store failed: the rows stay in the journal.
+    #[error("told to stop")]
+    Drained,
+    /// Somebody else writes the same rows: an operator must look.
+    #[error(
+        "{path} holds rows of shard {shard} that are not this journal's: another process runs on a copy of this data directory; \
+         stop it, or give this node a new data directory. The rows stay in this journal"
+    )]
+    Stranger {
+        /// The file.
+        path: String,
+        /// The shard that both claim.
+        shard: String,
+    },
+    /// The journal cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The rows cannot be encoded.
+    #[error("rows of {topic} cannot be encoded: {source}")]
+    Encode {
+        /// The table.
+        topic: String,
+        /// Why.
+        source: ParquetError,
+    },
+}
+
+impl Table {
+    /// The writer of the table of `consumer`'s topic.
+    #[must_use]
+    pub fn new(consumer: Consumer, committer: Committer, hours: Hours, shard: Shard, policy: Policy, health: Health, drain: Drain) -> Self {
+        let topic = consumer.schema().name().to_owned();
+        Self { topic, shard, consumer, committer, hours, policy, health, drain, open: None }
+    }
+
+    /// Runs until drained.
+    ///
+    /// # Errors
+    /// [`Stop`].
+    pub async fn run(mut self) -> Result<(), Stop> {
+        self.health.ready();
+        self.start().await?;
+        let mut drain = self.drain.clone();
+        let mut look = tokio::time::interval(HOURS_INTERVAL);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let deadline = self.open.as_ref().map(|open| self.policy.deadline(&open.span));
+            tokio::select! {
+                biased;
+                at = drain.requested() => return self.finish(at).await,
+                () = until(deadline) => self.commit().await?,
+                _ = look.tick() => self.close_hours().await?,
+                batches = self.consumer.next(READ_BYTES) => {
+                    let batches = batches?;
+                    self.take(batches).await?;
+                }
+            }
+        }
+    }
+
+    async fn start(&mut self) -> Result<(), Stop> {
+        let mut retry = self.retry("clean up");
+        while let Err(e) = self.committer.clean_up().await {
+            retry.wait(e).await?;
+        }
+        while let Err(e) = self.hours.resume().await {
+            retry.wait(e).await?;
+        }
+        retry.done();
+        Ok(())
+    }
+
+    /// Reads what is durable, commits everything, within the deadline.
+    async fn finish(mut self, at: Instant) -> Result<(), Stop> {
+        let rest = async {
+            loop {
+                while self.consumer.position() < self.consumer.bounds().end {
+                    let batches = self.consumer.next(READ_BYTES).await?;
+                    self.take(batches).await?;
+                }
+                self.commit().await?;
+                // A commit may find that an earlier run wrote a shorter file: the rest is then still to be read.
+                if self.consumer.position() >= self.consumer.bounds().end {
+                    return Ok(());
+                }
+            }
+        };
+        match timeout_at(at, rest).await {
+            Ok(Err(Stop::Drained)) | Err(_) => {
+                tracing::warn!(
+                    topic = self.topic,
+                    "rows are not in the table yet; they are in the journal and will be committed after the next start"
+                );
+                Ok(())
+            }
+            Ok(done) => done,
+        }
+    }
+
+    /// Adds batches to the open file, and ends it where it must end.
+    async fn take(&mut self, batches: Vec<Batch>) -> Result<(), Stop> {
+        let mut run: Vec<Batch> = Vec::new();
+        let position = self.consumer.position();
+        for batch in batches {
+            let fits = self.open.as_ref().is_some_and(|open| open.span.takes(&batch));
+            if !fits {
+                self.encode(std::mem::take(&mut run)).await?;
+                self.commit().await?;
+                if self.consumer.position() != position {
+                    // The table had other rows than were encoded: it goes on where that file ends.
+                    return Ok(());
+                }
+                self.close_before(Hour::of(batch.time)).await?;
+                let encoder = Encoder::new(self.consumer.schema().clone()).map_err(|e| self.unfit(e))?;
+                self.open = Some(Open { span: Span::of(&batch, Instant::now()), encoder });
+            }
+            let open = self.open.as_mut().expect("a file was opened above");
+            open.span.end = batch.end();
+            run.push(batch);
+        }
+        self.encode(run).await?;
+        let is_due = self.open.as_ref().is_some_and(|open| self.policy.is_due(&open.span, open.encoder.size(), Instant::now()));
+        if is_due { self.commit().await } else { Ok(()) }
+    }
+
+    /// Encodes batches into the open file, off the async workers.
+    async fn encode(&mut self, batches: Vec<Batch>) -> Result<(), Stop> {
+        if batches.is_empty() {
+            return Ok(());
+        }
+        let mut open = self.open.take().expect("batches are encoded into an open file");
+        let encoded = tokio::task::spawn_blocking(move || batches.iter().try_for_each(|b| open.encoder.add(b)).map(|()| open));
+        self.open = Some(join(encoded.await).map_err(|e| self.unfit(e))?);
+        Ok(())
+    }
+
+    /// Commits the open file, however often it takes.
+    async fn commit(&mut self) -> Result<(), Stop> {
+        let Some(Open { span, encoder }) = self.open.take() else { return Ok(()) };
+        let started = Instant::now();
+        let shard = self.shard.clone();
+        let file = join(tokio::task::spawn_blocking(move || encoder.finish(&span, &shard)).await).map_err(|e| self.unfit(e))?;
+        let mut retry = self.retry("commit");
+        loop {
+            gauge!(names::UNCOMMITTED_AGE, "topic" => self.topic.clone()).set(span.since.elapsed().as_secs_f64());
+            match self.committer.attempt(&file, span.hour).await {
+                Ok(Outcome::Committed) => break,
+                Ok(Outcome::Exists(Found::Nothing)) => {}
+                Ok(Outcome::Exists(Found::File(footer))) if self.is_ours(&footer, &file).await? => {
+                    retry.done();
+                    return self.advance(footer.last + 1).await;
+                }
+                Ok(Outcome::Exists(_)) => return Err(self.stranger(&span)),
+                Err(e) => retry.wait(e).await?,
+            }
+        }
+        retry.done();
+        self.advance(span.end).await?;
+        self.count(&file, started);
+        Ok(())
+    }
+
+    fn count(&self, file: &Encoded, started: Instant) {
+        counter!(names::ROWS, "topic" => self.topic.clone()).increment(file.footer.rows);
+        counter!(names::BYTES, "topic" => self.topic.clone()).increment(file.bytes.len() as u64);
+        counter!(names::FILES, "topic" => self.topic.clone()).increment(1);
+        gauge!(names::UNCOMMITTED_AGE, "topic" => self.topic.clone()).set(0);
+        histogram!(names::COMMIT_SECONDS, "topic" => self.topic.clone()).record(started.elapsed());
+        tracing::debug!(topic = self.topic, first = file.footer.first, rows = file.footer.rows, bytes = file.bytes.len(), "committed");
+    }
+
+    /// Makes `next` the durable cursor, and reads on there.
+    async fn advance(&mut self, next: u64) -> Result<(), Stop> {
+        let mut retry = self.retry("cursor");
+        while let Err(e) = self.consumer.commit(next).await {
+            retry.wait(StoreError { operation: "write cursor of", path: self.topic.clone(), why: e.to_string() }).await?;
+        }
+        retry.done();
+        Ok(())
+    }
+
+    /// Whether a file that begins with our first row has our rows: then it is committed, by an earlier run
+    /// or an attempt whose answer was lost. Continues reading after its last row.
+    async fn is_ours(&mut self, footer: &Footer, file: &Encoded) -> Result<bool, Stop> {
+        if footer.shard != file.footer.shard || footer.first != file.footer.first {
+            return Ok(false);
+        }
+        if footer.last == file.footer.last {
+            return Ok(footer.digest == file.footer.digest);
+        }
+        if footer.last >= self.consumer.bounds().end {
+            return Ok(false);
+        }
+        let position = self.consumer.position();
+        self.consumer.seek(footer.first);
+        let (mut digest, mut next) = (Digest::default(), footer.first);
+        while next <= footer.last {
+            for batch in self.consumer.next(READ_BYTES).await?.iter().take_while(|b| b.end() <= footer.last + 1) {
+                digest.add(batch);
+                next = batch.end();
+            }
+            if self.consumer.position() > footer.last + 1 {
+                break;
+            }
+        }
+        let ours = next == footer.last + 1 && digest.to_string() == footer.digest;
+        self.consumer.seek(if ours { next } else { position });
+        Ok(ours)
+    }
+
+    /// Closes the hours that the log's floor has passed, once everything durable is committed.
+    async fn close_hours(&mut self) -> Result<(), Stop> {
+        let bounds = self.consumer.bounds();
+        let floor = Hour::of(bounds.floor);
+        if bounds.floor == 0 || self.consumer.position() < bounds.end {
+            return Ok(());
+        }
+        if self.open.as_ref().is_some_and(|open| open.span.hour < floor) {
+            self.commit().await?;
+        }
+        self.close_before(floor).await
+    }
+
+    async fn close_before(&mut self, hour: Hour) -> Result<(), Stop> {
+        let mut retry = self.retry("close hour");
+        while let Err(e) = self.hours.close_before(hour).await {
+            retry.wait(e).await?;
+        }
+        retry.done();
+        Ok(())
+    }
+
+    fn retry(&self, operation: &'static str) -> Retry {
+        Retry { operation, topic: self.topic.clone(), health: self.health.clone(), drain: self.drain.clone(), backoff: None }
+    }
+
+    fn unfit(&self, source: ParquetError) -> Stop {
+        Stop::Encode { topic: self.topic.clone(), source }
+    }
+
+    fn stranger(&self, span: &Span) -> Stop {
+        let path = format!("{}/{:020}.parquet", crate::commit::directory(&self.topic, span.hour, &self.shard), span.first);
+        Stop::Stranger { path, shard: self.shard.to_string() }
+    }
+}
+
+/// Tries again what the store could not do, for as long as it takes or until drained, and says so.
+struct Retry {
+    operation: &'static str,
+    topic: String,
+    health: Health,
+    drain: Drain,
+    /// How long to wait next; none before the first failure.
+    backoff: Option<Duration>,
+}
+
+impl Retry {
+    async fn wait(&mut self, error: StoreError) -> Result<(), Stop> {
+        let backoff = self.backoff.unwrap_or(FIRST_BACKOFF);
+        if self.backoff.is_none() {
+            tracing::warn!(topic = self.topic, operation = self.operation, %error, "the store fails; rows wait in the journal");
+        }
+        counter!(names::RETRIES, "topic" => self.topic.clone(), "operation" => self.operation).increment(1);
+        self.health.not_ready(format!("{error}; rows wait in the journal until the store works again"));
+        self.backoff = Some((backoff * 2).min(LAST_BACKOFF));
+        if self.drain.is_requested() {
+            return Err(Stop::Drained);
+        }
+        tokio::select! {
+            () = sleep(backoff) => Ok(()),
+            _ = self.drain.requested() => Err(Stop::Drained),
+        }
+    }
+
+    fn done(self) {
+        if self.backoff.is_some() {
+            tracing::info!(topic = self.topic, operation = self.operation, "the store works again");
+            self.health.ready();
+        }
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A panic of the encoder as its error.
+fn join<T>(joined: Result<Result<T, ParquetError>, tokio::task::JoinError>) -> Result<T, ParquetError> {
+    joined.unwrap_or_else(|e| Err(ParquetError::General(format!("the encoder panicked: {e}"))))
+}

@@ -1,0 +1,233 @@
+//! The sink against a bus in memory and a disk whose power is cut.
+
+use crate::commit::{Committer, directory};
+use crate::hours::{Hours, Success};
+use crate::roll::{HOUR_US, Hour, Policy};
+use crate::store::local::LocalStore;
+use crate::table::{Stop, Table};
+use greyhound_sdk::fs::SharedFs;
+use greyhound_sdk::plugin::DrainHandle;
+use greyhound_sdk::testing::memory::MemoryBus;
+use greyhound_sdk::testing::power_cut::PowerCut;
+use greyhound_sdk::{Drain, Health, Shard, Start, TopicSchema};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde::Serialize;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
+
+const TOPIC: &str = "shop.order";
+const NOON: i64 = 494_000 * HOUR_US;
+
+#[derive(Serialize)]
+struct Order {
+    state: i8,
+    buyer_id: String,
+}
+
+fn bus() -> MemoryBus {
+    let avro = r#"{"type": "record", "namespace": "shop", "name": "order", "fields": [
+        {"name": "state", "type": {"type": "enum", "name": "state", "symbols": ["open", "paid"]}},
+        {"name": "buyer_id", "type": "string"}]}"#;
+    let memory = MemoryBus::new(vec![TopicSchema::from_avro(avro).unwrap()]);
+    memory.set_time(NOON);
+    memory
+}
+
+fn publish(memory: &MemoryBus, buyers: std::ops::Range<u64>) {
+    let publisher = memory.bus().publisher(TOPIC).unwrap();
+    for buyer in buyers {
+        publisher.offer(&Order { state: (buyer % 2) as i8, buyer_id: buyer.to_string() }).unwrap();
+    }
+}
+
+/// A running table.
+struct Running {
+    task: JoinHandle<Result<(), Stop>>,
+    drain: DrainHandle,
+    health: Health,
+}
+
+async fn start(memory: &MemoryBus, disk: &PowerCut, age: Duration) -> Running {
+    let fs: SharedFs = Arc::new(disk.clone());
+    fs.create_dir_all(Path::new("/state")).ok();
+    let shard = Shard::new("test", 1);
+    let store = Arc::new(LocalStore::new(fs.clone(), "/tables"));
+    let consumer = memory.bus().consumer("activity", TOPIC, Start::Earliest).await.unwrap();
+    let committer = Committer::new(store.clone(), fs, Path::new("/state"), TOPIC, shard.clone());
+    let hours = Hours::new(store, TOPIC, shard.clone());
+    let (handle, drain) = Drain::new();
+    let health = Health::default().of(TOPIC);
+    let policy = Policy { file_size: 1 << 20, age };
+    let table = Table::new(consumer, committer, hours, shard, policy, health.clone(), drain);
+    Running { task: tokio::spawn(table.run()), drain: handle, health }
+}
+
+impl Running {
+    async fn drained(self) -> Result<(), Stop> {
+        self.drain.request(Duration::from_secs(10));
+        self.task.await.unwrap()
+    }
+}
+
+async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < end, "not within 20 s: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// `seq` of every row of every file, in the order of the files.
+fn numbers(disk: &PowerCut) -> Vec<i64> {
+    let mut files = disk.files();
+    files.retain(|f| f.extension().is_some_and(|e| e == "parquet"));
+    files.sort();
+    files.iter().flat_map(|f| read(disk.content(f).unwrap())).map(|(seq, _)| seq).collect()
+}
+
+/// `seq` and `buyer_id` of a file.
+fn read(content: Vec<u8>) -> Vec<(i64, String)> {
+    use arrow_array::cast::AsArray;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(content)).unwrap().build().unwrap();
+    let rows = reader.flat_map(|batch| {
+        let batch = batch.unwrap();
+        let seq = batch["seq"].as_primitive::<arrow_array::types::Int64Type>().values().to_vec();
+        let buyers = batch["buyer_id"].as_string::<i32>().iter().map(|b| b.unwrap().to_owned()).collect::<Vec<_>>();
+        seq.into_iter().zip(buyers).collect::<Vec<_>>()
+    });
+    rows.collect()
+}
+
+fn success(disk: &PowerCut, hour: i64) -> Option<Success> {
+    let path = format!("/tables/{}/_SUCCESS", directory(TOPIC, Hour(hour), &Shard::new("test", 1)));
+    serde_json::from_slice(&disk.content(Path::new(&path))?).ok()
+}
+
+#[tokio::test]
+async fn rows_are_committed_when_their_time_is_up_and_when_drained() {
+    let (memory, disk) = (bus(), PowerCut::new());
+    let table = start(&memory, &disk, Duration::from_millis(50)).await;
+    publish(&memory, 0..100);
+    eventually("the first rows are committed although nothing follows", || numbers(&disk).len() == 100).await;
+    publish(&memory, 100..150);
+    table.drained().await.unwrap();
+    assert_eq!(numbers(&disk), (0..150).collect::<Vec<_>>());
+    assert_eq!(memory.cursor("activity", TOPIC), Some(150));
+}
+
+#[tokio::test]
+async fn a_file_ends_at_a_hole_and_at_the_hour() {
+    let (memory, disk) = (bus(), PowerCut::new());
+    let table = start(&memory, &disk, Duration::from_secs(600)).await;
+    publish(&memory, 0..10);
+    memory.skip(TOPIC, 5);
+    publish(&memory, 15..20);
+    memory.set_time(NOON + HOUR_US);
+    publish(&memory, 20..30);
+    table.drained().await.unwrap();
+    let mut names: Vec<_> =
+        disk.files().iter().filter(|f| f.extension().is_some_and(|e| e == "parquet")).map(|f| f.display().to_string()).collect();
+    names.sort();
+    let shard = |hour: i64| format!("/tables/{}", directory(TOPIC, Hour(494_000 + hour), &Shard::new("test", 1)));
+    let expected = [(0, 0), (0, 15), (1, 20)].map(|(hour, first): (i64, u64)| format!("{}/{first:020}.parquet", shard(hour)));
+    assert_eq!(names, expected);
+}
+
+#[tokio::test]
+async fn hours_are_closed_by_the_floor_with_their_gaps_and_the_empty_ones_too() {
+    let (memory, disk) = (bus(), PowerCut::new());
+    let table = start(&memory, &disk, Duration::from_secs(600)).await;
+    publish(&memory, 0..10);
+    memory.skip(TOPIC, 5);
+    publish(&memory, 15..20);
+    eventually("the rows are read", || memory.batches(TOPIC).len() == 15).await;
+    assert_eq!(success(&disk, 494_000), None, "the hour is not over");
+    memory.set_time(NOON + 3 * HOUR_US);
+    eventually("three hours are closed", || success(&disk, 494_002).is_some()).await;
+    let first = success(&disk, 494_000).unwrap();
+    assert_eq!((first.rows, first.first, first.last, first.next), (15, Some(0), Some(19), 20));
+    assert_eq!((first.files, first.gaps), (vec![(0, 9), (15, 19)], vec![(10, 14)]));
+    let empty = success(&disk, 494_001).unwrap();
+    assert_eq!((empty.rows, empty.first, empty.next), (0, None, 20));
+    table.drained().await.unwrap();
+
+    memory.skip(TOPIC, 2);
+    publish(&memory, 22..23);
+    memory.set_time(NOON + 6 * HOUR_US);
+    let table = start(&memory, &disk, Duration::from_secs(600)).await;
+    eventually("the hours of the downtime are closed", || success(&disk, 494_005).is_some()).await;
+    assert_eq!(success(&disk, 494_003).unwrap().gaps, [(20, 21)]);
+    table.drained().await.unwrap();
+}
+
+#[tokio::test]
+async fn whatever_step_the_power_is_cut_at_every_row_is_there_once() {
+    for step in 0.. {
+        let (memory, disk) = (bus(), PowerCut::new());
+        publish(&memory, 0..40);
+        disk.fail_after(step);
+        let table = start(&memory, &disk, Duration::from_millis(1)).await;
+        eventually("it is done, or fails", || {
+            memory.cursor("activity", TOPIC) == Some(40)
+                || table.health.parts().iter().any(|(_, why)| why.is_some())
+                || table.task.is_finished()
+        })
+        .await;
+        let whole = memory.cursor("activity", TOPIC) == Some(40) && table.health.parts().iter().all(|(_, why)| why.is_none());
+        table.task.abort();
+        let disk = disk.after_power_cut(step);
+        let table = start(&memory, &disk, Duration::from_millis(1)).await;
+        publish(&memory, 40..60);
+        eventually("the rest is committed", || memory.cursor("activity", TOPIC) == Some(60)).await;
+        table.drained().await.unwrap();
+        assert_eq!(numbers(&disk), (0..60).collect::<Vec<_>>(), "step {step}");
+        if whole && step > 20 {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_was_committed_before_the_cursor_is_found_again() {
+    let (memory, disk) = (bus(), PowerCut::new());
+    publish(&memory, 0..10);
+    start(&memory, &disk, Duration::from_secs(600)).await.drained().await.unwrap();
+    // The cursor was lost, and by now there are more rows than the file has.
+    memory.bus().consumer("activity", TOPIC, Start::Earliest).await.unwrap().commit(0).await.unwrap();
+    publish(&memory, 10..25);
+    start(&memory, &disk, Duration::from_secs(600)).await.drained().await.unwrap();
+    assert_eq!(memory.cursor("activity", TOPIC), Some(25));
+    assert_eq!(numbers(&disk), (0..25).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_strangers_file_stops_the_table_and_keeps_the_rows() {
+    let (memory, disk) = (bus(), PowerCut::new());
+    publish(&memory, 0..10);
+    start(&memory, &disk, Duration::from_secs(600)).await.drained().await.unwrap();
+    let copy = bus();
+    publish(&copy, 100..110);
+    let table = start(&copy, &disk, Duration::from_millis(1)).await;
+    let stop = table.task.await.unwrap().unwrap_err();
+    assert!(matches!(stop, Stop::Stranger { .. }), "{stop}");
+    assert!(stop.to_string().contains("copy of this data directory"));
+    assert_eq!(copy.cursor("activity", TOPIC), None);
+    assert_eq!(numbers(&disk), (0..10).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_full_disk_is_waited_out() {
+    let (memory, disk) = (bus(), PowerCut::new());
+    disk.set_capacity(Some(100));
+    publish(&memory, 0..10);
+    let table = start(&memory, &disk, Duration::from_millis(1)).await;
+    eventually("it says so", || table.health.parts().iter().any(|(_, why)| why.is_some())).await;
+    publish(&memory, 10..20);
+    disk.set_capacity(None);
+    eventually("all is committed", || memory.cursor("activity", TOPIC) == Some(20)).await;
+    eventually("it says so", || table.health.parts().iter().all(|(_, why)| why.is_none())).await;
+    table.drained().await.unwrap();
+    assert_eq!(numbers(&disk), (0..20).collect::<Vec<_>>());
+}
