@@ -88,6 +88,11 @@ class Greyhound:
         self.child.kill()
         self.child.wait()
 
+    def topic(self, name):
+        """What the admin listener tells of a topic."""
+        topics = json.load(urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/v1/topics", timeout=10))
+        return next(topic for topic in topics if topic["name"] == name)
+
     def run(self, *args):
         done = subprocess.run([PROGRAM, *args], cwd=self.home, env=self.env, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr
@@ -99,7 +104,7 @@ class Greyhound:
         request = urllib.request.Request(url, body, {"content-type": "application/json"})
         return json.load(urllib.request.urlopen(request, timeout=30))
 
-    def clients(self, *commands):
+    def clients(self):
         """Real clients, driven line by line."""
         return Clients(f"http://127.0.0.1:{self.port}")
 

@@ -32,17 +32,8 @@ def one_life(greyhound, number):
     driver = threading.Thread(target=lambda: answer.update(clients.ask(**load)))
     driver.start()
     # Sometimes before a file is committed, sometimes in the midst of it: as many rows as the round has hundreds.
-    until("load", lambda: pushes(greyhound) >= 200 * (number + 1))
+    until("load", lambda: greyhound.topic("messaging.push")["end"] >= 200 * (number + 1))
     greyhound.kill()
     driver.join(60)
     clients.close()
     return answer["acked"]
-
-
-def pushes(greyhound):
-    import json
-    import urllib.request
-
-    topics = json.load(urllib.request.urlopen(f"http://127.0.0.1:{greyhound.admin}/v1/topics", timeout=10))
-    [topic] = [topic for topic in topics if topic["name"] == "messaging.push"]
-    return topic["end"]
