@@ -31,8 +31,9 @@ def one_life(greyhound, number):
     load = dict(do="load", event="kill", prefix=str(number), clients=6, token=mint("1"))
     driver = threading.Thread(target=lambda: answer.update(clients.ask(**load)))
     driver.start()
-    # Sometimes before a file is committed, sometimes in the midst of it: as many rows as the round has hundreds.
-    until("load", lambda: greyhound.topic("messaging.push")["end"] >= 200 * (number + 1))
+    # Each life is longer than the one before: killed before a file is committed, after, and in the midst of it.
+    enough = greyhound.topic("messaging.push")["end"] + 200 * (number + 1)
+    until("load", lambda: greyhound.topic("messaging.push")["end"] >= enough)
     greyhound.kill()
     driver.join(60)
     clients.close()
