@@ -631,7 +631,7 @@ mod tests {
         open.write_all_at(b"0123456789", 0).expect("write");
         let seen: BTreeSet<Vec<u8>> = (0..200).filter_map(|seed| disk.after_power_cut(seed).content(Path::new("/a"))).collect();
         assert!(seen.len() > 10, "{seen:?}");
-        assert!(seen.contains(&b""[..].to_vec()) && seen.contains(&b"0123456789"[..].to_vec()));
+        assert!(seen.contains(&b""[..]) && seen.contains(&b"0123456789"[..]));
     }
 
     #[test]
