@@ -1,1 +1,3 @@
+//! The `greyhound` program.
+
 fn main() {}
