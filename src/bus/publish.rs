@@ -23,8 +23,8 @@ impl TopicWriter {
     fn refused(&self, rejected: Rejected, count: u64) -> Refused {
         let topic = self.schema().name().to_owned();
         match rejected {
-            Rejected::Shed(reason) => Refused::Shed { topic, count, reason: reason.as_str() },
-            Rejected::Over => Refused::Shed { topic, count, reason: "the bus is closed" },
+            Rejected::Shed { first, reason } => Refused::Shed { topic, count, first: Some(first), reason: reason.as_str() },
+            Rejected::Over => Refused::Shed { topic, count, first: None, reason: "the bus is closed" },
             Rejected::Unfit(why) => self.unfit(why),
         }
     }

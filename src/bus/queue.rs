@@ -95,7 +95,7 @@ pub(super) struct Taken {
 
 /// Why a row was not taken.
 pub(super) enum Rejected {
-    Shed(Reason),
+    Shed { first: u64, reason: Reason },
     Over,
     Unfit(serde_arrow::Error),
 }
@@ -263,8 +263,9 @@ impl Queue {
             Phase::Closing(_) => Reason::Closed,
             Phase::Abandoned | Phase::Over => return Err(Rejected::Over),
         };
+        let first = self.topics[at].next;
         self.shed(at, count, reason);
-        Err(Rejected::Shed(reason))
+        Err(Rejected::Shed { first, reason })
     }
 
     fn add(&mut self, bytes: usize) {

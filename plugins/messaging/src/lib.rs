@@ -1,1 +1,130 @@
-//! Socket.io gateway.
+//! Greyhound's socket.io gateway.
+//!
+//! Clients (socket.io 1.x to 4.x) connect, authenticate with a JWT and sit in the rooms `user(<id>)` and
+//! `site(<base domain>)`; messages to those rooms reach them, and what they emit goes onto the bus. Every
+//! connection, authentication, message, delivery and push is a row of its topic.
+
+pub mod auth;
+pub mod config;
+mod demo;
+pub mod emit;
+mod fanout;
+mod gateway;
+mod http;
+pub mod metrics;
+mod rows;
+pub mod views;
+
+use async_trait::async_trait;
+use auth::{Secret, Verifier, mint};
+pub use config::Config;
+use emit::{Counters, Outlet};
+pub use emit::{EmitError, Emitter, Message, Receipt};
+use fanout::Namespaces;
+use gateway::{Handlers, Links, Listener, service};
+use greyhound_sdk::config::Problems;
+use greyhound_sdk::{Component, Context, Drain, Error, Plugin, SchemaError, TopicSchema};
+use rows::Topics;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+
+/// The plugin.
+#[derive(Clone, Default)]
+pub struct Messaging {
+    emitter: Emitter,
+}
+
+impl Messaging {
+    /// Publishes messages for other parts of the program, as soon as the gateway runs.
+    #[must_use]
+    pub fn emitter(&self) -> Emitter {
+        self.emitter.clone()
+    }
+}
+
+#[async_trait]
+impl Plugin for Messaging {
+    type Config = Config;
+
+    fn name(&self) -> &'static str {
+        "messaging"
+    }
+
+    fn topics(&self) -> Result<Vec<TopicSchema>, SchemaError> {
+        rows::topics()
+    }
+
+    fn validate(&self, config: &Config, problems: &mut Problems) {
+        config.check(problems);
+    }
+
+    async fn build(&self, config: Config, context: Context) -> Result<Box<dyn Component>, Error> {
+        metrics::describe();
+        let secret = Secret::find_or_make(&config.auth, &context.data_dir)?;
+        let topics = Arc::new(Topics::new(&context.bus)?);
+        let listener = TcpListener::bind(config.listen).await.map_err(|e| {
+            format!("cannot listen on {}: {e}; set plugins.messaging.listen (or PORT) to an address that is free", config.listen)
+        })?;
+        let (namespaces, links) = (Namespaces::default(), Arc::new(Links::default()));
+        let verifier = Verifier::new(&config.auth, &secret);
+        let handlers = Arc::new(Handlers::new(&config, verifier, topics.clone(), links.clone(), namespaces.clone()));
+        let admin = http::routes(self.emitter.clone(), context.bus.shard().clone(), usize::try_from(config.max_payload.as_u64())?);
+        let beside = beside(&config, &context, &secret, admin.clone());
+        let (parts, io) = service(&config, namespaces.clone(), links.clone(), beside);
+        config.namespaces.iter().for_each(|name| handlers.serve(&io, name));
+        self.emitter.open(Outlet {
+            namespaces,
+            links,
+            topics,
+            record_deliveries: config.record_deliveries,
+            record_data: config.record_message_data,
+            counters: Counters::new(),
+        });
+        let listener = Listener { listener, parts, handlers, write_timeout: config.write_timeout };
+        Ok(Box::new(Gateway { config, context, listener, admin, emitter: self.emitter.clone() }))
+    }
+}
+
+/// What the gateway's listener serves beside socket.io.
+fn beside(config: &Config, context: &Context, secret: &Secret, admin: axum::Router) -> axum::Router {
+    if !config.has_demo() {
+        return axum::Router::new();
+    }
+    let secret = secret.clone();
+    let mint = move |user: &str| {
+        let claims = serde_json::Map::from_iter([("id".to_owned(), user.into())]);
+        mint(&secret, &claims).expect("a text claim is encodable")
+    };
+    demo::routes(context.bus.clone(), mint, admin)
+}
+
+struct Gateway {
+    config: Config,
+    context: Context,
+    listener: Listener,
+    admin: axum::Router,
+    emitter: Emitter,
+}
+
+#[async_trait]
+impl Component for Gateway {
+    fn routes(&mut self) -> axum::Router {
+        self.admin.clone()
+    }
+
+    fn announce(&self) -> Vec<(String, String)> {
+        let address = self.listener.listener.local_addr().unwrap_or(self.config.listen);
+        let mut lines = vec![("clients".to_owned(), format!("http://{address}"))];
+        if self.config.has_demo() {
+            lines.push(("demo page".to_owned(), format!("http://{address}/")));
+        }
+        lines
+    }
+
+    async fn run(self: Box<Self>, drain: Drain) -> Result<(), Error> {
+        self.context.health.ready();
+        self.listener.run(drain).await;
+        self.emitter.close();
+        Ok(())
+    }
+}

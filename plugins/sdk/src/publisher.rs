@@ -37,6 +37,8 @@ pub enum Refused {
         topic: String,
         /// How many rows.
         count: u64,
+        /// The number that the first of them got; none where the bus is closed.
+        first: Option<u64>,
         /// Why.
         reason: &'static str,
     },

@@ -10,7 +10,7 @@ fn fill(bus: &EventBus, shed: usize, reason: &str) -> u64 {
     while refused < shed {
         match publisher.offer(&order(taken)) {
             Ok(_) => taken += 1,
-            Err(Refused::Shed { topic, count: 1, reason: given }) if topic == "shop.order" && given == reason => refused += 1,
+            Err(Refused::Shed { topic, count: 1, reason: given, .. }) if topic == "shop.order" && given == reason => refused += 1,
             Err(other) => panic!("{other}"),
         }
         assert!(taken < 1_000_000, "the queue is bounded");

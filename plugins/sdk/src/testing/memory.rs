@@ -165,7 +165,7 @@ impl Writer for MemoryWriter {
         let (first, count) = (log.end, rows.num_rows() as u64);
         log.end += count;
         if full {
-            return Err(Refused::Shed { topic: self.schema.name().to_owned(), count, reason: "overload" });
+            return Err(Refused::Shed { topic: self.schema.name().to_owned(), count, first: Some(first), reason: "overload" });
         }
         let digest = crc32c::crc32c(format!("{rows:?}").as_bytes());
         log.batches.push(Batch { first, time, digest, rows });

@@ -1,0 +1,85 @@
+//! The secret that tokens are signed with.
+
+use crate::config::AuthConfig;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use serde_json::{Map, Value};
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// The shared secret. Its `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Vec<u8>);
+
+/// The secret could not be had.
+#[derive(Debug, thiserror::Error)]
+#[error("the secret in {path}: {why}")]
+pub struct SecretError {
+    /// The file.
+    pub path: PathBuf,
+    /// What happened.
+    pub why: String,
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(hidden)")
+    }
+}
+
+impl Secret {
+    /// The configured secret; where none is, the one for development in `<data_dir>/secret`, which is made
+    /// (mode 0600) where there is none yet.
+    ///
+    /// # Errors
+    /// Where a file cannot be read or written, or is empty.
+    pub fn find_or_make(config: &AuthConfig, data_dir: &Path) -> Result<Self, SecretError> {
+        if let Some(secret) = &config.secret {
+            return Ok(Self(secret.clone().into_bytes()));
+        }
+        if let Some(path) = &config.secret_file {
+            return Self::read(path);
+        }
+        let path = data_dir.join("secret");
+        match Self::make(&path) {
+            Ok(()) => tracing::info!(path = %path.display(), "no secret is configured: made one for development"),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(SecretError { path, why: e.to_string() }),
+        }
+        Self::read(&path)
+    }
+
+    /// The secret's bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn make(path: &Path) -> io::Result<()> {
+        let mut random = [0_u8; 32];
+        io::Read::read_exact(&mut fs::File::open("/dev/urandom")?, &mut random)?;
+        let text: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    }
+
+    fn read(path: &Path) -> Result<Self, SecretError> {
+        let error = |why: String| SecretError { path: path.to_owned(), why };
+        let text = fs::read(path).map_err(|e| error(e.to_string()))?;
+        let secret = text.trim_ascii();
+        if secret.is_empty() {
+            return Err(error("the file is empty".into()));
+        }
+        Ok(Self(secret.to_vec()))
+    }
+}
+
+/// A token (HS256) with these claims, signed with `secret`.
+///
+/// # Errors
+/// Where the claims cannot be encoded.
+pub fn mint(secret: &Secret, claims: &Map<String, Value>) -> Result<String, jsonwebtoken::errors::Error> {
+    encode(&Header::new(Algorithm::HS256), claims, &EncodingKey::from_secret(secret.bytes()))
+}

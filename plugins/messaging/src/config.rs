@@ -1,0 +1,167 @@
+//! `[plugins.messaging]`.
+
+use greyhound_sdk::config::{ByteSize, Problems, duration};
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The gateway's configuration.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where clients connect.
+    pub listen: SocketAddr,
+    /// The socket.io namespaces that clients may connect to.
+    pub namespaces: Vec<String>,
+    /// How often a client is pinged.
+    #[serde(with = "duration")]
+    pub ping_interval: Duration,
+    /// How long a client may take to answer a ping.
+    #[serde(with = "duration")]
+    pub ping_timeout: Duration,
+    /// The largest packet that a client may send.
+    pub max_payload: ByteSize,
+    /// Packets that may wait for one client; what comes beyond is dropped for it.
+    pub buffer: usize,
+    /// A client that takes nothing for so long is closed.
+    #[serde(with = "duration")]
+    pub write_timeout: Duration,
+    /// The origins whose pages may connect; empty: all.
+    pub allowed_origins: Vec<String>,
+    /// The socket.io client's bundle, served at `/socket.io/socket.io.js`.
+    pub client_bundle: Option<PathBuf>,
+    /// Whether the demo page is at `/`.
+    pub demo: Demo,
+    /// The base domains that have a room; empty: all.
+    pub sites: Vec<String>,
+    /// Whether each delivery is a row.
+    pub record_deliveries: bool,
+    /// Whether the arguments of a message are in its row.
+    pub record_message_data: bool,
+    /// Whether the arguments of a push are in its row.
+    pub record_push_data: bool,
+    /// Who a client is.
+    pub auth: AuthConfig,
+}
+
+/// `[plugins.messaging.auth]`.
+#[derive(Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuthConfig {
+    /// The secret that tokens are signed with.
+    pub secret: Option<String>,
+    /// A file that holds it.
+    pub secret_file: Option<PathBuf>,
+    /// The algorithms that a token may be signed with: HS256, HS384, HS512.
+    pub algorithms: Vec<String>,
+    /// The claim that is the user's id; `sub` where a token has none of that name.
+    pub user_claim: String,
+    /// The claim that, where it is there, stands in the place of the Origin header's base domain.
+    pub site_claim: String,
+    /// How long a client may take to authenticate.
+    #[serde(with = "duration")]
+    pub timeout: Duration,
+}
+
+/// Whether there is a demo page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Demo {
+    /// Only where the gateway listens on loopback.
+    Auto,
+    /// Yes; it answers loopback only.
+    On,
+    /// No.
+    Off,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 3000)),
+            namespaces: vec!["/".into()],
+            ping_interval: Duration::from_secs(25),
+            ping_timeout: Duration::from_secs(20),
+            max_payload: ByteSize::mb(1),
+            buffer: 1024,
+            write_timeout: Duration::from_secs(10),
+            allowed_origins: Vec::new(),
+            client_bundle: None,
+            demo: Demo::Auto,
+            sites: Vec::new(),
+            record_deliveries: true,
+            record_message_data: false,
+            record_push_data: true,
+            auth: AuthConfig::default(),
+        }
+    }
+}
+
+impl Default for AuthConfig {
+    fn default() -> Self {
+        Self {
+            secret: None,
+            secret_file: None,
+            algorithms: ["HS256", "HS384", "HS512"].map(str::to_owned).to_vec(),
+            user_claim: "id".into(),
+            site_claim: "site".into(),
+            timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+impl std::fmt::Debug for AuthConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let secret = self.secret.as_ref().map(|_| "(hidden)");
+        f.debug_struct("AuthConfig").field("secret", &secret).field("secret_file", &self.secret_file).finish_non_exhaustive()
+    }
+}
+
+impl Config {
+    pub(crate) fn check(&self, problems: &mut Problems) {
+        if !self.namespaces.iter().any(|n| n == "/") {
+            problems.report("namespaces", "must have \"/\": every client connects to it");
+        }
+        for bad in self.namespaces.iter().filter(|n| !n.starts_with('/') || n.contains([',', '?'])) {
+            problems.report("namespaces", format!("`{bad}` is no namespace: expected a name that begins with / and has no , or ?"));
+        }
+        let at_least = |value: Duration, least: u64| value >= Duration::from_millis(least);
+        let durations = [("ping_interval", self.ping_interval), ("ping_timeout", self.ping_timeout), ("write_timeout", self.write_timeout)];
+        for (key, _) in durations.into_iter().chain([("auth.timeout", self.auth.timeout)]).filter(|(_, value)| !at_least(*value, 100)) {
+            problems.report(key, "is too short: expected at least \"100ms\"");
+        }
+        if !(ByteSize::kb(1)..=ByteSize::gb(1)).contains(&self.max_payload) {
+            problems.report("max_payload", "expected \"1kB\" to \"1GB\"");
+        }
+        if !(1..=65_536).contains(&self.buffer) {
+            problems.report("buffer", "expected 1 to 65536 packets");
+        }
+        self.auth.check(problems);
+    }
+
+    pub(crate) fn has_demo(&self) -> bool {
+        match self.demo {
+            Demo::Auto => self.listen.ip().is_loopback(),
+            Demo::On => true,
+            Demo::Off => false,
+        }
+    }
+}
+
+impl AuthConfig {
+    fn check(&self, problems: &mut Problems) {
+        if self.secret.is_some() && self.secret_file.is_some() {
+            problems.report("auth.secret_file", "there is auth.secret as well: expected one of the two");
+        }
+        if self.secret.as_ref().is_some_and(String::is_empty) {
+            problems.report("auth.secret", "is empty: expected the secret that tokens are signed with");
+        }
+        if self.algorithms.is_empty() {
+            problems.report("auth.algorithms", "is empty: expected some of \"HS256\", \"HS384\", \"HS512\"");
+        }
+        for bad in self.algorithms.iter().filter(|a| !["HS256", "HS384", "HS512"].contains(&a.as_str())) {
+            problems.report("auth.algorithms", format!("`{bad}` is not supported: expected some of \"HS256\", \"HS384\", \"HS512\""));
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! From a room to its members: the adapter below socket.io's namespaces.
+//!
+//! Each namespace has one [`Fanout`]. Beside the library's own rooms, which do the sending, it keeps its own, so
+//! that the rows of a broadcast need no look-up by recipient: a room's members are columns that are ready to be used.
+
+mod rooms;
+mod roster;
+
+use crate::rows::delivery_outcome::{DROPPED, QUEUED, UNKNOWN};
+use parking_lot::RwLock;
+pub(crate) use rooms::Rooms;
+pub(crate) use roster::Roster;
+use socketioxide::adapter::Emitter;
+use socketioxide_core::adapter::{BroadcastFlags, BroadcastOptions, CoreAdapter, CoreLocalAdapter, DefinedAdapter, SocketEmitter};
+use socketioxide_core::packet::Packet;
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The room that leaves clients which do not read out of a broadcast. No client's room can have this name.
+const BEHIND: &str = "\0behind";
+
+/// One namespace on this node.
+pub(crate) struct Fanout {
+    local: CoreLocalAdapter<Emitter>,
+    pub(crate) rooms: RwLock<Rooms>,
+    namespaces: Namespaces,
+}
+
+/// The namespaces by name.
+#[derive(Clone, Default)]
+pub(crate) struct Namespaces(Arc<RwLock<HashMap<String, Arc<Fanout>>>>);
+
+/// What became of a message.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// The same for all: a `delivery_outcome`.
+    Alike(i8),
+    /// One by one, in the order of the roster.
+    Each(Vec<i8>),
+}
+
+impl Namespaces {
+    pub(crate) fn get(&self, name: &str) -> Option<Arc<Fanout>> {
+        self.0.read().get(name).cloned()
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Fanout>> {
+        self.0.read().values().cloned().collect()
+    }
+}
+
+impl Fanout {
+    /// Sends `packet` to the members of `rooms` (all, where there are none) but not those of `except`, whose
+    /// roster this is. Nobody may join or leave meanwhile: hold the lock of `rooms`.
+    pub(crate) fn send(&self, packet: Packet, rooms: &[String], except: &[String], roster: &Roster, anybody_behind: bool) -> Sent {
+        let mut options = options(rooms, except);
+        let behind: Vec<usize> = match anybody_behind {
+            true => (0..roster.len()).filter(|&at| roster.session(at).link().is_behind()).collect(),
+            false => Vec::new(),
+        };
+        if behind.is_empty() {
+            return Sent::Alike(outcome(self.local.broadcast(packet, options).map_err(|e| e.len()), roster.len()));
+        }
+        // The library does not tell who failed: those who may are left out, and sent to one by one.
+        behind.iter().for_each(|&at| self.local.add_all(roster.session(at).sid, BEHIND));
+        options.except.push(BEHIND.into());
+        let others = self.local.broadcast(packet.clone(), options).map_err(|e| e.len());
+        let mut each = vec![outcome(others, roster.len() - behind.len()); roster.len()];
+        for at in behind {
+            let session = roster.session(at);
+            self.local.del(session.sid, BEHIND);
+            let alone = self.local.broadcast(packet.clone(), BroadcastOptions::new(session.sid));
+            each[at] = if alone.is_ok() { QUEUED } else { DROPPED };
+        }
+        Sent::Each(each)
+    }
+
+    /// Makes a socket a member of rooms.
+    pub(crate) fn join(&self, sid: socketioxide::socket::Sid, rooms: &[String]) {
+        let mut own = self.rooms.write();
+        self.local.add_all(sid, rooms.to_vec());
+        own.join(sid, rooms);
+    }
+
+    /// Takes a socket out of rooms.
+    pub(crate) fn leave(&self, sid: socketioxide::socket::Sid, rooms: &[String]) {
+        let mut own = self.rooms.write();
+        self.local.del(sid, rooms.to_vec());
+        own.leave(sid, rooms);
+    }
+
+    /// Disconnects every socket.
+    pub(crate) fn disconnect_all(&self) {
+        // Those that are closing already are an error of no interest.
+        let _ = self.local.disconnect_socket(options(&[], &[]));
+    }
+}
+
+fn outcome(sent: Result<(), usize>, count: usize) -> i8 {
+    match sent {
+        Ok(()) => QUEUED,
+        Err(failed) if failed >= count => DROPPED,
+        Err(_) => UNKNOWN,
+    }
+}
+
+fn options(rooms: &[String], except: &[String]) -> BroadcastOptions {
+    let mut options = BroadcastOptions::default();
+    options.rooms.extend(rooms.iter().map(|r| r.clone().into()));
+    options.except.extend(except.iter().map(|r| r.clone().into()));
+    if rooms.is_empty() {
+        options.add_flag(BroadcastFlags::Broadcast);
+    }
+    options
+}
+
+impl DefinedAdapter for Fanout {}
+
+impl CoreAdapter<Emitter> for Fanout {
+    type Error = Infallible;
+    type State = Namespaces;
+    type AckStream = <Emitter as SocketEmitter>::AckStream;
+    type InitRes = ();
+
+    fn new(namespaces: &Namespaces, local: CoreLocalAdapter<Emitter>) -> Self {
+        Self { local, rooms: RwLock::default(), namespaces: namespaces.clone() }
+    }
+
+    fn init(self: Arc<Self>, on_success: impl FnOnce() + Send + 'static) {
+        self.namespaces.0.write().insert(self.local.path().to_string(), self.clone());
+        on_success();
+    }
+
+    async fn broadcast_with_ack(
+        &self,
+        packet: Packet,
+        opts: BroadcastOptions,
+        timeout: Option<Duration>,
+    ) -> Result<Self::AckStream, Infallible> {
+        Ok(self.local.broadcast_with_ack(packet, opts, timeout).0)
+    }
+
+    fn get_local(&self) -> &CoreLocalAdapter<Emitter> {
+        &self.local
+    }
+}

@@ -1,0 +1,123 @@
+//! The rooms of one namespace.
+
+use super::Roster;
+use crate::gateway::Session;
+use socketioxide::socket::Sid;
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+/// Who is where.
+#[derive(Default)]
+pub(crate) struct Rooms {
+    everybody: Room,
+    rooms: HashMap<String, Room>,
+}
+
+#[derive(Default)]
+struct Room {
+    members: HashMap<Sid, Arc<Session>>,
+    /// Made when a message needs it, forgotten when somebody comes or goes.
+    roster: OnceLock<Arc<Roster>>,
+}
+
+impl Rooms {
+    /// A socket has connected to the namespace.
+    pub(crate) fn enter(&mut self, session: Arc<Session>) {
+        self.everybody.add(session);
+    }
+
+    /// A socket has gone; `rooms` are those that it had joined.
+    pub(crate) fn exit(&mut self, sid: Sid, rooms: &[String]) {
+        self.everybody.remove(sid);
+        self.leave(sid, rooms);
+    }
+
+    pub(crate) fn join(&mut self, sid: Sid, rooms: &[String]) {
+        let Some(session) = self.everybody.members.get(&sid).cloned() else { return };
+        // Its user may be another one from now on.
+        self.everybody.roster.take();
+        for room in rooms {
+            self.rooms.entry(room.clone()).or_default().add(session.clone());
+        }
+    }
+
+    pub(crate) fn leave(&mut self, sid: Sid, rooms: &[String]) {
+        for name in rooms {
+            let Some(room) = self.rooms.get_mut(name) else { continue };
+            room.remove(sid);
+            if room.members.is_empty() {
+                self.rooms.remove(name);
+            }
+        }
+    }
+
+    /// The members of `rooms` (all, where there are none) but not those of `except`, each once.
+    pub(crate) fn roster(&self, rooms: &[String], except: &[String]) -> Arc<Roster> {
+        match (rooms, except) {
+            ([], []) => self.everybody.roster(),
+            ([one], []) => self.rooms.get(one).map(Room::roster).unwrap_or_default(),
+            _ => Arc::new(self.collect(rooms, except)),
+        }
+    }
+
+    fn collect(&self, rooms: &[String], except: &[String]) -> Roster {
+        let mut members: HashMap<Sid, &Arc<Session>> = HashMap::new();
+        let named = rooms.iter().filter_map(|name| self.rooms.get(name));
+        let all = rooms.is_empty().then_some(&self.everybody);
+        named.chain(all).for_each(|room| members.extend(room.members.iter().map(|(sid, session)| (*sid, session))));
+        for room in except.iter().filter_map(|name| self.rooms.get(name)) {
+            members.retain(|sid, _| !room.members.contains_key(sid));
+        }
+        Roster::new(members.into_values().cloned().collect())
+    }
+}
+
+impl Room {
+    fn add(&mut self, session: Arc<Session>) {
+        self.roster.take();
+        self.members.insert(session.sid, session);
+    }
+
+    fn remove(&mut self, sid: Sid) {
+        self.roster.take();
+        self.members.remove(&sid);
+    }
+
+    fn roster(&self) -> Arc<Roster> {
+        self.roster.get_or_init(|| Arc::new(Roster::new(self.members.values().cloned().collect()))).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    fn names(numbers: &BTreeSet<usize>) -> Vec<String> {
+        numbers.iter().map(usize::to_string).collect()
+    }
+
+    proptest! {
+        /// Whatever joins and leaves: a roster has just those whom the sets of a model say.
+        #[test]
+        fn a_roster_is_what_the_sets_say(steps in prop::collection::vec((0..6_usize, 0..4_usize, any::<bool>()), 0..60),
+                                         rooms in prop::collection::btree_set(0..4_usize, 0..3), except in prop::collection::btree_set(0..4_usize, 0..2)) {
+            let sessions: Vec<_> = (0..6).map(|n| Arc::new(Session::for_tests(n))).collect();
+            let mut own = Rooms::default();
+            sessions.iter().for_each(|s| own.enter(s.clone()));
+            let mut model = vec![BTreeSet::new(); 4];
+            for (socket, room, joins) in steps {
+                let name = [room.to_string()];
+                if joins { own.join(sessions[socket].sid, &name); model[room].insert(socket); } else { own.leave(sessions[socket].sid, &name); model[room].remove(&socket); }
+                let _ = own.roster(&name, &[]);
+            }
+            let mut expected: BTreeSet<usize> = if rooms.is_empty() { (0..6).collect() } else { rooms.iter().flat_map(|r| model[*r].clone()).collect() };
+            except.iter().for_each(|r| expected.retain(|s| !model[*r].contains(s)));
+            let roster = own.roster(&names(&rooms), &names(&except));
+            let got: BTreeSet<usize> = roster.sessions().iter().map(|s| s.connection as usize).collect();
+            prop_assert_eq!(roster.len(), got.len());
+            prop_assert_eq!(got, expected);
+        }
+    }
+}

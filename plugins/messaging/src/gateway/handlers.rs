@@ -1,0 +1,324 @@
+//! What happens when a client connects, authenticates, emits and goes.
+
+use super::handshake::{ConnectToken, link, request_token, text};
+use super::link::Links;
+use super::push::Push;
+use super::session::{Opened, Session, Who};
+use crate::auth::{Identity, Rejection, Verifier, base_domain};
+use crate::config::Config;
+use crate::emit::{RESERVED, numbered};
+use crate::fanout::{Fanout, Namespaces};
+use crate::metrics as names;
+use crate::rows::{AuthRow, ConnectionRow, PushRow, Topics, auth_method, auth_outcome, column, connection_event};
+use axum::http::header;
+use metrics::counter;
+use parking_lot::Mutex;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use socketioxide::extract::{AckSender, SocketRef, TryData};
+use socketioxide::handler::ConnectHandler;
+use socketioxide::socket::{DisconnectReason, Sid};
+use socketioxide::{ProtocolVersion, SocketIo, TransportType};
+use std::collections::HashMap;
+use std::future::ready;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+type Socket = SocketRef<Fanout>;
+
+/// The gateway's reactions to its clients.
+pub(crate) struct Handlers {
+    pub(crate) topics: Arc<Topics>,
+    pub(crate) links: Arc<Links>,
+    pub(crate) namespaces: Namespaces,
+    pub(crate) verifier: Verifier,
+    pub(crate) sites: Vec<String>,
+    pub(crate) auth_timeout: Duration,
+    pub(crate) record_data: bool,
+    /// Sockets that are open.
+    pub(crate) open: Arc<AtomicUsize>,
+    /// Admitted, about to be connected.
+    admitted: Mutex<HashMap<(Sid, Box<str>), Admitted>>,
+}
+
+struct Admitted {
+    session: Arc<Session>,
+    identity: Option<Identity>,
+}
+
+/// What `authenticate` is sent with.
+#[derive(Deserialize)]
+struct Credentials {
+    token: Box<RawValue>,
+}
+
+/// What an attempt to authenticate came to, for its row.
+struct Attempt<'a> {
+    outcome: i8,
+    method: Option<i8>,
+    user: Option<&'a str>,
+    site: Option<&'a str>,
+    reason: Option<&'a str>,
+}
+
+impl Handlers {
+    pub(crate) fn new(config: &Config, verifier: Verifier, topics: Arc<Topics>, links: Arc<Links>, namespaces: Namespaces) -> Self {
+        Self {
+            topics,
+            links,
+            namespaces,
+            verifier,
+            sites: config.sites.clone(),
+            auth_timeout: config.auth.timeout,
+            record_data: config.record_push_data,
+            open: Arc::default(),
+            admitted: Mutex::default(),
+        }
+    }
+
+    /// Opens the namespace `name`. Everything is registered before a client's CONNECT is answered, so that
+    /// none of its events comes too early.
+    pub(crate) fn serve(self: &Arc<Self>, io: &SocketIo<Fanout>, name: &str) {
+        let (admit, connected) = (self.clone(), self.clone());
+        let admit = async move |socket: Socket, token: ConnectToken| admit.admit(&socket, token.0);
+        let connected = async move |socket: Socket| connected.connected(socket);
+        io.ns(name.to_owned(), connected.with(admit));
+    }
+
+    fn admit(self: &Arc<Self>, socket: &Socket, token: Option<String>) -> Result<(), Rejection> {
+        let parts = socket.req_parts();
+        let identity = match token.or_else(|| request_token(parts)).map(|token| self.verifier.verify(&token)) {
+            Some(Err(rejection)) => {
+                self.record_rejection(None, auth_method::HANDSHAKE, rejection, socket);
+                return Err(rejection);
+            }
+            verified => verified.and_then(Result::ok),
+        };
+        let session = Arc::new(self.open(socket));
+        self.register(socket, &session);
+        self.admitted.lock().insert((socket.id, session.namespace.clone()), Admitted { session, identity });
+        Ok(())
+    }
+
+    fn open(&self, socket: &Socket) -> Session {
+        let parts = socket.req_parts();
+        let link = link(parts);
+        let protocol = if socket.protocol() == ProtocolVersion::V4 { 4 } else { 3 };
+        let row = ConnectionRow {
+            event: connection_event::OPENED,
+            namespace: socket.ns(),
+            transport: transport(socket.transport_type()),
+            protocol,
+            address: Some(&link.peer.ip().to_canonical().to_string()),
+            agent: text(&parts.headers, header::USER_AGENT),
+            origin: text(&parts.headers, header::ORIGIN),
+            ..ConnectionRow::default()
+        };
+        let connection = numbered(self.topics.connection.offer(&row)).map_or(-1, column);
+        let (links, topics, open) = (self.links.clone(), self.topics.clone(), self.open.clone());
+        Session::new(Opened { sid: socket.id, connection, namespace: socket.ns().into(), protocol, link, links, topics, open })
+    }
+
+    /// The handlers' bodies run before the library spawns what they return: in the client's order.
+    fn register(self: &Arc<Self>, socket: &Socket, session: &Arc<Session>) {
+        let (this, its) = (self.clone(), session.clone());
+        socket.on("authenticate", move |socket: Socket, credentials: TryData<Credentials>| {
+            this.authenticate(&socket, &its, credentials.0.ok());
+            ready(())
+        });
+        let (this, its) = (self.clone(), session.clone());
+        socket.on_fallback(move |socket: Socket, push: Push, ack: AckSender<Fanout>| {
+            this.pushed(&socket, &its, &push, ack);
+            ready(())
+        });
+        let (this, its) = (self.clone(), session.clone());
+        socket.on_disconnect(move |socket: Socket, reason: DisconnectReason| {
+            this.gone(&socket, &its, reason);
+            ready(())
+        });
+    }
+
+    fn connected(self: &Arc<Self>, socket: Socket) {
+        let Some(Admitted { session, identity }) = self.admitted.lock().remove(&(socket.id, socket.ns().into())) else { return };
+        let Some(namespace) = self.namespaces.get(socket.ns()) else { return };
+        namespace.rooms.write().enter(session.clone());
+        if !socket.connected() {
+            // It went away meanwhile, and its disconnect handler may have come too early to undo this.
+            namespace.rooms.write().exit(socket.id, &[]);
+            return;
+        }
+        self.reap_with_link(&socket);
+        match identity {
+            Some(identity) => self.accept(&socket, &session, &identity, auth_method::HANDSHAKE),
+            None => self.wait_for_authentication(socket, &session),
+        }
+    }
+
+    /// A socket must not outlive the WebSocket connection that it came with.
+    fn reap_with_link(&self, socket: &Socket) {
+        if socket.transport_type() != TransportType::Websocket || self.links.upgraded(socket.id).is_some() {
+            return;
+        }
+        let (link, socket) = (link(socket.req_parts()), socket.clone());
+        link.at_end(move || {
+            let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+            if socket.connected() {
+                // The library notices as a rule by itself, a moment later: then with its own reason.
+                runtime.spawn(async move {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    if socket.connected() {
+                        let _ = socket.disconnect();
+                    }
+                });
+            }
+        });
+    }
+
+    fn wait_for_authentication(self: &Arc<Self>, socket: Socket, session: &Arc<Session>) {
+        let (this, session, limit) = (self.clone(), Arc::downgrade(session), self.auth_timeout);
+        tokio::spawn(async move {
+            tokio::time::sleep(limit).await;
+            let Some(session) = session.upgrade().filter(|s| s.user().is_none() && socket.connected()) else { return };
+            let reason = Some("no authentication in time");
+            let attempt = Attempt { outcome: auth_outcome::TIMEOUT, method: None, user: None, site: None, reason };
+            this.record_attempt(Some(session.connection), &attempt, &socket);
+            session.because("authentication timeout");
+            let _ = socket.disconnect();
+        });
+    }
+
+    fn authenticate(&self, socket: &Socket, session: &Arc<Session>, credentials: Option<Credentials>) {
+        let token = credentials.and_then(|c| serde_json::from_str::<String>(c.token.get()).ok()).ok_or(Rejection::NOT_A_TEXT);
+        match token.and_then(|token| self.verifier.verify(&token)) {
+            Ok(identity) => self.accept(socket, session, &identity, auth_method::EVENT),
+            Err(rejection) => {
+                self.record_rejection(Some(session.connection), auth_method::EVENT, rejection, socket);
+                let _ = socket.emit("unauthorized", &rejection.payload());
+            }
+        }
+    }
+
+    /// The client is who it says: it joins the rooms of its user and site, and leaves those of another user.
+    fn accept(&self, socket: &Socket, session: &Arc<Session>, identity: &Identity, method: i8) {
+        let Some(namespace) = self.namespaces.get(socket.ns()) else { return };
+        let origin = text(&socket.req_parts().headers, header::ORIGIN);
+        let site = identity.site.clone().or_else(|| base_domain(origin?));
+        let site = site.filter(|site| self.sites.is_empty() || self.sites.contains(site));
+        let rooms: Vec<String> =
+            [Some(format!("user({})", identity.user)), site.as_ref().map(|site| format!("site({site})"))].into_iter().flatten().collect();
+        let before = session.who().rooms;
+        namespace.leave(socket.id, &before);
+        session.set_who(Who { user: Some(identity.user.as_str().into()), rooms: rooms.clone() });
+        namespace.join(socket.id, &rooms);
+        let attempt = Attempt {
+            outcome: auth_outcome::ACCEPTED,
+            method: Some(method),
+            user: Some(&identity.user),
+            site: site.as_deref(),
+            reason: None,
+        };
+        self.record_attempt(Some(session.connection), &attempt, socket);
+        let _ = socket.emit("authenticated", &());
+    }
+
+    fn pushed(&self, socket: &Socket, session: &Arc<Session>, push: &Push, ack: AckSender<Fanout>) {
+        if RESERVED.contains(&push.event.as_str()) {
+            // As Node's parser does.
+            session.because("parse error");
+            session.link().doom();
+            return;
+        }
+        let Some(user) = session.user() else {
+            counter!(names::IGNORED).increment(1);
+            return;
+        };
+        counter!(names::PUSHES).increment(1);
+        let row = PushRow {
+            connection_seq: session.connection,
+            user_id: &user,
+            namespace: socket.ns(),
+            event: &push.event,
+            size_bytes: push.size as i64,
+            data: self.record_data.then_some(push.data.as_str()),
+        };
+        // Rows are published here, in the client's order; only the acknowledgement waits for the disk.
+        let offered = self.topics.push.offer(&row);
+        match offered {
+            Ok(seq) if push.wants_ack => {
+                let topics = self.topics.clone();
+                tokio::spawn(async move {
+                    if topics.push.durable(seq).await.is_ok() {
+                        let _ = ack.send(&());
+                    }
+                });
+            }
+            offered => drop(numbered(offered)),
+        }
+    }
+
+    fn gone(&self, socket: &Socket, session: &Arc<Session>, reason: DisconnectReason) {
+        if let Some(namespace) = self.namespaces.get(socket.ns()) {
+            namespace.rooms.write().exit(socket.id, &session.who().rooms);
+        }
+        session.close(transport(socket.transport_type()), in_words(reason));
+    }
+
+    fn record_rejection(&self, connection: Option<i64>, method: i8, rejection: Rejection, socket: &Socket) {
+        let outcome = if rejection.expired { auth_outcome::EXPIRED } else { auth_outcome::REFUSED };
+        let attempt = Attempt { outcome, method: Some(method), user: None, site: None, reason: Some(rejection.message) };
+        self.record_attempt(connection, &attempt, socket);
+    }
+
+    fn record_attempt(&self, connection_seq: Option<i64>, attempt: &Attempt<'_>, socket: &Socket) {
+        let parts = socket.req_parts();
+        let outcome = ["accepted", "refused", "expired", "revoked", "timeout"][attempt.outcome as usize];
+        counter!(names::AUTHENTICATIONS, "outcome" => outcome).increment(1);
+        let row = AuthRow {
+            connection_seq,
+            outcome: attempt.outcome,
+            method: attempt.method,
+            user_id: attempt.user,
+            site: attempt.site,
+            reason: attempt.reason,
+            address: Some(&link(parts).peer.ip().to_canonical().to_string()),
+            agent: text(&parts.headers, header::USER_AGENT),
+        };
+        numbered(self.topics.auth.offer(&row));
+    }
+}
+
+fn transport(transport: TransportType) -> &'static str {
+    match transport {
+        TransportType::Polling => "polling",
+        TransportType::Websocket => "websocket",
+    }
+}
+
+/// As Node says it.
+fn in_words(reason: DisconnectReason) -> &'static str {
+    match reason {
+        DisconnectReason::TransportClose => "transport close",
+        DisconnectReason::MultipleHttpPollingError | DisconnectReason::TransportError => "transport error",
+        DisconnectReason::PacketParsingError => "parse error",
+        DisconnectReason::HeartbeatTimeout => "ping timeout",
+        DisconnectReason::ClientNSDisconnect => "client namespace disconnect",
+        DisconnectReason::ServerNSDisconnect => "server namespace disconnect",
+        DisconnectReason::ClosingServer => "server shutting down",
+    }
+}
+
+impl Handlers {
+    /// Disconnects every socket, because the server stops.
+    pub(crate) fn disconnect_all(&self) {
+        for namespace in self.namespaces.all() {
+            namespace.rooms.read().roster(&[], &[]).sessions().iter().for_each(|session| session.because("server shutting down"));
+            namespace.disconnect_all();
+        }
+    }
+
+    /// Whether any socket is open.
+    pub(crate) fn any_open(&self) -> bool {
+        self.open.load(Relaxed) > 0
+    }
+}

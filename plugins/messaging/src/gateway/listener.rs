@@ -1,0 +1,100 @@
+//! Accepts clients and serves each on a task of its own.
+
+use super::guard::Guarded;
+use super::handlers::Handlers;
+use super::link::Link;
+use super::service::Parts;
+use greyhound_sdk::Drain;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// How long a client may take for the head of a request, so that nobody holds a connection by sending slowly.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// hyper's least: most connections are WebSockets, which do not use it.
+const HTTP_BUFFER: usize = 8192;
+/// How long to wait where the system has no descriptor left.
+const NO_DESCRIPTOR_PAUSE: Duration = Duration::from_millis(100);
+
+/// The gateway's accept loop.
+pub(crate) struct Listener {
+    pub(crate) listener: TcpListener,
+    pub(crate) parts: Parts,
+    pub(crate) handlers: Arc<Handlers>,
+    pub(crate) write_timeout: Duration,
+}
+
+impl Listener {
+    /// Accepts until drained; then disconnects everybody, and returns when all are gone or the deadline has come.
+    pub(crate) async fn run(self, mut drain: Drain) {
+        let mut connections = JoinSet::new();
+        let mut complained = false;
+        let deadline = loop {
+            tokio::select! {
+                biased;
+                at = drain.requested() => break at,
+                Some(_) = connections.join_next(), if !connections.is_empty() => {}
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, peer)) => {
+                        complained = false;
+                        connections.spawn(self.connection(stream, peer));
+                    }
+                    Err(e) => {
+                        if !std::mem::replace(&mut complained, true) {
+                            tracing::warn!(error = %e, "clients cannot be accepted; if descriptors are short, raise `ulimit -n`");
+                        }
+                        sleep(NO_DESCRIPTOR_PAUSE).await;
+                    }
+                }
+            }
+        };
+        drop(self.listener);
+        finish(&self.handlers, deadline).await;
+    }
+
+    fn connection(&self, stream: TcpStream, peer: SocketAddr) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let link = Arc::new(Link::new(peer, self.parts.links().clone()));
+        if let Err(e) = prepare(&stream, self.write_timeout) {
+            tracing::debug!(error = %e, "a TCP option could not be set");
+        }
+        let stream = Guarded::new(stream, link.clone(), self.write_timeout);
+        let parts = self.parts.clone();
+        let service = service_fn(move |request| parts.clone().answer(request, link.clone()));
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(HTTP_BUFFER)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        async move {
+            if let Err(e) = connection.await {
+                tracing::debug!(error = %e, "a connection ended");
+            }
+        }
+    }
+}
+
+fn prepare(stream: &TcpStream, write_timeout: Duration) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    SockRef::from(stream).set_tcp_user_timeout(Some(write_timeout))
+}
+
+async fn finish(handlers: &Handlers, deadline: Instant) {
+    handlers.disconnect_all();
+    let gone = async {
+        while handlers.any_open() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    if timeout_at(deadline, gone).await.is_err() {
+        tracing::warn!("some clients did not go in time");
+    }
+}

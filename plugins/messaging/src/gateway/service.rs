@@ -1,0 +1,118 @@
+//! HTTP in front of socket.io: what is answered before it, beside it and by it.
+
+use super::handshake::query;
+use super::link::{Link, Links};
+use crate::config::Config;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::http::{HeaderValue, Request, Response, StatusCode, header};
+use axum::{Router, http};
+use socketioxide::SocketIo;
+use socketioxide::service::SocketIoService;
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tower::{Layer, Service};
+use tower_http::cors::{AllowOrigin, Cors, CorsLayer};
+
+use crate::fanout::{Fanout, Namespaces};
+
+const BUNDLE_PATH: &str = "/socket.io/socket.io.js";
+
+/// What serves one request.
+pub(crate) type Serve = Cors<SocketIoService<Router, Fanout>>;
+
+/// What a connection needs to be served.
+#[derive(Clone)]
+pub(crate) struct Parts {
+    serve: Serve,
+    links: Arc<Links>,
+    bundle: Option<Arc<PathBuf>>,
+}
+
+/// The service, and the handle on its namespaces. `beside` serves what is not socket.io's.
+pub(crate) fn service(config: &Config, namespaces: Namespaces, links: Arc<Links>, beside: Router) -> (Parts, SocketIo<Fanout>) {
+    let payload = config.max_payload.as_u64();
+    let frame = usize::try_from(payload).unwrap_or(usize::MAX);
+    let (service, io) = SocketIo::builder()
+        .ping_interval(config.ping_interval)
+        .ping_timeout(config.ping_timeout)
+        .max_payload(payload)
+        .ws_max_message_size(frame)
+        .ws_max_frame_size(frame)
+        .max_buffer_size(config.buffer)
+        // Clients send little: what is read at a time stays in memory for each of them.
+        .ws_read_buffer_size(1024)
+        .with_adapter::<Fanout>(namespaces)
+        .build_with_inner_svc(beside);
+    let bundle = config.client_bundle.clone().map(Arc::new);
+    (Parts { serve: cors(config).layer(service), links, bundle }, io)
+}
+
+fn cors(config: &Config) -> CorsLayer {
+    let origins: Vec<HeaderValue> = config.allowed_origins.iter().filter_map(|o| HeaderValue::from_str(o).ok()).collect();
+    let allowed = if origins.is_empty() { AllowOrigin::mirror_request() } else { AllowOrigin::list(origins) };
+    CorsLayer::new()
+        .allow_origin(allowed)
+        .allow_credentials(true)
+        .allow_methods([http::Method::GET, http::Method::POST])
+        .allow_headers(tower_http::cors::AllowHeaders::mirror_request())
+}
+
+impl Parts {
+    pub(super) fn links(&self) -> &Arc<Links> {
+        &self.links
+    }
+
+    /// Answers a request that came over `link`.
+    pub(super) async fn answer<B>(mut self, mut request: Request<B>, link: Arc<Link>) -> Result<Response<Body>, Infallible>
+    where
+        B: http_body::Body<Data = bytes::Bytes> + Send + Unpin + 'static,
+        B::Error: std::error::Error + Send + Sync + 'static,
+    {
+        if request.uri().path() == BUNDLE_PATH {
+            return Ok(self.bundle().await);
+        }
+        self.note_upgrade(&request, &link);
+        request.extensions_mut().insert(ConnectInfo(link.peer));
+        request.extensions_mut().insert(link);
+        let response = self.serve.call(request.map(Body::new)).await?;
+        Ok(response.map(Body::new))
+    }
+
+    /// A polling session that goes on over a WebSocket has another connection from now on.
+    fn note_upgrade<B>(&self, request: &Request<B>, link: &Arc<Link>) {
+        let uri = request.uri();
+        if query(uri, "transport").as_deref() == Some("websocket")
+            && let Some(sid) = query(uri, "sid").and_then(|sid| sid.parse().ok())
+        {
+            self.links.upgrade(sid, link);
+        }
+    }
+
+    async fn bundle(&self) -> Response<Body> {
+        let Some(path) = &self.bundle else {
+            return text(
+                StatusCode::NOT_FOUND,
+                "no client bundle is configured: set plugins.messaging.client_bundle to socket.io.min.js\n",
+            );
+        };
+        match tokio::fs::read(path.as_ref()).await {
+            Ok(script) => {
+                let mut response = Response::new(script.into());
+                response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/javascript; charset=utf-8"));
+                response
+            }
+            Err(e) => {
+                tracing::warn!(path = %path.display(), error = %e, "the client bundle cannot be read");
+                text(StatusCode::NOT_FOUND, "the client bundle cannot be read; the server's log says why\n")
+            }
+        }
+    }
+}
+
+fn text(status: StatusCode, text: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    response
+}

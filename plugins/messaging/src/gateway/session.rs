@@ -1,0 +1,165 @@
+//! A client's socket in one namespace.
+
+use super::link::{Link, Links};
+use crate::metrics as names;
+use crate::rows::{ConnectionRow, Topics, connection_event};
+use metrics::gauge;
+use parking_lot::Mutex;
+use socketioxide::socket::Sid;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+/// What the gateway knows of a socket. Its `closed` row is written when it is closed, or forgotten, whichever is first.
+pub(crate) struct Session {
+    pub(crate) sid: Sid,
+    /// The number of its opened row.
+    pub(crate) connection: i64,
+    pub(crate) namespace: Box<str>,
+    pub(crate) protocol: i32,
+    link: Arc<Link>,
+    links: Arc<Links>,
+    upgraded: OnceLock<Arc<Link>>,
+    opened: Instant,
+    who: Mutex<Who>,
+    /// Why the server closed it.
+    reason: OnceLock<&'static str>,
+    closed: AtomicBool,
+    topics: Option<Arc<Topics>>,
+    open: Arc<AtomicUsize>,
+}
+
+/// Who is on the other side.
+#[derive(Default, Clone)]
+pub(crate) struct Who {
+    pub(crate) user: Option<Arc<str>>,
+    /// The rooms that came with the user.
+    pub(crate) rooms: Vec<String>,
+}
+
+/// What a session is made of.
+pub(super) struct Opened {
+    pub(super) sid: Sid,
+    pub(super) connection: i64,
+    pub(super) namespace: Box<str>,
+    pub(super) protocol: i32,
+    pub(super) link: Arc<Link>,
+    pub(super) links: Arc<Links>,
+    pub(super) topics: Arc<Topics>,
+    pub(super) open: Arc<AtomicUsize>,
+}
+
+impl Session {
+    pub(super) fn new(opened: Opened) -> Self {
+        let Opened { sid, connection, namespace, protocol, link, links, topics, open } = opened;
+        gauge!(names::CONNECTIONS).set((open.fetch_add(1, Relaxed) + 1) as f64);
+        Self {
+            sid,
+            connection,
+            namespace,
+            protocol,
+            link,
+            links,
+            upgraded: OnceLock::new(),
+            opened: Instant::now(),
+            who: Mutex::default(),
+            reason: OnceLock::new(),
+            closed: AtomicBool::new(false),
+            topics: Some(topics),
+            open,
+        }
+    }
+
+    /// The TCP connection that it uses by now.
+    pub(crate) fn link(&self) -> &Link {
+        if let Some(link) = self.upgraded.get() {
+            return link;
+        }
+        match self.links.upgraded(self.sid) {
+            Some(link) => self.upgraded.get_or_init(|| link),
+            None => &self.link,
+        }
+    }
+
+    pub(crate) fn user(&self) -> Option<Arc<str>> {
+        self.who.lock().user.clone()
+    }
+
+    pub(crate) fn who(&self) -> Who {
+        self.who.lock().clone()
+    }
+
+    pub(crate) fn set_who(&self, who: Who) {
+        *self.who.lock() = who;
+    }
+
+    /// Says why the server is about to close it; the first word counts.
+    pub(crate) fn because(&self, reason: &'static str) {
+        let _ = self.reason.set(reason);
+    }
+
+    /// Closes its connection: it takes too little of what is sent to it.
+    pub(crate) fn too_slow(&self) {
+        self.link().too_slow();
+    }
+
+    /// Writes the closed row, once.
+    pub(crate) fn close(&self, transport: &str, reason: &str) {
+        if self.closed.swap(true, Relaxed) {
+            return;
+        }
+        gauge!(names::CONNECTIONS).set((self.open.fetch_sub(1, Relaxed) - 1) as f64);
+        let slow = self.link().is_slow().then_some("slow client");
+        let (user, (received, sent)) = (self.user(), self.bytes());
+        let row = ConnectionRow {
+            event: connection_event::CLOSED,
+            connection_seq: Some(self.connection),
+            namespace: &self.namespace,
+            transport,
+            protocol: self.protocol,
+            user_id: user.as_deref(),
+            reason: Some(slow.or(self.reason.get().copied()).unwrap_or(reason)),
+            duration_ms: Some(self.opened.elapsed().as_millis() as i64),
+            received_bytes: Some(received as i64),
+            sent_bytes: Some(sent as i64),
+            ..ConnectionRow::default()
+        };
+        if let Some(topics) = &self.topics {
+            crate::emit::numbered(topics.connection.offer(&row));
+        }
+    }
+
+    fn bytes(&self) -> (u64, u64) {
+        let (received, sent) = self.link.bytes();
+        let (more_received, more_sent) = self.upgraded.get().map_or((0, 0), |link| link.bytes());
+        (received + more_received, sent + more_sent)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_tests(number: usize) -> Self {
+        let links = Arc::new(Links::default());
+        let link = Arc::new(Link::new(([127, 0, 0, 1], 1).into(), links.clone()));
+        Self {
+            sid: Sid::new(),
+            connection: number as i64,
+            namespace: "/".into(),
+            protocol: 4,
+            link,
+            links,
+            upgraded: OnceLock::new(),
+            opened: Instant::now(),
+            who: Mutex::default(),
+            reason: OnceLock::new(),
+            closed: AtomicBool::new(true),
+            topics: None,
+            open: Arc::default(),
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // A client that went away between its admission and its connection has no disconnect handler.
+        self.close("polling", "transport close");
+    }
+}
