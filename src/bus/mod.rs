@@ -235,6 +235,7 @@ impl Inner {
 
     async fn retain(&self) -> Result<(), LogError> {
         let core = &self.core;
+        core.record_lost(&core.log.damage(), Reason::Damage);
         let lost = core.log.retain(&self.retention, &self.cursors.required(), core.clock.now()).await?;
         core.record_lost(&lost, Reason::Retention);
         Ok(())

@@ -9,7 +9,7 @@ use super::group::Former;
 use super::queue::Queue;
 use super::topic::Topic;
 use super::{BusOptions, Inner, metrics};
-use crate::log::{Log, LogError, LogWriter};
+use crate::log::{Log, LogError, LogWriter, Lost};
 use greyhound_sdk::{SchemaError, TopicSchema};
 use std::collections::HashSet;
 use std::io;
@@ -56,6 +56,7 @@ pub(super) async fn start(log: Arc<dyn Log>, topics: Vec<TopicSchema>, options: 
     skip_lost_numbers(&mut queue, &topics, &cursors);
     let core = Arc::new(Core::new(log, topics, queue, options.clock, options.health));
     record_recovery(&core);
+    record_trimmed(&core, &cursors);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
     let committer = Committer::new(core.clone(), former, writer, runtime, options.linger, options.floor_interval);
     std::thread::Builder::new().name("bus-writer".to_owned()).spawn(|| committer.run()).map_err(StartError::Thread)?;
@@ -121,4 +122,16 @@ fn record_recovery(core: &Core) {
         core.record([Gap::unclean_stop(recovery.floor, core.clock.now().max(recovery.floor))]);
     }
     core.record_lost(&recovery.damage, Reason::Damage);
+}
+
+/// Rows that retention deleted before a consumer had read them, and whose gap the last process did not live to record.
+fn record_trimmed(core: &Core, cursors: &Cursors) {
+    for (consumer, topic, next) in cursors.all() {
+        let bounds = core.log.bounds(&topic);
+        if next < bounds.earliest {
+            tracing::warn!(consumer, topic, next, earliest = bounds.earliest, "rows were deleted before they were consumed");
+            let lost = Lost { topic: Some(topic.into()), range: Some((next, bounds.earliest - 1)), from: 0, to: bounds.floor };
+            core.record_lost(&[lost], Reason::Retention);
+        }
+    }
 }

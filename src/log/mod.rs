@@ -132,6 +132,8 @@ pub trait Log: Send + Sync + 'static {
     /// Deletes what `policy` lets go. `required` has, by topic, the number of the first row that some
     /// consumer still needs. Returns what had to go although it was needed.
     async fn retain(&self, policy: &Retention, required: &HashMap<Arc<str>, u64>, now: i64) -> Result<Vec<Lost>, LogError>;
+    /// Damage that was found since the log was opened, or since the last call: rows that were to be read and are lost.
+    fn damage(&self) -> Vec<Lost>;
     /// The schema (Avro text) that was registered under `fingerprint`.
     fn schema(&self, topic: &str, fingerprint: u64) -> Option<Arc<str>>;
     /// Every schema of `topic` whose rows may be in the log, oldest first.

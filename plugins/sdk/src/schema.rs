@@ -35,6 +35,8 @@ pub struct TopicSchema {
     fingerprint: u64,
     columns: SchemaRef,
     table: SchemaRef,
+    /// By column: the symbols of an enum, one array for all batches, so that batches are joined without comparing them.
+    symbols: Vec<Option<ArrayRef>>,
 }
 
 /// An Avro schema that a topic cannot have.
@@ -105,7 +107,9 @@ impl TopicSchema {
         debug_assert_eq!(fields.len(), record.fields.len());
         let doc = HashMap::from([(DOC.to_owned(), record.doc.clone())]);
         let table = Schema::new_with_metadata(table_fields(&fields), doc.clone());
+        let texts = |f: &FieldRef| symbols(f).map(|all| Arc::new(StringArray::from_iter_values(all)) as ArrayRef);
         Ok(Self {
+            symbols: fields.iter().map(texts).collect(),
             name,
             doc: record.doc,
             avro: avro.to_owned(),
@@ -169,9 +173,9 @@ impl TopicSchema {
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(rows.num_columns() + 2);
         columns.push(Arc::new(Int64Array::from_iter_values((0..count as i64).map(|i| first + i))));
         columns.push(Arc::new(TimestampMicrosecondArray::from_value(time, count).with_timezone("UTC")));
-        for (field, column) in self.columns.fields().iter().zip(rows.columns()) {
-            columns.push(match symbols(field) {
-                Some(symbols) => as_text(column, &symbols)?,
+        for (symbols, column) in self.symbols.iter().zip(rows.columns()) {
+            columns.push(match symbols {
+                Some(symbols) => as_text(column, symbols)?,
                 None => column.clone(),
             });
         }
@@ -269,13 +273,12 @@ fn table_fields(columns: &[FieldRef]) -> Vec<FieldRef> {
     [Arc::new(seq), Arc::new(time)].into_iter().chain(columns).collect()
 }
 
-fn as_text(column: &ArrayRef, symbols: &[String]) -> Result<ArrayRef, ArrowError> {
+fn as_text(column: &ArrayRef, symbols: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     let places = column
         .as_any()
         .downcast_ref::<Int8Array>()
         .ok_or_else(|| ArrowError::SchemaError(format!("an enum's column must be Int8, not {}", column.data_type())))?;
-    let symbols: ArrayRef = Arc::new(StringArray::from_iter_values(symbols));
-    Ok(Arc::new(DictionaryArray::<Int8Type>::try_new(places.clone(), symbols)?))
+    Ok(Arc::new(DictionaryArray::<Int8Type>::try_new(places.clone(), symbols.clone())?))
 }
 
 #[cfg(test)]

@@ -114,6 +114,20 @@ async fn a_consumer_that_is_not_running_still_holds_its_rows() {
 }
 
 #[tokio::test]
+async fn rows_deleted_by_a_process_that_did_not_live_to_tell_are_told_by_the_next() {
+    let ground = Ground::new();
+    let bus = ground.start().await;
+    publish(&bus, 0..4).await;
+    mailer(&bus, Start::Earliest).await.commit(1).await.unwrap();
+    ground.disk.doom(lost(1, 2));
+    bus.inner.core.log.retain(&ground.options.retention, &std::collections::HashMap::new(), 0).await.unwrap();
+    drop(bus);
+    let bus = ground.start().await;
+    let named: Vec<_> = gaps(&bus, 2).await.into_iter().map(|g| (g.first_seq, g.last_seq, g.reason)).collect();
+    assert!(named.contains(&(Some(1), Some(2), "retention".to_owned())), "{named:?}");
+}
+
+#[tokio::test]
 async fn numbers_that_a_consumer_has_seen_are_not_given_again() {
     let ground = Ground::new();
     let bus = ground.start().await;

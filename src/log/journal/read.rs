@@ -1,0 +1,143 @@
+//! The read side: the frames of one topic, from a row on.
+
+use super::Shared;
+use super::frame::{Header, Kind};
+use super::segment::Segment;
+use super::walk::{Check, Step, Walk};
+use crate::log::{Body, Frame, Lost, Stored};
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+
+/// So many places are remembered at the most.
+const REMEMBERED: usize = 1024;
+
+/// By topic and row, the journal offset from which to look for it: where a reader stopped, it goes on.
+#[derive(Default)]
+pub(super) struct Hints(HashMap<(u16, u64), u64>);
+
+/// What a segment is known to hold of the topic.
+struct Place {
+    base: u64,
+    /// From where to walk.
+    start: u64,
+    /// What was acknowledged of the segment.
+    end: u64,
+    /// The number after the topic's last row in it.
+    next: u64,
+    time: i64,
+}
+
+/// One reading.
+struct Reading<'a> {
+    shared: &'a Shared,
+    id: u16,
+    topic: Arc<str>,
+    expected: u64,
+    time: i64,
+    max_bytes: usize,
+    bytes: usize,
+    stored: Vec<Stored>,
+}
+
+// === impl Hints ===
+
+impl Hints {
+    fn take(&mut self, topic: u16, row: u64) -> Option<u64> {
+        self.0.remove(&(topic, row))
+    }
+
+    fn put(&mut self, topic: u16, row: u64, offset: u64) {
+        if self.0.len() >= REMEMBERED {
+            self.0.clear();
+        }
+        self.0.insert((topic, row), offset);
+    }
+}
+
+/// See [`crate::log::Log::read`].
+pub(super) fn read(shared: &Shared, id: u16, from: u64, max_bytes: usize) -> io::Result<Vec<Stored>> {
+    let Some(topic) = shared.view.read().topic(id).map(|t| t.name.clone()) else { return Ok(Vec::new()) };
+    let mut reading = Reading { shared, id, topic, expected: from, time: i64::MIN, max_bytes, bytes: 0, stored: Vec::new() };
+    while reading.stored.is_empty() {
+        let Some(place) = reading.place() else { break };
+        reading.segment(&place)?;
+    }
+    Ok(reading.stored)
+}
+
+// === impl Reading ===
+
+impl Reading<'_> {
+    /// Where to look for the expected row, or the next there is.
+    fn place(&self) -> Option<Place> {
+        let hint = self.shared.hints.lock().take(self.id, self.expected);
+        let view = self.shared.view.read();
+        let segment = view.segments.iter().find(|s| s.spans.get(&self.id).is_some_and(|span| span.end > self.expected))?;
+        let span = segment.spans.get(&self.id)?;
+        let start = hint.filter(|at| (segment.base..segment.end).contains(at)).unwrap_or_else(|| span.locate(self.expected));
+        Some(Place { base: segment.base, start, end: segment.end, next: span.end, time: span.times.1 })
+    }
+
+    fn segment(&mut self, place: &Place) -> io::Result<()> {
+        let file = match self.shared.fs.open_read(&Segment::path(&self.shared.dir, place.base)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                self.vanished(place);
+                return Ok(());
+            }
+            other => other?,
+        };
+        let mut walk = Walk::from(&*file, place.base, place.start, place.end, Check::Topic(self.id));
+        while let Some(step) = walk.next()? {
+            match step {
+                Step::Frame { header, body } if self.is_mine(&header) => {
+                    self.frame(&header, body);
+                    if self.bytes >= self.max_bytes {
+                        self.shared.hints.lock().put(self.id, self.expected, header.end());
+                        return Ok(());
+                    }
+                }
+                Step::Spoilt(header) if self.is_mine(&header) => self.lost(header.next(), header.time),
+                _ => {}
+            }
+        }
+        self.lost(place.next, place.time);
+        self.shared.hints.lock().put(self.id, self.expected, place.end);
+        Ok(())
+    }
+
+    fn is_mine(&self, header: &Header) -> bool {
+        header.is_numbered() && header.topic == self.id && header.next() > self.expected
+    }
+
+    fn frame(&mut self, header: &Header, body: Vec<u8>) {
+        // Holes are frames of their own: what no frame tells of was damaged.
+        self.lost(header.first, header.time);
+        self.expected = header.next();
+        self.time = header.time;
+        if header.kind == Kind::Rows {
+            self.bytes += body.len();
+            let body = Body::Rows { schema: header.schema, batch: body.into() };
+            let frame = Frame { topic: self.topic.clone(), first: header.first, rows: header.rows, time: header.time, body };
+            self.stored.push(Stored { frame, crc: header.crc });
+        }
+    }
+
+    /// The rows from the expected one up to `next` cannot be read.
+    fn lost(&mut self, next: u64, time: i64) {
+        if next > self.expected {
+            let range = Some((self.expected, next - 1));
+            let lost = Lost { topic: Some(self.topic.clone()), range, from: self.time.max(0).min(time), to: time };
+            self.shared.damage.lock().report(lost);
+            self.expected = next;
+        }
+    }
+
+    /// A segment's file is gone: retention took it meanwhile, and the view knows; if not, somebody else did.
+    fn vanished(&mut self, place: &Place) {
+        if self.shared.view.read().segments.iter().any(|s| s.base == place.base) {
+            tracing::error!(segment = place.base, "a segment of the journal is gone");
+            self.lost(place.next, place.time);
+        }
+    }
+}
