@@ -174,9 +174,24 @@ impl EventBus {
         ended(&self.inner.core).await
     }
 
+    /// Waits, for `limit` at most, until everything that was published before is durable, or known to be lost.
+    pub async fn flush(&self, limit: Duration) {
+        let core = &self.inner.core;
+        let published: Vec<_> = (0..core.topics.len()).filter_map(|at| Some((at, core.queue().next(at).checked_sub(1)?))).collect();
+        let durable = async {
+            for (at, last) in published {
+                core.hurry(at, last);
+                // What is lost is told in greyhound.gap.
+                let _ = core.topics[at].durable(last).await;
+            }
+        };
+        let _ = tokio::time::timeout(limit, durable).await;
+    }
+
     /// Makes durable what was published, records as gaps what the log does not take within `limit`, and closes the log.
     /// What is published meanwhile is recorded as a gap.
-    pub async fn close(self, limit: Duration) -> End {
+    pub async fn close(&self, limit: Duration) -> End {
+        self.keeper.abort();
         self.inner.core.enter(Phase::Closing(Instant::now() + limit));
         ended(&self.inner.core).await
     }

@@ -91,7 +91,7 @@ class Greyhound:
     def topic(self, name):
         """What the admin listener tells of a topic."""
         topics = json.load(urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/v1/topics", timeout=10))
-        return next(topic for topic in topics if topic["name"] == name)
+        return next(topic for topic in topics["topics"] if topic["name"] == name)
 
     def run(self, *args):
         done = subprocess.run([PROGRAM, *args], cwd=self.home, env=self.env, capture_output=True, text=True, timeout=60)

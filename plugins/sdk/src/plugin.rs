@@ -17,7 +17,7 @@ pub type Error = Box<dyn std::error::Error + Send + Sync>;
 pub trait Plugin: Send + Sync + 'static {
     /// The plugin's configuration: its section of `greyhound.toml`. Every key has a default; unknown
     /// keys must be refused (`#[serde(default, deny_unknown_fields)]`).
-    type Config: DeserializeOwned + Default + Send + Sync;
+    type Config: DeserializeOwned + Default + Clone + Send + Sync;
 
     /// The name of the plugin, of its section, its directory and its HTTP routes.
     fn name(&self) -> &'static str;

@@ -1,0 +1,59 @@
+//! Who may publish and read.
+
+use crate::config::Secret;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::uri::Authority;
+use axum::http::{StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Json, Response};
+use serde_json::json;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// Lets those in who have the token, and, where it is configured, programs on this machine.
+#[derive(Clone)]
+pub(super) struct Gate {
+    token: Option<Arc<[u8]>>,
+    allow_loopback: bool,
+}
+
+impl Gate {
+    pub(super) fn new(token: Option<Secret>, allow_loopback: bool) -> Self {
+        Self { token: token.map(|t| t.reveal().as_bytes().into()), allow_loopback }
+    }
+
+    fn admits(&self, request: &Request) -> bool {
+        let bearer = request.headers().get(header::AUTHORIZATION).and_then(|h| h.as_bytes().strip_prefix(b"Bearer "));
+        match (&self.token, bearer) {
+            (Some(token), Some(given)) => same(token, given),
+            _ => self.allow_loopback && is_local(request),
+        }
+    }
+}
+
+pub(super) async fn check(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    if gate.admits(&request) {
+        return next.run(request).await;
+    }
+    let error = "not allowed: send `Authorization: Bearer <admin.token>`, or call from this machine where admin.allow_loopback is on";
+    (StatusCode::UNAUTHORIZED, Json(json!({ "error": error }))).into_response()
+}
+
+/// Compares in a time that tells nothing of where they differ.
+fn same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |difference, (x, y)| difference | (x ^ y)) == 0
+}
+
+/// A call from this machine that is not a browser's on behalf of another site's page.
+fn is_local(request: &Request) -> bool {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    let host = request.headers().get(header::HOST).and_then(|h| h.to_str().ok());
+    let from_a_page = request.headers().contains_key(header::ORIGIN);
+    peer.is_some_and(|p| p.0.ip().to_canonical().is_loopback()) && host.is_some_and(is_loopback_name) && !from_a_page
+}
+
+fn is_loopback_name(host: &str) -> bool {
+    let Ok(authority) = host.parse::<Authority>() else { return false };
+    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}

@@ -1,0 +1,104 @@
+//! The admin listener: health, metrics, topics, and the plugins' own routes.
+
+mod auth;
+mod health;
+pub(crate) mod metrics;
+mod rows;
+mod topics;
+
+use crate::bus::EventBus;
+use crate::config::Admin;
+use crate::host::RunError;
+use auth::Gate;
+use axum::Router;
+use axum::extract::ConnectInfo;
+use greyhound_sdk::{Drain, Health};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout_at};
+use tower::ServiceExt;
+
+/// How long a caller may take for the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long to wait where the system takes no connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The bound listener.
+pub(crate) struct Listener {
+    listener: TcpListener,
+    gate: Gate,
+}
+
+/// What handlers share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) bus: Arc<EventBus>,
+    pub(crate) health: Health,
+    pub(crate) recorder: metrics::Recorder,
+}
+
+impl Listener {
+    pub(crate) async fn bind(admin: &Admin) -> Result<Self, RunError> {
+        let gate = Gate::new(admin.bearer()?, admin.allow_loopback);
+        let listener = TcpListener::bind(admin.listen).await.map_err(|why| RunError::Admin { address: admin.listen, why })?;
+        Ok(Self { listener, gate })
+    }
+
+    pub(crate) fn address(&self) -> String {
+        self.listener.local_addr().map_or_else(|_| "?".into(), |a| a.to_string())
+    }
+
+    /// Serves until drained; `plugins` has each plugin's own routes, which are served below `/v1/<name>/`.
+    /// Requests that take longer than the deadline, such as a followed topic, are cut off.
+    pub(crate) async fn serve(self, shared: Shared, plugins: Vec<(&'static str, Router)>, mut drain: Drain) {
+        let router = routes(shared, plugins, self.gate);
+        let mut connections = JoinSet::new();
+        let deadline = loop {
+            tokio::select! {
+                biased;
+                at = drain.requested() => break at,
+                Some(_) = connections.join_next(), if !connections.is_empty() => {}
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, peer)) => { connections.spawn(connection(stream, peer, router.clone(), drain.clone())); }
+                    Err(e) => {
+                        tracing::warn!(error = %e, "the admin listener cannot accept");
+                        sleep(ACCEPT_PAUSE).await;
+                    }
+                }
+            }
+        };
+        drop(self.listener);
+        let _ = timeout_at(deadline, connections.join_all()).await;
+    }
+}
+
+/// Health and metrics for everybody; the rest for those whom the gate admits.
+fn routes(shared: Shared, plugins: Vec<(&'static str, Router)>, gate: Gate) -> Router {
+    let topics = topics::routes(shared.clone());
+    let guarded = plugins.into_iter().fold(topics, |router, (name, routes)| router.nest(&format!("/v1/{name}"), routes));
+    health::routes(shared).merge(guarded.layer(axum::middleware::from_fn_with_state(gate, auth::check)))
+}
+
+async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, mut drain: Drain) {
+    let _ = stream.set_nodelay(true);
+    let service = router.map_request(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        request.map(axum::body::Body::new)
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    let mut connection = std::pin::pin!(connection);
+    // What goes wrong with a connection is the caller's to notice.
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        _ = drain.requested() => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}

@@ -1,0 +1,23 @@
+//! Rows as JSON.
+
+use greyhound_sdk::{Batch, Shard, TopicSchema};
+use serde_json::{Map, Value};
+
+/// The first `limit` rows of `batch`, a JSON object a line, in the table's order: `seq`, `time`, the topic's columns,
+/// `shard`; enums as text, times in ISO 8601.
+///
+/// # Errors
+/// Where the batch is not of this schema.
+pub(super) fn lines(schema: &TopicSchema, shard: &Shard, batch: &Batch, limit: usize) -> Result<Vec<String>, String> {
+    let rows = batch.rows.slice(0, batch.rows.num_rows().min(limit));
+    let table = schema.to_table(batch.first, batch.time, &rows).map_err(|e| e.to_string())?;
+    let rows: Vec<Map<String, Value>> = serde_arrow::from_record_batch(&table).map_err(|e| e.to_string())?;
+    Ok(rows.iter().map(|row| line(schema, shard, row)).collect())
+}
+
+fn line(schema: &TopicSchema, shard: &Shard, row: &Map<String, Value>) -> String {
+    let shard = Value::from(shard.as_str());
+    let column = |name: &str, value: &Value| format!("{}:{value}", Value::from(name));
+    let columns = schema.table().fields().iter().map(|field| column(field.name(), row.get(field.name()).unwrap_or(&Value::Null)));
+    format!("{{{}}}\n", columns.chain([column("shard", &shard)]).collect::<Vec<_>>().join(","))
+}

@@ -1,0 +1,94 @@
+//! Talks to the admin listener of the running program.
+
+use super::failure::Failure;
+use greyhound::config::{Admin, Secret};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::{Method, Request, Response, Uri, header};
+use hyper_util::client::legacy::Client as HttpClient;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// Reaches the listener that the configuration names.
+pub(super) struct Client {
+    http: HttpClient<HttpConnector, Full<Bytes>>,
+    address: SocketAddr,
+    token: Option<Secret>,
+}
+
+impl Client {
+    pub(super) fn new(admin: &Admin) -> Result<Self, Failure> {
+        let http = HttpClient::builder(TokioExecutor::new()).build_http();
+        Ok(Self { http, address: reachable(admin.listen), token: admin.bearer()? })
+    }
+
+    /// The answer's body.
+    pub(super) async fn get(&self, path: &str) -> Result<Value, Failure> {
+        self.json(self.stream(path).await?).await
+    }
+
+    /// Sends JSON; the answer's body.
+    pub(super) async fn post(&self, path: &str, body: Vec<u8>) -> Result<Value, Failure> {
+        self.json(self.send(Method::POST, path, body).await?).await
+    }
+
+    /// The answer, whose body is yet to come.
+    pub(super) async fn stream(&self, path: &str) -> Result<Response<Incoming>, Failure> {
+        self.send(Method::GET, path, Vec::new()).await
+    }
+
+    /// Why the connection was lost.
+    pub(super) fn lost(&self, why: &str) -> Failure {
+        Failure::failed(format!("the connection to http://{} ended: {why}", self.address))
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Response<Incoming>, Failure> {
+        let uri: Uri = format!("http://{}{path}", self.address).parse().map_err(|e| Failure::usage(format!("`{path}`: {e}")))?;
+        let mut request = Request::builder().method(method).uri(uri).header(header::CONTENT_TYPE, "application/json");
+        if let Some(token) = &self.token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {}", token.reveal()));
+        }
+        let request = request
+            .body(Full::from(body))
+            .map_err(|_| Failure::usage("admin.token cannot be sent: it has characters that HTTP does not allow"))?;
+        let answer = self.http.request(request).await.map_err(|e| self.unreachable(&e))?;
+        match answer.status().is_success() {
+            true => Ok(answer),
+            false => Err(self.refusal(answer).await),
+        }
+    }
+
+    async fn json(&self, answer: Response<Incoming>) -> Result<Value, Failure> {
+        let body = answer.into_body().collect().await.map_err(|e| self.lost(&e.to_string()))?.to_bytes();
+        serde_json::from_slice(&body).map_err(|e| self.lost(&format!("its answer is not JSON: {e}")))
+    }
+
+    async fn refusal(&self, answer: Response<Incoming>) -> Failure {
+        let status = answer.status();
+        let body = answer.into_body().collect().await.map(|b| b.to_bytes()).unwrap_or_default();
+        let error = serde_json::from_slice(&body).ok().and_then(|answer: Value| Some(answer.get("error")?.as_str()?.to_owned()));
+        Failure::failed(error.unwrap_or_else(|| format!("http://{} answered {status}: {}", self.address, String::from_utf8_lossy(&body))))
+    }
+
+    fn unreachable(&self, error: &hyper_util::client::legacy::Error) -> Failure {
+        let why = innermost(error);
+        let hint = if error.is_connect() { "; is greyhound running?" } else { "" };
+        Failure::failed(format!("cannot reach http://{} (admin.listen): {why}{hint}", self.address))
+    }
+}
+
+/// Where a listener on `listen` is reached from this machine.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        other => other,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+fn innermost(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), innermost)
+}

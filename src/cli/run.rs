@@ -1,0 +1,36 @@
+//! `greyhound run`
+
+use super::failure::Failure;
+use super::program::{self, MESSAGING};
+use greyhound::host::signals;
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+/// What the line that mints a token must be told, because it is not in the file.
+const VARIABLES: [&str; 2] = ["GREYHOUND__NODE__DATA_DIR", "GREYHOUND__PLUGINS__MESSAGING__AUTH__SECRET_FILE"];
+
+pub(super) async fn run(file: Option<PathBuf>) -> Result<(), Failure> {
+    let mut host = program::load(file.clone())?.host;
+    if host.has(MESSAGING) {
+        let program = std::env::args().next().unwrap_or_else(|| "greyhound".into());
+        let set = VARIABLES.into_iter().filter_map(|name| Some((name, std::env::var(name).ok()?)));
+        host.announce("a token", token_line(&program, file.as_deref(), set));
+    }
+    Ok(host.run(signals()).await?)
+}
+
+/// A line for the shell that mints a token of the program that is being started.
+pub(super) fn token_line(program: &str, file: Option<&Path>, set: impl IntoIterator<Item = (&'static str, String)>) -> String {
+    let set: String = set.into_iter().map(|(name, value)| format!("{name}={} ", quoted(&value))).collect();
+    let file = file.map(|path| format!(" --config {}", quoted(&path.to_string_lossy()))).unwrap_or_default();
+    format!("{set}{} token --user 1{file}", quoted(program))
+}
+
+/// A text as one word of the shell.
+fn quoted(text: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:,@%".contains(c);
+    match !text.is_empty() && text.chars().all(plain) {
+        true => text.into(),
+        false => format!("'{}'", text.replace('\'', r"'\''")).into(),
+    }
+}

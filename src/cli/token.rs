@@ -1,0 +1,78 @@
+//! `greyhound token`
+
+use super::failure::Failure;
+use super::program::{self, MESSAGING, Program};
+use clap::Args;
+use greyhound::host::init_logging;
+use greyhound_messaging::Config;
+use greyhound_messaging::auth::{Secret, mint};
+use serde_json::{Map, Value};
+use std::fs::create_dir_all;
+use std::io::{Write, stdout};
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+const HELP: &str = "\
+The token is signed (HS256) with the configured secret, or with the one for development in the data directory, which is
+made where there is none yet.
+
+Examples:
+  greyhound token --user 1
+  greyhound token --user 1 --site example.com --expires 30d
+  greyhound token --user ann --claim role=admin --claim 'limits={\"rooms\": 5}'";
+
+/// What the token says.
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(super) struct Token {
+    /// Who the client is
+    #[arg(long)]
+    user: String,
+    /// The base domain of the site whose room the client joins, in the place of its Origin header's
+    #[arg(long)]
+    site: Option<String>,
+    /// For how long the token is good
+    #[arg(long, default_value = "1h", value_parser = humantime::parse_duration)]
+    expires: Duration,
+    /// A further claim; the value is JSON, or else text
+    #[arg(long = "claim", value_name = "KEY=VALUE", value_parser = claim)]
+    claims: Vec<(String, Value)>,
+}
+
+impl Token {
+    pub(super) fn run(self, file: Option<PathBuf>) -> Result<(), Failure> {
+        let Program { config, host } = program::load(file)?;
+        init_logging(host.settings().host.log_format);
+        let messaging: Config = config.plugin(MESSAGING)?;
+        if !messaging.auth.algorithms.iter().any(|it| it == "HS256") {
+            return Err(Failure::failed("plugins.messaging.auth.algorithms is without HS256, with which this command signs"));
+        }
+        let dir = host.settings().plugin_dir(MESSAGING);
+        if messaging.auth.secret.is_none() && messaging.auth.secret_file.is_none() {
+            create_dir_all(&dir)
+                .map_err(|e| Failure::failed(format!("the directory {}: {e}; node.data_dir says where it is", dir.display())))?;
+        }
+        let secret = Secret::find_or_make(&messaging.auth, &dir).map_err(|e| Failure::failed(e.to_string()))?;
+        let claims = self.claims(&messaging, SystemTime::now());
+        let token = mint(&secret, &claims).map_err(|e| Failure::failed(e.to_string()))?;
+        Ok(writeln!(stdout(), "{token}")?)
+    }
+
+    fn claims(self, config: &Config, now: SystemTime) -> Map<String, Value> {
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let mut claims = Map::new();
+        claims.insert(config.auth.user_claim.clone(), self.user.into());
+        claims.extend(self.site.map(|site| (config.auth.site_claim.clone(), site.into())));
+        claims.insert("iat".into(), now.as_secs().into());
+        claims.insert("exp".into(), now.saturating_add(self.expires).as_secs().into());
+        claims.extend(self.claims);
+        claims
+    }
+}
+
+fn claim(text: &str) -> Result<(String, Value), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| value.into()))),
+        _ => Err("expected KEY=VALUE".to_owned()),
+    }
+}

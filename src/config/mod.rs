@@ -1,0 +1,291 @@
+//! The program's own configuration; each plugin has its own beside it, in `[plugins.NAME]`.
+//!
+//! Layers, the later over the earlier: defaults, the file, `GREYHOUND__SECTION__KEY` variables of the
+//! environment. [`Tree`] joins the layers and reads the parts from them, collecting every problem.
+
+mod problem;
+mod secret;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+
+pub use problem::ConfigError;
+pub use secret::Secret;
+pub(crate) use tree::ENABLED;
+pub use tree::{Layers, Tree};
+
+use bytesize::ByteSize;
+use greyhound_sdk::config::{Problems, duration};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything but the plugins' sections.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Who this node is and where it keeps what it must not lose.
+    pub node: Node,
+    /// The log under the bus.
+    pub log: Log,
+    /// The HTTP listener for operators and backends.
+    pub admin: Admin,
+    /// The life of plugins and of the process.
+    pub host: Host,
+    /// Known here so that it is not an unknown section; each plugin reads its own part.
+    plugins: BTreeMap<String, IgnoredAny>,
+}
+
+/// `[node]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Node {
+    /// The node's name: the first part of the shard's. Default: the host's name.
+    pub name: String,
+    /// The directory of the journal, the cursors and what plugins keep.
+    pub data_dir: PathBuf,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// What keeps the rows.
+    pub engine: Engine,
+    /// What an acknowledgement survives.
+    pub durability: Level,
+    /// With `durability = "interval"`: how often the journal is synced.
+    #[serde(with = "duration")]
+    pub interval: Duration,
+    /// The size of one file of the journal.
+    pub segment_size: ByteSize,
+    /// When rows are deleted.
+    pub retention: Retention,
+    /// The most bytes that are ever kept, whoever has not read them.
+    pub disk_cap: ByteSize,
+    /// The most bytes that wait for the disk before the bus sheds.
+    pub queue: ByteSize,
+}
+
+/// The engines there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Engine {
+    /// The embedded journal.
+    Journal,
+}
+
+/// When an append counts as durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// On disk: survives the machine.
+    Fsync,
+    /// Written, and synced a little later: survives the process.
+    Interval,
+    /// Written: survives the process, as far as the operating system writes it.
+    Memory,
+}
+
+/// `[log.retention]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retention {
+    /// Keep at most this many bytes, but all that a required consumer has not read.
+    pub bytes: ByteSize,
+    /// Keep at most this long, but all that a required consumer has not read.
+    #[serde(with = "duration")]
+    pub age: Duration,
+}
+
+/// `[admin]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Admin {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// The bearer token of those who may publish and read.
+    pub token: Option<Secret>,
+    /// The file that holds the token.
+    pub token_file: Option<PathBuf>,
+    /// Whether programs on this machine need no token.
+    pub allow_loopback: bool,
+}
+
+/// The file with the admin listener's token cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("admin.token_file: {path}: {why}", path = path.display())]
+pub struct TokenFileError {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+/// `[host]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Host {
+    /// How long a drain may take before what is left is abandoned.
+    #[serde(with = "duration")]
+    pub shutdown_deadline: Duration,
+    /// What becomes of a plugin that fails.
+    pub on_failure: OnFailure,
+    /// How log lines look.
+    pub log_format: LogFormat,
+}
+
+/// What becomes of a plugin that fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailure {
+    /// It is built and run again, after 1 s, then 2 s, up to 30 s.
+    Restart,
+    /// The process drains and ends with an error.
+    Exit,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines: one JSON object a line.
+    Json,
+}
+
+// === impl Settings ===
+
+impl Settings {
+    /// Reports every value that cannot be.
+    pub fn validate(&self, problems: &mut Problems) {
+        self.node.validate(problems);
+        self.log.validate(problems);
+        self.admin.validate(problems);
+        if self.host.shutdown_deadline.is_zero() {
+            problems.report("host.shutdown_deadline", "must be longer than 0s, such as \"30s\"");
+        }
+    }
+
+    /// The directory of the plugin `name`'s own.
+    #[must_use]
+    pub fn plugin_dir(&self, name: &str) -> PathBuf {
+        self.node.data_dir.join("plugins").join(name)
+    }
+}
+
+// === impl Node ===
+
+impl Default for Node {
+    fn default() -> Self {
+        let host = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
+        Self { name: node_name(&host), data_dir: "data".into() }
+    }
+}
+
+impl Node {
+    fn validate(&self, problems: &mut Problems) {
+        if self.name.is_empty() || self.name != node_name(&self.name) {
+            problems.report("node.name", "must be 1 to 64 lower-case letters, digits, `-`, `_` or `.`: it becomes part of paths");
+        }
+        if self.data_dir.as_os_str().is_empty() {
+            problems.report("node.data_dir", "must be a directory, such as \"data\"");
+        }
+    }
+}
+
+/// The host's name as far as it can stand in a path.
+fn node_name(host: &str) -> String {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.');
+    let name: String = host.chars().map(|c| if fits(c) { c } else { '-' }).take(64).collect();
+    let name = name.trim_matches(['-', '.']);
+    if name.is_empty() { "node".to_owned() } else { name.to_owned() }
+}
+
+// === impl Log ===
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            engine: Engine::Journal,
+            durability: Level::Fsync,
+            interval: Duration::from_millis(50),
+            segment_size: ByteSize::mib(128),
+            retention: Retention::default(),
+            disk_cap: ByteSize::gib(20),
+            queue: ByteSize::mib(64),
+        }
+    }
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { bytes: ByteSize::gib(10), age: Duration::from_secs(7 * 24 * 3600) }
+    }
+}
+
+impl Log {
+    fn validate(&self, problems: &mut Problems) {
+        if self.interval.is_zero() || self.interval > Duration::from_secs(60) {
+            problems.report("log.interval", "must be between \"1ms\" and \"60s\"");
+        }
+        if self.segment_size < ByteSize::mib(1) || self.segment_size > ByteSize::gib(2) {
+            problems.report("log.segment_size", "must be between \"1MiB\" and \"2GiB\"");
+        }
+        if self.disk_cap < self.retention.bytes {
+            problems.report("log.disk_cap", "must be at least log.retention.bytes: it is the limit for what retention may not delete");
+        }
+        if self.disk_cap < ByteSize(self.segment_size.0.saturating_mul(2)) {
+            problems.report("log.disk_cap", "must be at least twice log.segment_size: the file being written is never deleted");
+        }
+        if self.queue < ByteSize::mib(1) {
+            problems.report("log.queue", "must be at least \"1MiB\"");
+        }
+    }
+}
+
+// === impl Admin ===
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { listen: (Ipv4Addr::LOCALHOST, 3001).into(), token: None, token_file: None, allow_loopback: true }
+    }
+}
+
+impl Admin {
+    /// The token that callers must have, from the configuration or from its file.
+    ///
+    /// # Errors
+    /// Where the file cannot be read or is empty.
+    pub fn bearer(&self) -> Result<Option<Secret>, TokenFileError> {
+        let Some(path) = &self.token_file else { return Ok(self.token.clone()) };
+        let error = |why: String| TokenFileError { path: path.clone(), why };
+        let text = std::fs::read_to_string(path).map_err(|e| error(e.to_string()))?;
+        match text.trim() {
+            "" => Err(error("it is empty".into())),
+            token => Ok(Some(Secret::new(token))),
+        }
+    }
+
+    fn validate(&self, problems: &mut Problems) {
+        if self.token.is_some() && self.token_file.is_some() {
+            problems.report("admin.token_file", "must not be set together with admin.token: one of them is enough");
+        }
+        if self.token.as_ref().is_some_and(|t| t.reveal().trim().is_empty()) {
+            problems.report("admin.token", "must not be empty; leave it out to have no token");
+        }
+    }
+}
+
+// === impl Host ===
+
+impl Default for Host {
+    fn default() -> Self {
+        Self { shutdown_deadline: Duration::from_secs(30), on_failure: OnFailure::Restart, log_format: LogFormat::Text }
+    }
+}

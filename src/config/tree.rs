@@ -1,0 +1,233 @@
+//! The layers of a configuration, joined, and read part by part.
+
+use super::problem::{ConfigError, explain};
+use config::{Environment, File, FileFormat};
+use greyhound_sdk::config::Problem;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use serde_path_to_error::Segment;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+/// The prefix of the variables that override keys: `GREYHOUND__NODE__NAME`.
+const PREFIX: &str = "GREYHOUND";
+/// The file that is read where none is named.
+const DEFAULT_FILE: &str = "greyhound.toml";
+
+/// The key that every plugin's section has.
+pub(crate) const ENABLED: &str = "enabled";
+
+/// Where a configuration comes from.
+#[derive(Debug, Clone, Default)]
+pub struct Layers {
+    /// The file; `None`: `greyhound.toml` in the working directory, if there is one.
+    pub file: Option<PathBuf>,
+    /// The environment.
+    pub environment: HashMap<String, String>,
+}
+
+/// A configuration that no part has read yet.
+///
+/// A variable of the environment is text until a key wants something else: then it is read as a number,
+/// a switch or a list (`a,b` or `["a", "b"]`). So a secret of digits stays text.
+#[derive(Clone)]
+pub struct Tree {
+    source_name: String,
+    root: Value,
+    /// The keys that came from the environment, and their variables.
+    variables: HashMap<String, String>,
+}
+
+// === impl Layers ===
+
+impl Layers {
+    /// `file` under the process's environment.
+    #[must_use]
+    pub fn of_process(file: Option<PathBuf>) -> Self {
+        let environment = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+        Self { file, environment: environment.collect() }
+    }
+
+    /// Reads the file and joins the layers.
+    ///
+    /// # Errors
+    /// Where the file cannot be read or is not TOML.
+    pub fn load(&self) -> Result<Tree, ConfigError> {
+        let (source_name, text) = self.text()?;
+        Tree::join(source_name, &text, &self.environment)
+    }
+
+    fn text(&self) -> Result<(String, String), ConfigError> {
+        let path = self.file.as_deref().unwrap_or(Path::new(DEFAULT_FILE));
+        match std::fs::read_to_string(path) {
+            Ok(text) => Ok((path.display().to_string(), text)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && self.file.is_none() => {
+                Ok(("the built-in configuration".to_owned(), String::new()))
+            }
+            Err(e) => Err(only(&path.display().to_string(), "the file", format!("cannot be read: {e}"))),
+        }
+    }
+}
+
+// === impl Tree ===
+
+impl Tree {
+    fn join(source_name: String, text: &str, environment: &HashMap<String, String>) -> Result<Self, ConfigError> {
+        let ours: HashMap<_, _> = environment.iter().filter(|(name, _)| name.starts_with("GREYHOUND__")).collect();
+        let variables = ours.iter().map(|(name, value)| ((*name).clone(), (*value).clone())).collect();
+        let variables = Environment::with_prefix(PREFIX).prefix_separator("__").separator("__").source(Some(variables));
+        let layers = config::Config::builder().add_source(File::from_str(text, FileFormat::Toml)).add_source(variables);
+        let root = layers.build().and_then(config::Config::try_deserialize);
+        let root = root.map_err(|e| only(&source_name, "syntax", e.to_string()))?;
+        let variables = ours.keys().map(|name| (key_of(name), (*name).clone())).collect();
+        Ok(Self { source_name, root, variables })
+    }
+
+    /// Where the configuration came from, for messages.
+    #[must_use]
+    pub fn source_name(&self) -> &str {
+        &self.source_name
+    }
+
+    /// The text at `key`, such as `plugins.messaging.listen`.
+    #[must_use]
+    pub fn text(&self, key: &str) -> Option<&str> {
+        key.split('.').try_fold(&self.root, |at, name| at.get(name))?.as_str()
+    }
+
+    /// Puts `value` at `key`, over what was there, as a layer above all others.
+    pub fn set(&mut self, key: &str, value: impl Into<Value>) {
+        let (parent, name) = split(key);
+        if let Some(section) = self.section(parent, true) {
+            section.insert(name.to_owned(), value.into());
+        }
+    }
+
+    /// Takes `key` out of the tree.
+    pub(crate) fn take(&mut self, key: &str) -> Option<Value> {
+        let (parent, name) = split(key);
+        self.section(parent, false)?.remove(name)
+    }
+
+    /// Reads the section of the plugin `name` as its configuration.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every key that does not fit.
+    pub fn plugin<T: DeserializeOwned + Default>(&self, name: &str) -> Result<T, ConfigError> {
+        let (mut tree, mut problems, section) = (self.clone(), Vec::new(), format!("plugins.{name}"));
+        tree.take(&format!("{section}.{ENABLED}"));
+        let config = tree.read(&section, &mut problems);
+        match problems.is_empty() {
+            true => Ok(config),
+            false => Err(ConfigError { source_name: self.source_name.clone(), problems }),
+        }
+    }
+
+    /// The names of the sections and keys in the section `key`.
+    pub(crate) fn names(&self, key: &str) -> Vec<String> {
+        let section = key.split('.').try_fold(&self.root, |at, name| at.get(name));
+        section.and_then(Value::as_object).map(|it| it.keys().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Reads the section `key` (empty: the whole) as a `T`, reporting every key that does not fit. What
+    /// does not fit is left out of the result.
+    pub(crate) fn read<T: DeserializeOwned + Default>(&mut self, key: &str, problems: &mut Vec<Problem>) -> T {
+        // Each round reads a text otherwise or removes a key, so it ends.
+        loop {
+            let value = self.value(key).unwrap_or_else(|| Value::Object(Map::new()));
+            let error = match serde_path_to_error::deserialize::<_, T>(value) {
+                Ok(part) => return part,
+                Err(error) => error,
+            };
+            let (full, owner) = paths(key, error.path());
+            let why = error.inner().to_string();
+            if self.reread(&owner, &why) {
+                continue;
+            }
+            problems.push(Problem { message: self.explain(&full, &owner, &why), key: full });
+            if self.take(&owner).is_none() {
+                return T::default();
+            }
+        }
+    }
+
+    fn value(&self, key: &str) -> Option<Value> {
+        let names = key.split('.').filter(|name| !name.is_empty());
+        names.into_iter().try_fold(&self.root, |at, name| at.get(name)).cloned()
+    }
+
+    fn explain(&self, full: &str, owner: &str, why: &str) -> String {
+        let why = explain(full, why);
+        match self.variables.get(owner) {
+            Some(variable) => format!("{why} (from {variable})"),
+            None => why,
+        }
+    }
+
+    /// Reads a text from the environment as what the key wants. False where it is none, or no longer text.
+    fn reread(&mut self, key: &str, why: &str) -> bool {
+        let text = self.text(key).filter(|_| self.variables.contains_key(key));
+        let value = text.and_then(|text| typed(text, why.contains("expected a sequence"))).filter(|value| !value.is_string());
+        let Some(value) = value else { return false };
+        self.set(key, value);
+        true
+    }
+
+    /// The section at `key`, made where it is missing and `make` says so.
+    fn section(&mut self, key: &str, make: bool) -> Option<&mut Map<String, Value>> {
+        let mut at = self.root.as_object_mut()?;
+        for name in key.split('.').filter(|name| !name.is_empty()) {
+            if make {
+                at.entry(name).or_insert_with(|| Value::Object(Map::new()));
+            }
+            at = at.get_mut(name)?.as_object_mut()?;
+        }
+        Some(at)
+    }
+}
+
+/// A single problem.
+pub(super) fn only(source_name: &str, key: &str, message: String) -> ConfigError {
+    ConfigError { source_name: source_name.to_owned(), problems: vec![Problem { key: key.to_owned(), message }] }
+}
+
+/// The key that a variable overrides.
+fn key_of(variable: &str) -> String {
+    variable[PREFIX.len() + 2..].to_lowercase().replace("__", ".")
+}
+
+fn split(key: &str) -> (&str, &str) {
+    key.rsplit_once('.').unwrap_or(("", key))
+}
+
+/// The path of an error below `section`: for the operator, and of the key that owns it (a list is one key).
+fn paths(section: &str, path: &serde_path_to_error::Path) -> (String, String) {
+    let (mut full, mut owner, mut in_list) = (section.to_owned(), section.to_owned(), false);
+    for segment in path {
+        match segment {
+            Segment::Seq { index } => {
+                full += &format!("[{index}]");
+                in_list = true;
+            }
+            Segment::Map { key } => {
+                let dot = if full.is_empty() { "" } else { "." };
+                full += &format!("{dot}{key}");
+                if !in_list {
+                    owner += &format!("{dot}{key}");
+                }
+            }
+            Segment::Enum { .. } | Segment::Unknown => {}
+        }
+    }
+    (full, owner)
+}
+
+/// A text as a TOML value; where a list is wanted, without its brackets and quotes as well.
+fn typed(text: &str, list: bool) -> Option<Value> {
+    if list && !text.trim_start().starts_with('[') {
+        return Some(text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect());
+    }
+    let toml = format!("value = {text}");
+    let parsed = config::Config::builder().add_source(File::from_str(&toml, FileFormat::Toml)).build().ok()?;
+    parsed.get::<Value>("value").ok()
+}

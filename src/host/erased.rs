@@ -1,0 +1,75 @@
+//! Plugins without their types.
+
+use crate::config::{ENABLED, Tree};
+use async_trait::async_trait;
+use greyhound_sdk::config::{Problem, Problems};
+use greyhound_sdk::{Component, Context, Error, Plugin, SchemaError, TopicSchema};
+use std::sync::Arc;
+
+/// A plugin.
+pub(super) trait ErasedPlugin: Send + Sync {
+    fn name(&self) -> &'static str;
+    fn topics(&self) -> Result<Vec<TopicSchema>, SchemaError>;
+    /// Reads the plugin's section, reporting its problems. `None` where it is switched off.
+    fn configure(&self, tree: &mut Tree, problems: &mut Vec<Problem>) -> Option<Arc<dyn Configured>>;
+}
+
+/// A plugin with its configuration: can be built, again and again.
+#[async_trait]
+pub(super) trait Configured: Send + Sync {
+    fn name(&self) -> &'static str;
+    async fn build(&self, context: Context) -> Result<Box<dyn Component>, Error>;
+}
+
+pub(super) fn erase<P: Plugin>(plugin: P) -> Box<dyn ErasedPlugin> {
+    Box::new(Typed(Arc::new(plugin)))
+}
+
+struct Typed<P>(Arc<P>);
+
+struct TypedConfigured<P: Plugin> {
+    plugin: Arc<P>,
+    config: P::Config,
+}
+
+impl<P: Plugin> ErasedPlugin for Typed<P> {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn topics(&self) -> Result<Vec<TopicSchema>, SchemaError> {
+        self.0.topics()
+    }
+
+    fn configure(&self, tree: &mut Tree, problems: &mut Vec<Problem>) -> Option<Arc<dyn Configured>> {
+        let section = format!("plugins.{}", self.name());
+        let enabled = enabled(tree, &section, problems);
+        let config: P::Config = tree.read(&section, problems);
+        let mut impossible = Problems::below(&section);
+        self.0.validate(&config, &mut impossible);
+        problems.extend(impossible.into_list());
+        enabled.then(|| Arc::new(TypedConfigured { plugin: self.0.clone(), config }) as Arc<dyn Configured>)
+    }
+}
+
+#[async_trait]
+impl<P: Plugin> Configured for TypedConfigured<P> {
+    fn name(&self) -> &'static str {
+        self.plugin.name()
+    }
+
+    async fn build(&self, context: Context) -> Result<Box<dyn Component>, Error> {
+        self.plugin.build(self.config.clone(), context).await
+    }
+}
+
+/// The key `enabled`, which every plugin has: the host's, not the plugin's.
+fn enabled(tree: &mut Tree, section: &str, problems: &mut Vec<Problem>) -> bool {
+    let key = format!("{section}.{ENABLED}");
+    let Some(value) = tree.take(&key) else { return true };
+    let switch = value.as_bool().or_else(|| value.as_str()?.parse().ok());
+    if switch.is_none() {
+        problems.push(Problem { key, message: "expected true or false".into() });
+    }
+    switch.unwrap_or(true)
+}

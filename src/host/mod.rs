@@ -1,0 +1,134 @@
+//! The life of the program: configuration, log, bus, plugins, the admin listener, and their end.
+//!
+//! A team adds its own plugins with a `main` of its own:
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), greyhound::host::RunError> {
+//! use greyhound::{config::Layers, host};
+//! let config = Layers::of_process(None).load()?;
+//! host::Host::builder().plugin(greyhound_activity::Activity).run(config, host::signals()).await
+//! # }
+//! ```
+
+mod banner;
+mod erased;
+mod error;
+mod logging;
+pub mod metrics;
+mod running;
+mod signals;
+mod storage;
+mod supervise;
+
+pub use error::RunError;
+pub use logging::init as init_logging;
+pub use signals::signals;
+
+use crate::config::{ConfigError, Settings, Tree};
+use erased::{Configured, ErasedPlugin};
+use greyhound_sdk::Plugin;
+use greyhound_sdk::config::{Problem, Problems};
+use running::Running;
+use std::sync::Arc;
+
+/// What the program is made of.
+#[derive(Default)]
+pub struct HostBuilder {
+    plugins: Vec<Box<dyn ErasedPlugin>>,
+}
+
+/// The program with its configuration, which was found valid.
+pub struct Host {
+    settings: Settings,
+    /// All plugins: the topics of one that is switched off may still have rows.
+    known: Vec<Box<dyn ErasedPlugin>>,
+    enabled: Vec<Arc<dyn Configured>>,
+    lines: Vec<(String, String)>,
+}
+
+// === impl Host ===
+
+impl Host {
+    /// A program without plugins.
+    #[must_use]
+    pub fn builder() -> HostBuilder {
+        HostBuilder::default()
+    }
+
+    /// The program's own part of the configuration.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Whether the plugin `name` is there and switched on.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.enabled.iter().any(|plugin| plugin.name() == name)
+    }
+
+    /// Adds a line to what is printed at start.
+    pub fn announce(&mut self, name: &str, value: impl Into<String>) {
+        self.lines.push((name.to_owned(), value.into()));
+    }
+
+    /// Runs the program until `shutdown` is done, then drains it. Logs to stderr, unless logging is set up already.
+    ///
+    /// # Errors
+    /// [`RunError`].
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+        logging::init(self.settings.host.log_format);
+        let mut running = Running::start(self).await?;
+        let ended = tokio::select! {
+            () = shutdown => Ok(()),
+            failed = running.failure() => Err(failed),
+        };
+        let drained = running.drain().await;
+        ended.and(drained)
+    }
+}
+
+// === impl HostBuilder ===
+
+impl HostBuilder {
+    /// Adds a plugin. They stand in the order in which rows flow, sources first and sinks last: they are drained in
+    /// this order, and started in the reverse.
+    #[must_use]
+    pub fn plugin<P: Plugin>(mut self, plugin: P) -> Self {
+        self.plugins.push(erased::erase(plugin));
+        self
+    }
+
+    /// Reads the configuration, without any I/O.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with everything that is wrong.
+    pub fn configure(self, mut config: Tree) -> Result<Host, ConfigError> {
+        let mut problems = Vec::new();
+        let settings: Settings = config.read("", &mut problems);
+        let mut impossible = Problems::default();
+        settings.validate(&mut impossible);
+        problems.extend(impossible.into_list());
+        let enabled = self.plugins.iter().filter_map(|p| p.configure(&mut config, &mut problems)).collect();
+        problems.extend(self.unknown_sections(&config));
+        match problems.is_empty() {
+            true => Ok(Host { settings, known: self.plugins, enabled, lines: Vec::new() }),
+            false => Err(ConfigError { source_name: config.source_name().to_owned(), problems }),
+        }
+    }
+
+    /// Configures the program and runs it: [`HostBuilder::configure`], then [`Host::run`].
+    ///
+    /// # Errors
+    /// [`RunError`].
+    pub async fn run(self, config: Tree, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+        self.configure(config)?.run(shutdown).await
+    }
+
+    fn unknown_sections(&self, config: &Tree) -> Vec<Problem> {
+        let known: Vec<&str> = self.plugins.iter().map(|p| p.name()).collect();
+        let unknown = config.names("plugins").into_iter().filter(|name| !known.contains(&name.as_str()));
+        let message = format!("there is no such plugin; expected one of: {}", known.join(", "));
+        unknown.map(|name| Problem { key: format!("plugins.{name}"), message: message.clone() }).collect()
+    }
+}

@@ -1,0 +1,145 @@
+//! The parts that run, from their start to their drain.
+
+use super::erased::Configured;
+use super::supervise::Supervised;
+use super::{Host, RunError, banner, metrics, storage};
+use crate::api::{self, Listener};
+use crate::bus::{End, EventBus};
+use crate::config::Settings;
+use greyhound_sdk::plugin::DrainHandle;
+use greyhound_sdk::{Component, Context, Drain, Health};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+/// How long requests to the admin listener may still take at the end.
+const LAST_REQUESTS: Duration = Duration::from_secs(1);
+/// The log gets so long to close, even where plugins took all the time.
+const LAST_ROWS: Duration = Duration::from_secs(1);
+
+/// The parts that run.
+pub(super) struct Running {
+    settings: Settings,
+    bus: Arc<EventBus>,
+    health: Health,
+    plugins: Vec<Supervised>,
+    api: Option<(DrainHandle, JoinHandle<()>)>,
+}
+
+/// A plugin that was built and does not run yet.
+struct Built {
+    plugin: Arc<dyn Configured>,
+    component: Box<dyn Component>,
+    context: Context,
+}
+
+impl Running {
+    pub(super) async fn start(Host { settings, known, enabled, lines }: Host) -> Result<Self, RunError> {
+        let recorder = api::metrics::install();
+        metrics::describe();
+        let health = Health::default();
+        let topics: Result<Vec<_>, _> = known.iter().map(|plugin| plugin.topics()).collect();
+        let topics = topics?.into_iter().flatten().collect();
+        let log = storage::open(&settings).await?;
+        let bus = Arc::new(EventBus::start(log, topics, storage::bus_options(&settings, &health)).await?);
+        let mut running = Self { settings, bus, health, plugins: Vec::new(), api: None };
+        match running.start_parts(enabled, lines, recorder).await {
+            Ok(()) => Ok(running),
+            Err(e) => {
+                // The log is closed cleanly all the same.
+                let _ = running.drain().await;
+                Err(e)
+            }
+        }
+    }
+
+    async fn start_parts(
+        &mut self,
+        enabled: Vec<Arc<dyn Configured>>,
+        more_lines: Vec<(String, String)>,
+        recorder: api::metrics::Recorder,
+    ) -> Result<(), RunError> {
+        let listener = Listener::bind(&self.settings.admin).await?;
+        let mut built = self.build(enabled).await?;
+        let routes = built.iter_mut().map(|it| (it.plugin.name(), it.component.routes())).collect();
+        let mut lines: Vec<_> = built.iter().flat_map(|it| it.component.announce()).collect();
+        lines.push(("admin".into(), format!("http://{}", listener.address())));
+        lines.extend(more_lines);
+        let on_failure = self.settings.host.on_failure;
+        self.plugins = built.into_iter().map(|it| Supervised::start(it.plugin, it.component, it.context, on_failure)).collect();
+        let (handle, drain) = Drain::new();
+        let shared = api::Shared { bus: self.bus.clone(), health: self.health.clone(), recorder };
+        self.api = Some((handle, tokio::spawn(listener.serve(shared, routes, drain))));
+        banner::print(&lines);
+        Ok(())
+    }
+
+    /// Builds sinks before sources, so that a source takes nothing that has nowhere to go.
+    async fn build(&self, plugins: Vec<Arc<dyn Configured>>) -> Result<Vec<Built>, RunError> {
+        let mut built = Vec::new();
+        for plugin in plugins.into_iter().rev() {
+            let context = self.context(plugin.name())?;
+            let component = plugin.build(context.clone()).await;
+            let component = component.map_err(|why| RunError::Plugin { name: plugin.name(), why })?;
+            built.push(Built { plugin, component, context });
+        }
+        built.reverse();
+        Ok(built)
+    }
+
+    fn context(&self, name: &'static str) -> Result<Context, RunError> {
+        let data_dir = self.settings.plugin_dir(name);
+        std::fs::create_dir_all(&data_dir).map_err(|e| RunError::DataDir { path: data_dir.clone(), why: e.to_string() })?;
+        Ok(Context { bus: self.bus.handle(), node: self.settings.node.name.clone(), data_dir, health: self.health.of(name) })
+    }
+
+    /// Waits until something fails that cannot be restarted.
+    pub(super) async fn failure(&mut self) -> RunError {
+        let plugins: Vec<_> = self.plugins.iter_mut().map(|p| Box::pin(p.failed())).collect();
+        let any_plugin = async {
+            match plugins.is_empty() {
+                true => std::future::pending().await,
+                false => futures_util::future::select_all(plugins).await.0,
+            }
+        };
+        tokio::select! {
+            failed = any_plugin => failed,
+            end = self.bus.ended() => closed(end).err().unwrap_or_else(|| RunError::LogFailed("it was closed".into())),
+        }
+    }
+
+    /// Ends everything within the deadline: plugins in the order in which rows flow, then the admin listener, then the log.
+    pub(super) async fn drain(self) -> Result<(), RunError> {
+        let Self { settings, bus, health, plugins, api } = self;
+        health.of("host").not_ready("draining");
+        let (start, limit) = (Instant::now(), settings.host.shutdown_deadline);
+        let (plugins_end, end) = (start + limit * 9 / 10, start + limit);
+        let mut left = plugins.len();
+        for plugin in plugins {
+            left -= 1;
+            // Who comes later is left some time, whatever this one takes.
+            let share = until(plugins_end) / if left > 0 { 2 } else { 1 };
+            plugin.drain(share).await;
+            // What it published last is durable before those that consume it are told to finish.
+            bus.flush(until(plugins_end)).await;
+        }
+        if let Some((handle, task)) = api {
+            handle.request(LAST_REQUESTS.min(until(end)));
+            let _ = task.await;
+        }
+        closed(bus.close(until(end).max(LAST_ROWS)).await)
+    }
+}
+
+fn until(end: Instant) -> Duration {
+    end.saturating_duration_since(Instant::now())
+}
+
+fn closed(end: End) -> Result<(), RunError> {
+    match end {
+        End::Clean => Ok(()),
+        End::GaveUp(why) | End::Failed(why) => Err(RunError::LogFailed(why)),
+        End::Abandoned => Err(RunError::LogFailed("it was left without being closed".into())),
+    }
+}
