@@ -219,7 +219,8 @@ impl Handlers {
             reason: None,
         };
         self.record_attempt(Some(session.connection), &attempt, socket);
-        let _ = socket.emit("authenticated", &());
+        // No argument: a `()` would be sent as null.
+        let _ = socket.emit("authenticated", &[(); 0]);
     }
 
     fn pushed(&self, socket: &Socket, session: &Arc<Session>, push: &Push, ack: AckSender<Fanout>) {
