@@ -5,6 +5,7 @@ mod handlers;
 mod handshake;
 mod link;
 mod listener;
+mod mend;
 mod push;
 mod service;
 mod session;

@@ -2,6 +2,7 @@
 
 use super::handshake::query;
 use super::link::{Link, Links};
+use super::mend::mend;
 use crate::config::Config;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
@@ -77,7 +78,7 @@ impl Parts {
         request.extensions_mut().insert(ConnectInfo(link.peer));
         request.extensions_mut().insert(link);
         let response = self.serve.call(request.map(Body::new)).await?;
-        Ok(response.map(Body::new))
+        Ok(mend(response.map(Body::new)).await)
     }
 
     /// A polling session that goes on over a WebSocket has another connection from now on.
