@@ -57,3 +57,42 @@ fn is_loopback_name(host: &str) -> bool {
     let name = authority.host().trim_start_matches('[').trim_end_matches(']');
     name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+
+    /// A request from `peer` with these headers.
+    fn request(peer: &str, headers: &[(&str, &str)]) -> Request {
+        let mut request = headers.iter().fold(axum::http::Request::builder(), |it, (k, v)| it.header(*k, *v)).body(Body::empty()).unwrap();
+        request.extensions_mut().insert(ConnectInfo(format!("{peer}:5000").parse::<SocketAddr>().unwrap()));
+        request
+    }
+
+    #[test]
+    fn programs_on_this_machine_are_admitted_where_that_is_configured() {
+        let gate = |allow| Gate::new(None, allow);
+        let local = || request("127.0.0.1", &[("host", "localhost:3001")]);
+        assert!(gate(true).admits(&local()) && !gate(false).admits(&local()));
+        assert!(gate(true).admits(&request("[::1]", &[("host", "[::1]:3001")])));
+        assert!(!gate(true).admits(&request("192.0.2.7", &[("host", "localhost:3001")])));
+    }
+
+    #[test]
+    fn a_page_of_another_site_is_not_a_program_on_this_machine() {
+        let gate = Gate::new(None, true);
+        assert!(!gate.admits(&request("127.0.0.1", &[("host", "localhost:3001"), ("origin", "https://example.com")])));
+        assert!(!gate.admits(&request("127.0.0.1", &[("host", "rebound.example.com:3001")])));
+    }
+
+    #[test]
+    fn the_token_admits_from_anywhere_and_a_wrong_one_from_nowhere() {
+        let gate = Gate::new(Some(Secret::new("the token")), true);
+        let with = |peer, token| request(peer, &[("host", "localhost"), ("authorization", token)]);
+        assert!(gate.admits(&with("192.0.2.7", "Bearer the token")));
+        assert!(!gate.admits(&with("192.0.2.7", "Bearer the tokem")));
+        assert!(!gate.admits(&with("127.0.0.1", "Bearer wrong")));
+        assert!(gate.admits(&request("127.0.0.1", &[("host", "localhost")])));
+    }
+}

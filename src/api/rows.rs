@@ -1,7 +1,9 @@
 //! Rows as JSON.
 
+use arrow_schema::{DataType, Field};
 use greyhound_sdk::{Batch, Shard, TopicSchema};
 use serde_json::{Map, Value};
+use std::time::{Duration, UNIX_EPOCH};
 
 /// The first `limit` rows of `batch`, a JSON object a line, in the table's order: `seq`, `time`, the topic's columns,
 /// `shard`; enums as text, times in ISO 8601.
@@ -18,6 +20,15 @@ pub(super) fn lines(schema: &TopicSchema, shard: &Shard, batch: &Batch, limit: u
 fn line(schema: &TopicSchema, shard: &Shard, row: &Map<String, Value>) -> String {
     let shard = Value::from(shard.as_str());
     let column = |name: &str, value: &Value| format!("{}:{value}", Value::from(name));
-    let columns = schema.table().fields().iter().map(|field| column(field.name(), row.get(field.name()).unwrap_or(&Value::Null)));
+    let columns = schema.table().fields().iter().map(|field| column(field.name(), &shown(field, row.get(field.name()))));
     format!("{{{}}}\n", columns.chain([column("shard", &shard)]).collect::<Vec<_>>().join(","))
+}
+
+/// A value, where it is a time as text.
+fn shown(field: &Field, value: Option<&Value>) -> Value {
+    let micros = value.and_then(Value::as_u64).filter(|_| matches!(field.data_type(), DataType::Timestamp(..)));
+    match micros {
+        Some(micros) => humantime::format_rfc3339_micros(UNIX_EPOCH + Duration::from_micros(micros)).to_string().into(),
+        None => value.cloned().unwrap_or_default(),
+    }
 }

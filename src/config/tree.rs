@@ -78,7 +78,7 @@ impl Tree {
         let variables = Environment::with_prefix(PREFIX).prefix_separator("__").separator("__").source(Some(variables));
         let layers = config::Config::builder().add_source(File::from_str(text, FileFormat::Toml)).add_source(variables);
         let root = layers.build().and_then(config::Config::try_deserialize);
-        let root = root.map_err(|e| only(&source_name, "syntax", e.to_string()))?;
+        let root = root.map_err(|e| only(&source_name, "syntax", without_source(&e.to_string())))?;
         let variables = ours.keys().map(|name| (key_of(name), (*name).clone())).collect();
         Ok(Self { source_name, root, variables })
     }
@@ -189,6 +189,12 @@ impl Tree {
 /// A single problem.
 pub(super) fn only(source_name: &str, key: &str, message: String) -> ConfigError {
     ConfigError { source_name: source_name.to_owned(), problems: vec![Problem { key: key.to_owned(), message }] }
+}
+
+/// A TOML error without the lines that quote the file: they may hold a secret.
+fn without_source(error: &str) -> String {
+    let quotes = |line: &str| line.split_once('|').is_some_and(|(number, _)| number.trim().bytes().all(|b| b.is_ascii_digit()));
+    error.lines().filter(|line| !quotes(line)).collect::<Vec<_>>().join(": ")
 }
 
 /// The key that a variable overrides.

@@ -19,6 +19,8 @@ mod running;
 mod signals;
 mod storage;
 mod supervise;
+#[cfg(test)]
+mod tests;
 
 pub use error::RunError;
 pub use logging::init as init_logging;

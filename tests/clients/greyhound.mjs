@@ -45,9 +45,9 @@ function cleanEnvironment() {
 }
 
 export class Greyhound {
-  /** A program that is not running yet. `env` overrides configuration: keys such as `NODE__NAME`. */
-  constructor({ home, port, adminPort, env = {} }) {
-    Object.assign(this, { home, port, adminPort, output: '' })
+  /** A program that is not running yet. `env` overrides configuration: keys such as `NODE__NAME`; `program` is another one than greyhound. */
+  constructor({ home, port, adminPort, env = {}, program: path = program }) {
+    Object.assign(this, { home, port, adminPort, program: path, output: '' })
     this.url = `http://127.0.0.1:${port}`
     this.admin = `http://127.0.0.1:${adminPort}`
     this.dataDir = join(home, 'data')
@@ -71,7 +71,7 @@ export class Greyhound {
   /** Starts the process without waiting until it is ready. */
   spawn(...args) {
     this.output = ''
-    this.child = spawn(program, args, { cwd: this.home, env: this.env, stdio: ['ignore', 'pipe', 'pipe'] })
+    this.child = spawn(this.program, args, { cwd: this.home, env: this.env, stdio: ['ignore', 'pipe', 'pipe'] })
     for (const stream of [this.child.stdout, this.child.stderr]) {
       stream.setEncoding('utf8').on('data', text => (this.output += text))
     }
@@ -151,12 +151,13 @@ export class Greyhound {
 
   /** Runs a subcommand of the program to its end. */
   cli(...args) {
-    return new Promise(done => execFile(program, args, { cwd: this.home, env: this.env, timeout: 30_000 },
+    return new Promise(done => execFile(this.program, args, { cwd: this.home, env: this.env, timeout: 30_000 },
       (error, stdout, stderr) => done({ code: error ? error.code ?? error.signal : 0, stdout, stderr })))
   }
 
   async remove() {
     if (this.child && this.child.exitCode === null && !this.child.signalCode) await this.kill()
+    this.beforeRemoval?.()
     await rm(this.home, { recursive: true, force: true })
   }
 }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use std::time::Duration;
 
 /// The sink's configuration.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Where the tables are: a local directory.

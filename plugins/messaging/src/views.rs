@@ -1,5 +1,6 @@
 //! Views for analysts: every topic by its name, and the narrow delivery rows joined with what they name.
 
+use arrow_schema::DataType;
 use greyhound_sdk::{SchemaError, TopicSchema};
 
 /// `CREATE VIEW` statements for DuckDB over the tables in `root`: one view a topic of `schemas` (`.` becomes `_`),
@@ -14,13 +15,33 @@ pub fn duckdb(root: &str, others: &[TopicSchema]) -> Result<String, SchemaError>
     Ok(sql)
 }
 
+/// A view that has its columns also while its table has no file.
 fn topic(root: &str, schema: &TopicSchema) -> String {
     let (name, path) = (schema.name().replace('.', "_"), root.replace('\'', "''"));
-    let columns = schema.table().fields().iter().map(|f| f.name().as_str()).chain(["shard", "dt", "hour"]).collect::<Vec<_>>().join(", ");
+    let of_table = schema.table().fields().iter().map(|f| (f.name().as_str(), sql_type(f.data_type())));
+    let columns: Vec<_> = of_table.chain(["shard", "dt", "hour"].map(|name| (name, "VARCHAR".to_owned()))).collect();
+    let names = columns.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    let typed = columns.iter().map(|(name, sql)| format!("NULL::{sql} AS {name}")).collect::<Vec<_>>().join(", ");
     format!(
-        "CREATE OR REPLACE VIEW {name} AS\nSELECT {columns}\nFROM read_parquet('{path}/{}/**/*.parquet', hive_partitioning = true, hive_types_autocast = false, union_by_name = true);\n\n",
+        "CREATE OR REPLACE VIEW {name} AS\nSELECT {names}\nFROM (\n  SELECT {typed} WHERE false\n  UNION ALL BY NAME\n  \
+         SELECT * FROM read_parquet('{path}/{}/**/*.parquet', hive_partitioning = true, hive_types_autocast = false, \
+         union_by_name = true, allow_empty = true)\n);\n\n",
         schema.name()
     )
+}
+
+fn sql_type(column: &DataType) -> String {
+    match column {
+        DataType::Boolean => "BOOLEAN".into(),
+        DataType::Int32 => "INTEGER".into(),
+        DataType::Int64 => "BIGINT".into(),
+        DataType::Float64 => "DOUBLE".into(),
+        DataType::Binary => "BLOB".into(),
+        DataType::Timestamp(..) => "TIMESTAMPTZ".into(),
+        DataType::List(item) => format!("{}[]", sql_type(item.data_type())),
+        // Text, and enums, which are text in a table.
+        _ => "VARCHAR".into(),
+    }
 }
 
 const DELIVERIES: &str = "\

@@ -16,7 +16,7 @@ pub type Error = Box<dyn std::error::Error + Send + Sync>;
 #[async_trait]
 pub trait Plugin: Send + Sync + 'static {
     /// The plugin's configuration: its section of `greyhound.toml`. Every key has a default; unknown
-    /// keys must be refused (`#[serde(default, deny_unknown_fields)]`).
+    /// keys must be refused (`#[serde(default, deny_unknown_fields)]`). The key `enabled` is the host's.
     type Config: DeserializeOwned + Default + Clone + Send + Sync;
 
     /// The name of the plugin, of its section, its directory and its HTTP routes.
@@ -57,7 +57,8 @@ pub struct Context {
 /// A built plugin.
 #[async_trait]
 pub trait Component: Send {
-    /// Routes for the admin listener, served below `/v1/<plugin>/` behind its check of the caller.
+    /// Routes for the admin listener, served below `/v1/<plugin>/` behind its check of the caller. Asked for once: they
+    /// go on when the plugin is built again.
     fn routes(&mut self) -> axum::Router {
         axum::Router::new()
     }

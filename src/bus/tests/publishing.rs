@@ -170,6 +170,21 @@ async fn the_writer_does_not_linger_over_a_row_that_is_waited_for() {
 }
 
 #[tokio::test]
+async fn a_flush_waits_for_what_was_published_but_not_longer_than_it_may() {
+    let mut ground = Ground::new();
+    ground.options.linger = Duration::from_secs(3600);
+    let bus = ground.start().await;
+    within(bus.flush(Duration::from_secs(20))).await;
+    orders(&bus).offer(&order(0)).unwrap();
+    within(bus.flush(Duration::from_secs(20))).await;
+    assert_eq!(bus.status()[0].end, 1);
+    ground.disk.set(Mood::Down);
+    orders(&bus).offer(&order(1)).unwrap();
+    within(bus.flush(Duration::from_millis(20))).await;
+    assert_eq!(bus.status()[0].end, 1);
+}
+
+#[tokio::test]
 async fn a_topic_has_one_name_and_one_owner() {
     let ground = Ground::new();
     let twice = ground.start_with(&[ORDER, ITEM, ORDER]).await.err().unwrap();

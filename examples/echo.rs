@@ -1,0 +1,60 @@
+//! A plugin with its own program: what a client pushes is sent back to every device of its user.
+use greyhound::{config::Layers, host};
+use greyhound_activity::Activity;
+use greyhound_messaging::{Emitter, Message, Messaging};
+use greyhound_sdk::{Component, Consumer, Context, Drain, Error, Plugin, Start};
+use serde_json::value::RawValue;
+
+struct Echo(Emitter);
+struct Running(Emitter, Consumer);
+/// `[plugins.echo]` has no keys of its own.
+#[derive(Clone, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Config {}
+
+/// The columns of `messaging.push` that it needs.
+#[derive(serde::Deserialize)]
+struct Push {
+    user_id: String,
+    event: String,
+    data: Option<String>,
+}
+
+#[async_trait::async_trait]
+impl Plugin for Echo {
+    type Config = Config;
+    fn name(&self) -> &'static str {
+        "echo"
+    }
+    async fn build(&self, _: Config, context: Context) -> Result<Box<dyn Component>, Error> {
+        Ok(Box::new(Running(self.0.clone(), context.bus.consumer("echo", "messaging.push", Start::Earliest).await?)))
+    }
+}
+
+#[async_trait::async_trait]
+impl Component for Running {
+    async fn run(mut self: Box<Self>, mut drain: Drain) -> Result<(), Error> {
+        loop {
+            let batches = tokio::select! {
+                _ = drain.requested() => return Ok(()),
+                batches = self.1.next(1 << 20) => batches?,
+            };
+            for batch in batches {
+                let pushes: Vec<Push> = serde_arrow::from_record_batch(&batch.rows)?;
+                for Push { user_id, event, data } in &pushes {
+                    let args: Vec<Box<RawValue>> = serde_json::from_str(data.as_deref().unwrap_or("[]"))?;
+                    let rooms = &[format!("user({user_id})")];
+                    self.0.emit(&Message { namespace: "/", rooms, except: &[], event, args: &args, source: "plugin", publisher: None })?;
+                }
+            }
+            self.1.commit(self.1.position()).await?;
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    let messaging = Messaging::default();
+    let program = host::Host::builder().plugin(Echo(messaging.emitter())).plugin(messaging).plugin(Activity);
+    Ok(program.run(Layers::of_process(None).load()?, host::signals()).await?)
+}

@@ -1,0 +1,192 @@
+use super::*;
+use crate::config::Layers;
+use async_trait::async_trait;
+use greyhound_sdk::{Component, Context, Drain, Error, Start, TopicSchema};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+const NOTE: &str = r#"{"type": "record", "namespace": "test", "name": "note", "fields": [{"name": "text", "type": "string"}]}"#;
+
+#[derive(Clone, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct NoConfig {}
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Note {
+    text: String,
+}
+
+/// What a test sees of its plugins.
+#[derive(Clone, Default)]
+struct Seen {
+    lines: Arc<Mutex<Vec<String>>>,
+    runs: Arc<AtomicUsize>,
+    running: Arc<Notify>,
+}
+
+impl Seen {
+    fn say(&self, line: impl Into<String>) {
+        self.lines.lock().push(line.into());
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    /// Publishes a note when it is drained.
+    Source,
+    /// Reads notes until the end of what is durable.
+    Sink,
+    /// Fails when it runs for the first time.
+    Fails,
+    Panics,
+    /// Cannot be built.
+    Unbuildable,
+    /// Does not drain.
+    Deaf,
+}
+
+struct Part(Kind, Seen);
+
+#[async_trait]
+impl Plugin for Part {
+    type Config = NoConfig;
+
+    fn name(&self) -> &'static str {
+        match self.0 {
+            Kind::Sink => "sink",
+            _ => "source",
+        }
+    }
+
+    fn topics(&self) -> Result<Vec<TopicSchema>, greyhound_sdk::SchemaError> {
+        if self.0 == Kind::Sink { Ok(Vec::new()) } else { Ok(vec![TopicSchema::from_avro(NOTE)?]) }
+    }
+
+    async fn build(&self, _: NoConfig, context: Context) -> Result<Box<dyn Component>, Error> {
+        self.1.say(format!("build {}", self.name()));
+        match self.0 {
+            Kind::Unbuildable => Err("no luck".into()),
+            kind => Ok(Box::new(Running(kind, self.1.clone(), context))),
+        }
+    }
+}
+
+struct Running(Kind, Seen, Context);
+
+#[async_trait]
+impl Component for Running {
+    async fn run(self: Box<Self>, mut drain: Drain) -> Result<(), Error> {
+        let Self(kind, seen, context) = *self;
+        let first = seen.runs.fetch_add(1, Ordering::SeqCst) == 0;
+        match kind {
+            Kind::Fails if first => return Err("out of order".into()),
+            Kind::Panics if first => panic!("on purpose"),
+            Kind::Deaf => {
+                seen.running.notify_one();
+                std::future::pending().await
+            }
+            _ => seen.running.notify_one(),
+        }
+        let mut consumer = context.bus.consumer("sink", "test.note", Start::Earliest).await?;
+        drain.requested().await;
+        match kind {
+            Kind::Sink => {
+                while consumer.position() < consumer.bounds().end {
+                    for batch in consumer.next(1 << 20).await? {
+                        let notes: Vec<Note> = serde_arrow::from_record_batch(&batch.rows)?;
+                        notes.iter().for_each(|note| seen.say(format!("read {}", note.text)));
+                    }
+                }
+            }
+            _ => {
+                context.bus.publisher("test.note")?.offer(&Note { text: "last words".into() })?;
+                seen.say("published");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn config(dir: &Path, more: &str) -> Tree {
+    let file = dir.join("greyhound.toml");
+    let text = format!("[node]\nname = \"test\"\ndata_dir = {:?}\n[admin]\nlisten = \"127.0.0.1:0\"\n{more}", dir.join("data"));
+    std::fs::write(&file, text).unwrap();
+    Layers { file: Some(file), environment: HashMap::new() }.load().unwrap()
+}
+
+async fn run(dir: &Path, more: &str, kinds: &[Kind], seen: &Seen) -> Result<(), RunError> {
+    let host = kinds.iter().fold(Host::builder(), |host, kind| host.plugin(Part(*kind, seen.clone())));
+    let running = seen.running.clone();
+    let run = host.run(config(dir, more), async move { running.notified().await });
+    tokio::time::timeout(Duration::from_secs(30), run).await.expect("it ends in time")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sinks_start_before_sources_and_get_their_last_rows() {
+    let (dir, seen) = (tempfile::tempdir().unwrap(), Seen::default());
+    run(dir.path(), "", &[Kind::Source, Kind::Sink], &seen).await.unwrap();
+    assert_eq!(*seen.lines.lock(), ["build sink", "build source", "published", "read last words"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_or_panics_is_started_again() {
+    for kind in [Kind::Fails, Kind::Panics] {
+        let (dir, seen) = (tempfile::tempdir().unwrap(), Seen::default());
+        run(dir.path(), "", &[kind], &seen).await.unwrap();
+        assert_eq!(seen.runs.load(Ordering::SeqCst), 2);
+        assert_eq!(*seen.lines.lock(), ["build source", "build source", "published"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_ends_the_process_where_that_is_configured() {
+    let (dir, seen) = (tempfile::tempdir().unwrap(), Seen::default());
+    let error = run(dir.path(), "[host]\non_failure = \"exit\"", &[Kind::Fails], &seen).await.unwrap_err();
+    assert_eq!(error.to_string(), "plugin source: out of order");
+    assert_eq!(seen.runs.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_built_leaves_the_directory_free() {
+    let (dir, seen) = (tempfile::tempdir().unwrap(), Seen::default());
+    let error = run(dir.path(), "", &[Kind::Unbuildable], &seen).await.unwrap_err();
+    assert_eq!(error.to_string(), "plugin source: no luck");
+    run(dir.path(), "", &[Kind::Source], &seen).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_drain_is_cut_off_at_the_deadline() {
+    let (dir, seen) = (tempfile::tempdir().unwrap(), Seen::default());
+    let started = std::time::Instant::now();
+    run(dir.path(), "[host]\nshutdown_deadline = \"1s\"", &[Kind::Deaf], &seen).await.unwrap();
+    assert!(started.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_belongs_to_one() {
+    let (dir, seen) = (tempfile::tempdir().unwrap(), Seen::default());
+    let stop = Arc::new(Notify::new());
+    let (until, first) =
+        (stop.clone(), Host::builder().plugin(Part(Kind::Source, seen.clone())).configure(config(dir.path(), "")).unwrap());
+    let first = tokio::spawn(first.run(async move { until.notified().await }));
+    seen.running.notified().await;
+    let refused = run(dir.path(), "", &[Kind::Source], &seen).await.unwrap_err().to_string();
+    assert!(refused.contains(&std::process::id().to_string()) && refused.contains("node.data_dir"), "{refused}");
+    stop.notify_one();
+    first.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_taken_admin_address_names_the_key() {
+    let (dir, seen) = (tempfile::tempdir().unwrap(), Seen::default());
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut config = config(dir.path(), "");
+    config.set("admin.listen", taken.local_addr().unwrap().to_string());
+    let host = Host::builder().plugin(Part(Kind::Source, seen));
+    let error = host.run(config, std::future::pending()).await.unwrap_err().to_string();
+    assert!(error.contains("admin.listen") && error.contains(&taken.local_addr().unwrap().to_string()), "{error}");
+}
