@@ -76,7 +76,7 @@ describe('the demo page', () => {
     await laptop.locator('.push button').click()
     await page.locator('.ack.good').first().waitFor()
     const pushed = rowsOf(page, 'messaging.push').filter({ hasText: '[{"coffees":2}]' })
-    await pushed.waitFor()
+    await pushed.first().waitFor()
 
     await page.locator('#publish [name=room]').fill('user(1)')
     await page.locator('#publish [name=argument]').fill('Your order is ready')
