@@ -41,7 +41,15 @@ impl Guarded {
         if let Poll::Ready(Ok(bytes)) = wrote {
             self.link.count_sent(bytes);
         }
-        wrote
+        self.watch(wrote)
+    }
+
+    /// The kernel gives up as well on a client that takes nothing (`TCP_USER_TIMEOUT`), perhaps before a write is pending.
+    fn watch<T>(&self, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if matches!(&outcome, Poll::Ready(Err(e)) if e.kind() == io::ErrorKind::TimedOut) {
+            self.link.too_slow();
+        }
+        outcome
     }
 
     fn check(&self) -> io::Result<()> {
@@ -54,6 +62,7 @@ impl AsyncRead for Guarded {
         self.check()?;
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        let read = self.watch(read);
         if read.is_pending() {
             self.link.reader.register(cx.waker());
             self.check()?;
