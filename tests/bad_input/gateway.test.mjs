@@ -138,9 +138,9 @@ describe('bad input at the gateway', () => {
       }
     }
     await until('every opened ghost to be closed', async () => {
-      const rows = (await greyhound.rows('messaging.connection')).filter(row => row.agent === 'ghost')
-      const opened = rows.filter(row => row.event === 'opened').length
-      return rows.filter(row => row.event === 'closed').length === opened
+      const rows = await greyhound.rows('messaging.connection')
+      const closed = new Set(rows.filter(row => row.event === 'closed').map(row => row.connection_seq))
+      return rows.filter(row => row.agent === 'ghost').every(row => closed.has(row.seq))
     }, 20_000)
   })
 

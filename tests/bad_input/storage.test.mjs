@@ -18,15 +18,16 @@ async function refused(greyhound) {
   return greyhound.output
 }
 
-/** A small file system in memory at `path`; false where this user may not mount one. */
-function mountSmall(t, path, options) {
+/** A small file system in memory in place of the data directory; false where this user may not mount one. */
+function mountSmall(greyhound, options) {
   if (!isRoot) return false
+  const path = greyhound.dataDir
   try {
     execFileSync('mount', ['-t', 'tmpfs', '-o', options, 'tmpfs', path], { stdio: 'pipe' })
   } catch {
     return false
   }
-  t.after(() => execFileSync('umount', ['-l', path]))
+  greyhound.beforeRemoval = () => execFileSync('umount', ['-l', path])
   return true
 }
 
@@ -35,7 +36,7 @@ test('a data directory that is read-only is refused with its path', async t => {
   await mkdir(greyhound.dataDir)
   // Root writes where it may not, but not on a file system that is read-only.
   if (isRoot) {
-    if (!mountSmall(t, greyhound.dataDir, 'size=1m,ro')) return t.skip('may not mount here')
+    if (!mountSmall(greyhound, 'size=1m,ro')) return t.skip('may not mount here')
   } else await chmod(greyhound.dataDir, 0o500)
   assert.ok((await refused(greyhound)).includes(greyhound.dataDir))
 })
@@ -56,7 +57,7 @@ test('a port that is taken is refused with its address', async t => {
 test('a full disk stops recording, not delivering, and what is not recorded is a gap', { timeout: 120_000 }, async t => {
   const greyhound = await prepare(t, { env: { LOG__SEGMENT_SIZE: '1MiB' } })
   await mkdir(greyhound.dataDir)
-  if (!mountSmall(t, greyhound.dataDir, 'size=48m')) return t.skip('may not mount here')
+  if (!mountSmall(greyhound, 'size=48m')) return t.skip('may not mount here')
   await greyhound.start()
   const socket = await login(t, greyhound, 'full')
   const filler = await open(join(greyhound.dataDir, 'filler'), 'w')

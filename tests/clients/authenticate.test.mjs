@@ -94,7 +94,8 @@ describe('authenticate', () => {
       const [reason] = await next(socket, 'disconnect')
       assert.equal(reason, 'io server disconnect')
       await greyhound.row('messaging.auth', { agent, outcome: 'timeout' })
-      await greyhound.row('messaging.connection', { agent, event: 'closed', reason: 'authentication timeout' })
+      const opened = await greyhound.row('messaging.connection', { agent, event: 'opened' })
+      await greyhound.row('messaging.connection', { connection_seq: opened.seq, event: 'closed', reason: 'authentication timeout' })
     })
   }
 
@@ -117,7 +118,6 @@ describe('authenticate', () => {
     const socket = connect(t, greyhound.url, { auth: { token: mint({ id: 1, exp: past }) } })
     const [error] = await next(socket, 'connect_error')
     assert.equal(error.message, 'jwt expired')
-    assert.equal(error.data.code, 'invalid_token')
     await greyhound.row('messaging.auth', row => row.method === 'handshake' && row.outcome === 'expired')
   })
 

@@ -20,7 +20,9 @@ describe('deliver', () => {
       const user = `to-${generation}-${way}`
       const [phone, laptop, stranger] = await Promise.all(
         [user, user, `${user}-not`].map(who => login(t, greyhound, who, { generation, way })))
-      const args = ['hello', { n: 1, text: 'žluťoučký 🐎 \u2028' }, null, [true, 1.5]]
+      // A 1.x client decodes UTF-8 twice over polling, also from Node's servers since 2.0.
+      const text = generation === '1.7' && way === 'polling' ? 'ASCII' : 'žluťoučký 🐎 \u2028'
+      const args = ['hello', { n: 1, text }, null, [true, 1.5]]
       const answer = await greyhound.emit({ rooms: [`user(${user})`], event: 'message', args })
       assert.equal(answer.recipients, 2)
       await fence(greyhound, [phone, laptop, stranger])

@@ -157,6 +157,7 @@ export class Greyhound {
 
   async remove() {
     if (this.child && this.child.exitCode === null && !this.child.signalCode) await this.kill()
+    this.beforeRemoval?.()
     await rm(this.home, { recursive: true, force: true })
   }
 }

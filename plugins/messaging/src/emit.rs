@@ -171,8 +171,9 @@ impl Outlet {
     }
 
     fn record_message(&self, message: &Message<'_>, text: &str, args_at: usize, recipients: usize) -> Option<u64> {
-        let size = text.len() - args_at - 1;
-        let data = self.record_data.then(|| format!("[{}]", &text[args_at..text.len() - 1]));
+        // The arguments and the bracket behind them; the one before them stands before the event's name.
+        let args = &text[args_at..];
+        let data = self.record_data.then(|| format!("[{args}"));
         let row = MessageRow {
             source: message.source,
             publisher: message.publisher,
@@ -180,7 +181,7 @@ impl Outlet {
             rooms: message.rooms,
             excluded: message.except,
             event: message.event,
-            size_bytes: size as i64,
+            size_bytes: args.len() as i64 + 1,
             recipients: recipients as i64,
             data: data.as_deref(),
         };

@@ -51,9 +51,9 @@ pub(crate) fn routes(emitter: Emitter, shard: Shard, max_payload: usize) -> Rout
 }
 
 async fn emit(State(publishing): State<Publishing>, body: Bytes) -> Response {
-    let request: Request = match serde_json::from_slice(&body) {
+    let request: Request = match serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_slice(&body)) {
         Ok(request) => request,
-        Err(e) => return refuse(StatusCode::BAD_REQUEST, &format!("the body is not a message: {e}")),
+        Err(e) => return refuse(StatusCode::BAD_REQUEST, &format!("the body is not a message: `{}`: {}", e.path(), e.inner())),
     };
     for (field, rooms) in [("rooms", &request.rooms), ("except", &request.except)] {
         if rooms.len() > MAX_ROOMS {

@@ -38,8 +38,10 @@ impl Guarded {
         if self.pending.take().is_some() {
             self.link.set_behind(false);
         }
-        if let Poll::Ready(Ok(bytes)) = wrote {
-            self.link.count_sent(bytes);
+        match &wrote {
+            Poll::Ready(Ok(bytes)) => self.link.count_sent(*bytes),
+            Poll::Ready(Err(e)) => self.failed(e),
+            Poll::Pending => {}
         }
         self.watch(wrote)
     }
@@ -50,6 +52,13 @@ impl Guarded {
             self.link.too_slow();
         }
         outcome
+    }
+
+    /// The kernel may lose patience (`TCP_USER_TIMEOUT`) a moment before the guard does.
+    fn failed(&self, error: &io::Error) {
+        if error.kind() == io::ErrorKind::TimedOut {
+            self.link.too_slow();
+        }
     }
 
     fn check(&self) -> io::Result<()> {
@@ -66,6 +75,9 @@ impl AsyncRead for Guarded {
         if read.is_pending() {
             self.link.reader.register(cx.waker());
             self.check()?;
+        }
+        if let Poll::Ready(Err(e)) = &read {
+            self.failed(e);
         }
         self.link.count_received(buffer.filled().len() - before);
         read

@@ -27,6 +27,9 @@ use std::time::Duration;
 
 type Socket = SocketRef<Fanout>;
 
+/// An empty tuple of arguments; `()` would be one argument, `null`.
+const NO_ARGUMENTS: [u8; 0] = [];
+
 /// The gateway's reactions to its clients.
 pub(crate) struct Handlers {
     pub(crate) topics: Arc<Topics>,
@@ -104,7 +107,8 @@ impl Handlers {
     fn open(&self, socket: &Socket) -> Session {
         let parts = socket.req_parts();
         let link = link(parts);
-        let protocol = if socket.protocol() == ProtocolVersion::V4 { 4 } else { 3 };
+        // Socket.io 5 is spoken over engine.io 4, socket.io 4 over engine.io 3.
+        let protocol = if socket.protocol() == ProtocolVersion::V5 { 4 } else { 3 };
         let row = ConnectionRow {
             event: connection_event::OPENED,
             namespace: socket.ns(),
@@ -219,8 +223,7 @@ impl Handlers {
             reason: None,
         };
         self.record_attempt(Some(session.connection), &attempt, socket);
-        // No argument: a `()` would be sent as null.
-        let _ = socket.emit("authenticated", &[(); 0]);
+        let _ = socket.emit("authenticated", &NO_ARGUMENTS);
     }
 
     fn pushed(&self, socket: &Socket, session: &Arc<Session>, push: &Push, ack: AckSender<Fanout>) {
@@ -250,7 +253,7 @@ impl Handlers {
                 let topics = self.topics.clone();
                 tokio::spawn(async move {
                     if topics.push.durable(seq).await.is_ok() {
-                        let _ = ack.send(&());
+                        let _ = ack.send(&NO_ARGUMENTS);
                     }
                 });
             }

@@ -16,7 +16,7 @@ pub(super) struct Push {
     pub(super) event: String,
     /// The arguments as a JSON array, attachments as base64 texts.
     pub(super) data: String,
-    /// Bytes of arguments and attachments as they came.
+    /// Bytes of the arguments as a JSON array, and of the attachments.
     pub(super) size: usize,
     pub(super) wants_ack: bool,
 }
@@ -44,7 +44,7 @@ fn parse(text: &str, attachments: &[Bytes]) -> Result<Push, serde_json::Error> {
     // An event's name may be a number.
     let event = serde_json::from_str(event.get()).unwrap_or_else(|_| event.get().to_owned());
     let data = format!("[{}]", args.iter().map(|a| a.get()).collect::<Vec<_>>().join(","));
-    let size = data.len() - 2 + attachments.iter().map(Bytes::len).sum::<usize>();
+    let size = data.len() + attachments.iter().map(Bytes::len).sum::<usize>();
     let data = if attachments.is_empty() { data } else { with_attachments(&data, attachments)? };
     Ok(Push { event, data, size, wants_ack: false })
 }
