@@ -43,15 +43,7 @@ impl Guarded {
             Poll::Ready(Err(e)) => self.failed(e),
             Poll::Pending => {}
         }
-        self.watch(wrote)
-    }
-
-    /// The kernel gives up as well on a client that takes nothing (`TCP_USER_TIMEOUT`), perhaps before a write is pending.
-    fn watch<T>(&self, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if matches!(&outcome, Poll::Ready(Err(e)) if e.kind() == io::ErrorKind::TimedOut) {
-            self.link.too_slow();
-        }
-        outcome
+        wrote
     }
 
     /// The kernel may lose patience (`TCP_USER_TIMEOUT`) a moment before the guard does.
@@ -71,7 +63,6 @@ impl AsyncRead for Guarded {
         self.check()?;
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        let read = self.watch(read);
         if read.is_pending() {
             self.link.reader.register(cx.waker());
             self.check()?;
