@@ -56,7 +56,9 @@ describe('the demo page', () => {
     await page.locator('#connect [name=user]').fill(user)
     await page.locator('#connect button').click()
     await until('the device', async () => await page.locator('.device').count() === devices + 1)
-    const device = page.locator('.device').first()
+    // By its name: the place changes with the next device.
+    const device = page.locator('.device').filter({ hasText: new RegExp(`User ${user} · device \\d+`) })
+      .filter({ hasText: await page.locator('.device strong').first().textContent() })
     await device.locator('.state[data-state=live]').waitFor()
     return device
   }
