@@ -221,6 +221,9 @@ impl JournalWriter {
 #[async_trait]
 impl LogWriter for JournalWriter {
     async fn register(&mut self, topic: &str, fingerprint: u64, avro: &str) -> Result<(), LogError> {
+        if self.shared.tail.lock().epoch != self.epoch {
+            return Err(LogError::Fenced);
+        }
         let kept = self.shared.schemas.write().add(topic, fingerprint, avro);
         kept.map_err(|e| {
             let full = e.kind() == io::ErrorKind::StorageFull;
