@@ -26,18 +26,62 @@ pub(super) struct Recovered {
 
 /// Reads all segments in `dir`, and makes durable what it found, because a killed process may have left it in the cache only.
 pub(super) fn recover(fs: &dyn FileSystem, dir: &Path, damage: &mut Damage) -> io::Result<Recovered> {
-    let bases: Vec<u64> = fs.list(dir)?.iter().filter_map(|name| Segment::base_of(name)).collect();
+    let mut bases: Vec<u64> = fs.list(dir)?.iter().filter_map(|name| Segment::base_of(name)).collect();
     let mut recovery =
         Recovery { damage, view: View::default(), closed: false, damaged_at: None, told_at: HashMap::new(), times: HashMap::new() };
+    let tail = tail(fs, dir, &mut bases)?;
     for (at, base) in bases.iter().enumerate() {
-        let path = Segment::path(dir, *base);
-        match bases.get(at + 1) {
-            Some(next) => recovery.sealed(&*fs.open_read(&path)?, *base, *next)?,
-            None => recovery.last(&*fs.open(&path)?, *base)?,
-        }
+        let next = bases.get(at + 1).or(tail.as_ref().map(|t| &t.base));
+        recovery.sealed(&*fs.open_read(&Segment::path(dir, *base))?, *base, *next.unwrap_or(base))?;
+    }
+    if let Some(tail) = tail {
+        recovery.tail(tail);
     }
     recovery.skip_unknown();
     Ok(Recovered { view: recovery.view, clean: recovery.closed })
+}
+
+/// The last segment, whole.
+struct TailSegment {
+    base: u64,
+    steps: Vec<Step>,
+    end: u64,
+}
+
+/// Takes the last segment off `bases`, cuts off what is torn of it, and makes the rest durable. One that was only
+/// begun is removed: the segment before it is the last one then, and nothing may stand where it grows.
+fn tail(fs: &dyn FileSystem, dir: &Path, bases: &mut Vec<u64>) -> io::Result<Option<TailSegment>> {
+    while let Some(base) = bases.pop() {
+        let path = Segment::path(dir, base);
+        let file = fs.open(&path)?;
+        let tail = read_tail(&*file, base)?;
+        if tail.steps.iter().all(|step| matches!(step, Step::Frame { header, .. } if header.kind == Kind::Topic)) {
+            drop(file);
+            fs.remove(&path)?;
+            fs.sync_dir(dir)?;
+            continue;
+        }
+        let len = base + file.len()?;
+        if tail.end < len {
+            tracing::info!(offset = tail.end, bytes = len - tail.end, "the journal's tail was torn; what was not acknowledged is cut off");
+            file.set_len(tail.end - base)?;
+        }
+        file.sync()?;
+        return Ok(Some(tail));
+    }
+    Ok(None)
+}
+
+fn read_tail(file: &dyn File, base: u64) -> io::Result<TailSegment> {
+    let len = base + file.len()?;
+    let mut walk = Walk::new(file, base, len, Check::Bodies);
+    let mut steps = Vec::new();
+    while let Some(step) = walk.next()? {
+        steps.push(step);
+    }
+    let end = torn_at(&steps).unwrap_or(len);
+    steps.retain(|step| step.offset() < end);
+    Ok(TailSegment { base, steps, end })
 }
 
 struct Recovery<'a> {
@@ -64,30 +108,10 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    fn last(&mut self, file: &dyn File, base: u64) -> io::Result<()> {
-        let end = base + file.len()?;
-        let mut walk = Walk::new(file, base, end, Check::Bodies);
-        let mut steps = Vec::new();
-        while let Some(step) = walk.next()? {
-            steps.push(step);
-        }
-        let mut whole = torn_at(&steps).unwrap_or(end);
-        steps.retain(|step| step.offset() < whole);
-        if steps.iter().all(|step| matches!(step, Step::Frame { header, .. } if header.kind == Kind::Topic)) {
-            // It was only begun, and its head may be cut: it begins anew.
-            whole = base;
-        }
-        if whole < end {
-            tracing::info!(offset = whole, bytes = end - whole, "the journal's tail was torn; what was not acknowledged is cut off");
-            file.set_len(whole - base)?;
-        }
-        file.sync()?;
-        if whole > base {
-            self.view.segments.push_back(Segment::new(base));
-            steps.into_iter().for_each(|step| self.step(step));
-            self.end_at(whole);
-        }
-        Ok(())
+    fn tail(&mut self, tail: TailSegment) {
+        self.view.segments.push_back(Segment::new(tail.base));
+        tail.steps.into_iter().for_each(|step| self.step(step));
+        self.end_at(tail.end);
     }
 
     fn end_at(&mut self, end: u64) {
