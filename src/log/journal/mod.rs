@@ -24,6 +24,8 @@ mod retain;
 mod schemas;
 mod segment;
 mod sync;
+#[cfg(test)]
+mod tests;
 mod view;
 mod walk;
 mod window;
