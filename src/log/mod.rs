@@ -4,6 +4,8 @@
 //! frame is the writer's own dense numbering (`first`, `rows`) within (topic, shard), never an engine's
 //! offset, so that an engine whose offsets have holes (Kafka's transactions, for one) fits as well.
 
+#[cfg(test)]
+pub(crate) mod conformance;
 pub mod journal;
 
 use async_trait::async_trait;

@@ -36,13 +36,39 @@ impl Damage {
         Ok(Self { fs, path, known, told, handed_over: Vec::new(), fresh: Vec::new() })
     }
 
-    /// Takes note of lost rows, once.
+    /// Takes note of lost rows, of each once: neighbours may be found one by one or together.
     pub fn report(&mut self, lost: Lost) {
+        match lost.range {
+            Some(range) => {
+                self.unknown(topic(&lost), range).into_iter().for_each(|range| self.note(Lost { range: Some(range), ..lost.clone() }))
+            }
+            None => self.note(lost),
+        }
+    }
+
+    fn note(&mut self, lost: Lost) {
         if self.known.insert(line(&lost)) {
             ::metrics::counter!(metrics::DAMAGED).increment(1);
             tracing::error!(?lost, "the journal is damaged; the rows are lost, the damaged file is kept");
             self.fresh.push(lost);
         }
+    }
+
+    /// The parts of a range of `topic` that are not known to be lost.
+    fn unknown(&self, topic: &str, (first, last): (u64, u64)) -> Vec<(u64, u64)> {
+        let mut known: Vec<(u64, u64)> = self.known.iter().filter_map(|line| range(line, topic)).filter(|known| known.0 <= last).collect();
+        known.sort_unstable();
+        let (mut next, mut parts) = (first, Vec::new());
+        for known in known {
+            if known.0 > next {
+                parts.push((next, known.0 - 1));
+            }
+            next = next.max(known.1.saturating_add(1));
+        }
+        if next <= last {
+            parts.push((next, last));
+        }
+        parts
     }
 
     /// Hands over what was not handed over yet.
@@ -66,9 +92,19 @@ impl Damage {
 }
 
 fn line(lost: &Lost) -> Line {
-    let topic = lost.topic.as_deref().unwrap_or("*");
+    let topic = topic(lost);
     match lost.range {
         Some((first, last)) => format!("{topic} {first} {last}"),
         None => format!("{topic} after {}", lost.from),
     }
+}
+
+fn topic(lost: &Lost) -> &str {
+    lost.topic.as_deref().unwrap_or("*")
+}
+
+/// The range of a line of `topic`.
+fn range(line: &str, topic: &str) -> Option<(u64, u64)> {
+    let (first, last) = line.strip_prefix(topic)?.strip_prefix(' ')?.split_once(' ')?;
+    Some((first.parse().ok()?, last.parse().ok()?))
 }

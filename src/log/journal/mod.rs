@@ -24,6 +24,8 @@ mod retain;
 mod schemas;
 mod segment;
 mod sync;
+#[cfg(test)]
+mod tests;
 mod view;
 mod walk;
 mod window;
@@ -156,8 +158,8 @@ impl Journal {
         let shard = identity::find_or_make(&*fs, dir, &options.node)?;
         let schemas = Schemas::open(&fs, dir)?;
         let mut damage = Damage::open(fs.clone(), dir).map_err(io)?;
-        let recovered = recover::recover(&*fs, dir, &mut damage).map_err(io)?;
-        let active = Active::reopen(&*fs, dir, &recovered.view).map_err(io)?;
+        let recovered = recover::recover(&*fs, dir, &schemas.topics(), &mut damage).map_err(io)?;
+        let active = if recovered.begin_segment { None } else { Active::reopen(&*fs, dir, &recovered.view).map_err(io)? };
         let new = recovered.view.segments.is_empty();
         let recovery = Recovery { clean: recovered.clean, new, floor: recovered.view.floor, damage: damage.take() };
         let shared = Arc::new(Shared {

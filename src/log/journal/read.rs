@@ -70,9 +70,11 @@ pub(super) fn read(shared: &Shared, id: u16, from: u64, max_bytes: usize) -> io:
 
 impl Reading<'_> {
     /// Where to look for the expected row, or the next there is.
-    fn place(&self) -> Option<Place> {
-        let hint = self.shared.hints.lock().take(self.id, self.expected);
+    fn place(&mut self) -> Option<Place> {
         let view = self.shared.view.read();
+        // What retention let go is no damage.
+        self.expected = self.expected.max(view.topic(self.id)?.earliest);
+        let hint = self.shared.hints.lock().take(self.id, self.expected);
         let segment = view.segments.iter().find(|s| s.spans.get(&self.id).is_some_and(|span| span.end > self.expected))?;
         let span = segment.spans.get(&self.id)?;
         let start = hint.filter(|at| (segment.base..segment.end).contains(at)).unwrap_or_else(|| span.locate(self.expected));

@@ -2,6 +2,7 @@
 
 use super::OpenError;
 use greyhound_sdk::fs::{self, SharedFs};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -42,6 +43,11 @@ impl Schemas {
     /// The schemas of `topic`, oldest first.
     pub fn of(&self, topic: &str) -> Vec<Arc<str>> {
         self.all.iter().filter(|e| e.topic == topic).map(|e| e.avro.clone()).collect()
+    }
+
+    /// The topics that have a schema.
+    pub fn topics(&self) -> BTreeSet<Arc<str>> {
+        self.all.iter().map(|e| e.topic.as_str().into()).collect()
     }
 
     /// Keeps a schema, durably, unless it is known.

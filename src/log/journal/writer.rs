@@ -99,7 +99,8 @@ impl JournalWriter {
             sync_seconds: histogram!(metrics::SYNC_SECONDS),
         };
         let floor = shared.view.read().floor;
-        writer.tell(Kind::Floor, floor)?;
+        // Into the reserve, if need be: a full disk must not keep a program from starting.
+        writer.tell(Kind::Floor, floor, Space::Reserved)?;
         Ok(writer)
     }
 
@@ -110,9 +111,13 @@ impl JournalWriter {
         if tail.epoch != self.epoch {
             return Err(LogError::Fenced);
         }
-        let started = self.begin(&mut tail, space).map_err(|e| self.failed(&mut tail, &e))?;
-        fill(&shared, &mut self.group)?;
-        let written = self.lay(started, &mut tail, space);
+        let mut started = self.begin(&mut tail, space).map_err(|e| self.refused(&e))?;
+        let prepared = fill(&shared, &mut self.group).and_then(|()| self.claim(started.as_mut(), &mut tail, space));
+        if let Err(e) = prepared {
+            self.discard(started, &mut tail);
+            return Err(e);
+        }
+        let written = self.lay(started, &mut tail);
         written.map_err(|e| self.failed(&mut tail, &e))?;
         self.acknowledge();
         drop(tail);
@@ -141,17 +146,32 @@ impl JournalWriter {
         Active::create(&*shared.fs, &shared.dir, start).map(Some)
     }
 
+    /// Makes sure that the group finds room.
+    fn claim(&self, started: Option<&mut Active>, tail: &mut Tail, space: Space) -> Result<(), LogError> {
+        match started.or(tail.active.as_mut()).filter(|_| space == Space::Common) {
+            Some(active) => active.claim(self.group.start, self.group.bytes.len()).map_err(|e| self.refused(&e)),
+            None => Ok(()),
+        }
+    }
+
+    /// Nothing is written to a segment that was started: the one before goes on, and its reserve is kept. No file
+    /// may stand where it grows.
+    fn discard(&self, started: Option<Active>, tail: &mut Tail) {
+        let Some(started) = started else { return };
+        if let Err(e) = self.shared.fs.remove(&Segment::path(&self.shared.dir, started.base)) {
+            tracing::debug!(error = %e, "an empty segment could not be removed");
+            tail.active = None;
+        }
+    }
+
     /// Puts the group's bytes on the disk.
-    fn lay(&self, started: Option<Active>, tail: &mut Tail, space: Space) -> io::Result<()> {
+    fn lay(&self, started: Option<Active>, tail: &mut Tail) -> io::Result<()> {
         if let Some(new) = started
             && let Some(full) = tail.active.replace(new)
         {
             self.seal(full)?;
         }
         let active = tail.active.as_mut().ok_or_else(|| io::Error::other("no segment is open"))?;
-        if space == Space::Common {
-            active.claim(self.group.start, self.group.bytes.len())?;
-        }
         active.write(&self.group.bytes, self.group.start)?;
         let sync = Instant::now();
         if self.shared.level == Level::Fsync {
@@ -171,8 +191,15 @@ impl JournalWriter {
 
     /// A write or a sync failed: nobody knows what is on the disk behind the last acknowledged byte, so the segment ends there.
     fn failed(&self, tail: &mut Tail, error: &io::Error) -> LogError {
+        if let Some(left) = tail.active.take() {
+            left.trim(self.group.start.max(left.base));
+        }
+        self.refused(error)
+    }
+
+    /// Nothing was written.
+    fn refused(&self, error: &io::Error) -> LogError {
         counter!(metrics::FAILURES).increment(1);
-        tail.active = None;
         let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
         LogError::Retry { reason: format!("the journal in {} cannot be written: {error}", self.shared.dir.display()), full }
     }
@@ -210,8 +237,8 @@ impl JournalWriter {
     }
 
     /// Writes a floor or the closing frame.
-    fn tell(&mut self, kind: Kind, time: i64) -> Result<(), LogError> {
-        self.write(Space::Common, |shared, group| {
+    fn tell(&mut self, kind: Kind, time: i64, space: Space) -> Result<(), LogError> {
+        self.write(space, |shared, group| {
             let nexts = shared.view.read().nexts().encode();
             group.add(kind, &Words { time, ..Words::default() }, &nexts)
         })
@@ -221,6 +248,9 @@ impl JournalWriter {
 #[async_trait]
 impl LogWriter for JournalWriter {
     async fn register(&mut self, topic: &str, fingerprint: u64, avro: &str) -> Result<(), LogError> {
+        if self.shared.tail.lock().epoch != self.epoch {
+            return Err(LogError::Fenced);
+        }
         let kept = self.shared.schemas.write().add(topic, fingerprint, avro);
         kept.map_err(|e| {
             let full = e.kind() == io::ErrorKind::StorageFull;
@@ -242,7 +272,7 @@ impl LogWriter for JournalWriter {
     }
 
     async fn floor(&mut self, time: i64) -> Result<(), LogError> {
-        self.tell(Kind::Floor, time)
+        self.tell(Kind::Floor, time, Space::Common)
     }
 
     async fn append_reserved(&mut self, group: &[Frame]) -> Result<(), LogError> {
@@ -251,7 +281,7 @@ impl LogWriter for JournalWriter {
 
     async fn close(mut self: Box<Self>) -> Result<(), LogError> {
         let floor = self.shared.view.read().floor;
-        self.tell(Kind::Close, floor)?;
+        self.tell(Kind::Close, floor, Space::Reserved)?;
         let mut tail = self.shared.tail.lock();
         match tail.active.as_mut().map_or(Ok(()), Active::sync) {
             Ok(()) => Ok(()),

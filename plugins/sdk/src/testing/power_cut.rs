@@ -509,6 +509,8 @@ impl File for Handle {
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.change(|content, _| {
             content.edit(Edit::Length(index(len)?));
+            // Space that was claimed behind the end is free again, as on Linux.
+            content.allocated = content.allocated.min(len);
             Ok(())
         })
     }
@@ -621,6 +623,10 @@ mod tests {
         assert_eq!(open.len().expect("len"), 2);
         disk.remove(Path::new("/r")).expect("remove");
         open.write_all_at(b"abcd", 0).expect("fits now");
+        open.allocate(6).expect("fits");
+        assert_eq!(disk.used(), 6);
+        open.set_len(4).expect("cut");
+        assert_eq!(disk.used(), 4);
     }
 
     #[test]
