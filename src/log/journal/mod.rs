@@ -234,10 +234,8 @@ impl Log for Journal {
 
     async fn retain(&self, policy: &Retention, required: &HashMap<Arc<str>, u64>, now: i64) -> Result<Vec<Lost>, LogError> {
         let (shared, policy, required) = (self.shared.clone(), policy.clone(), required.clone());
-        let failed =
-            |why: &dyn ToString| LogError::Retry { reason: format!("old segments cannot be deleted: {}", why.to_string()), full: false };
         let retained = tokio::task::spawn_blocking(move || retain::retain(&shared, &policy, &required, now)).await;
-        retained.map_err(|e| failed(&e))?.map_err(|e| failed(&e))
+        retained.map_err(|e| LogError::Retry { reason: format!("old segments cannot be deleted: {e}"), full: false })
     }
 
     fn damage(&self) -> Vec<Lost> {

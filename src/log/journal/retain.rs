@@ -9,20 +9,29 @@ use std::io;
 use std::sync::Arc;
 
 /// Deletes the oldest segments as far as `policy` lets them go. Returns what was still needed.
-pub(super) fn retain(shared: &Shared, policy: &Retention, required: &HashMap<Arc<str>, u64>, now: i64) -> io::Result<Vec<Lost>> {
+pub(super) fn retain(shared: &Shared, policy: &Retention, required: &HashMap<Arc<str>, u64>, now: i64) -> Vec<Lost> {
     let mut lost = Vec::new();
-    let mut next = || let_go(&mut shared.view.write(), policy, required, now, &mut lost);
-    while let Some(gone) = next() {
-        shared.fs.remove(&Segment::path(&shared.dir, gone.base))?;
-        // One after the other: a power cut must not bring back an older one without those that follow it.
-        shared.fs.sync_dir(&shared.dir)?;
+    let next = || let_go(&mut shared.view.write(), policy, required, now);
+    while let Some((gone, needed)) = next() {
+        if let Err(e) = delete(shared, &gone) {
+            tracing::warn!(segment = gone.base, error = %e, "an old segment of the journal cannot be deleted; it is tried again later");
+            shared.view.write().put_back(gone);
+            break;
+        }
+        lost.extend(needed);
     }
     shared.measure();
-    Ok(lost)
+    lost
 }
 
-/// Takes the oldest segment out of the view, if it may go. The last one stays.
-fn let_go(view: &mut View, policy: &Retention, required: &HashMap<Arc<str>, u64>, now: i64, lost: &mut Vec<Lost>) -> Option<Segment> {
+fn delete(shared: &Shared, segment: &Segment) -> io::Result<()> {
+    shared.fs.remove(&Segment::path(&shared.dir, segment.base))?;
+    // One after the other: a power cut must not bring back an older one without those that follow it.
+    shared.fs.sync_dir(&shared.dir)
+}
+
+/// Takes the oldest segment out of the view, if it may go, and tells what of it is still needed. The last one stays.
+fn let_go(view: &mut View, policy: &Retention, required: &HashMap<Arc<str>, u64>, now: i64) -> Option<(Segment, Vec<Lost>)> {
     let size = view.size();
     let oldest = view.segments.front().filter(|_| view.segments.len() > 1)?;
     let age = i64::try_from(policy.age.as_micros()).unwrap_or(i64::MAX);
@@ -35,8 +44,7 @@ fn let_go(view: &mut View, policy: &Retention, required: &HashMap<Arc<str>, u64>
     if !needed.is_empty() && !must {
         return None;
     }
-    lost.extend(needed);
-    view.pop_front()
+    Some((view.pop_front()?, needed))
 }
 
 /// The rows of a segment that some consumer has not read.

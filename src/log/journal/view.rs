@@ -98,4 +98,14 @@ impl View {
         }
         Some(gone)
     }
+
+    /// The oldest segment, which [`View::pop_front`] let go, is still there.
+    pub fn put_back(&mut self, segment: Segment) {
+        for (id, span) in &segment.spans {
+            if let Some(topic) = self.topics.get_mut(id) {
+                topic.earliest = span.first;
+            }
+        }
+        self.segments.push_front(segment);
+    }
 }
