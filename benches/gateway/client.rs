@@ -104,17 +104,28 @@ impl Connection {
         let end = connection.buffer.windows(4).position(|w| w == b"\r\n\r\n").map_or(0, |at| at + 4);
         connection.buffer.drain(..end);
         connection.send(b"40").await?;
+        connection.answer(b"40").await?;
         connection.send(format!(r#"42["authenticate",{{"token":"{token}"}}]"#).as_bytes()).await?;
-        let mut answers = Vec::new();
-        while !answers.iter().any(|a: &Vec<u8>| a == br#"42["authenticated"]"#) {
+        connection.answer(br#"42["authenticated"]"#).await?;
+        connection.buffer.shrink_to(4096);
+        Ok(connection)
+    }
+
+    /// Waits for a packet that begins with `wanted`; answers pings meanwhile.
+    async fn answer(&mut self, wanted: &[u8]) -> io::Result<()> {
+        let mut answers: Vec<Vec<u8>> = Vec::new();
+        while !answers.iter().any(|a| a.starts_with(wanted)) {
             if answers.iter().any(|a| a.starts_with(b"42[\"unauthorized") || a.starts_with(b"44")) {
                 return Err(io::Error::other(format!("refused: {answers:?}")));
             }
-            connection.read().await?;
-            connection.frames(|frame| answers.push(frame.to_vec()));
+            if answers.iter().any(|a| a == b"2") {
+                self.send(b"3").await?;
+            }
+            answers.retain(|a| a != b"2");
+            self.read().await?;
+            self.frames(|frame| answers.push(frame.to_vec()));
         }
-        connection.buffer.shrink_to(4096);
-        Ok(connection)
+        Ok(())
     }
 
     async fn send(&mut self, text: &[u8]) -> io::Result<()> {

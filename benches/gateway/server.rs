@@ -106,3 +106,9 @@ impl Server {
         panic!("the program did not stop within 30 s of SIGTERM");
     }
 }
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+    }
+}

@@ -180,16 +180,17 @@ impl Handlers {
     }
 
     fn wait_for_authentication(self: &Arc<Self>, socket: Socket, session: &Arc<Session>) {
-        let (this, session, limit) = (self.clone(), Arc::downgrade(session), self.auth_timeout);
-        tokio::spawn(async move {
+        let (this, its, limit) = (self.clone(), Arc::downgrade(session), self.auth_timeout);
+        let timer = tokio::spawn(async move {
             tokio::time::sleep(limit).await;
-            let Some(session) = session.upgrade().filter(|s| s.user().is_none() && socket.connected()) else { return };
+            let Some(session) = its.upgrade().filter(|s| s.user().is_none() && socket.connected()) else { return };
             let reason = Some("no authentication in time");
             let attempt = Attempt { outcome: auth_outcome::TIMEOUT, method: None, user: None, site: None, reason };
             this.record_attempt(Some(session.connection), &attempt, &socket);
             session.because("authentication timeout");
             let _ = socket.disconnect();
         });
+        session.until_authenticated(timer.abort_handle());
     }
 
     fn authenticate(&self, socket: &Socket, session: &Arc<Session>, credentials: Option<Credentials>) {

@@ -18,6 +18,8 @@ use tower_http::cors::{AllowOrigin, Cors, CorsLayer};
 
 use crate::fanout::{Fanout, Namespaces};
 
+/// What the library serves is below this.
+const LIBRARY_PATH: &str = "/socket.io";
 const BUNDLE_PATH: &str = "/socket.io/socket.io.js";
 
 /// What serves one request.
@@ -43,7 +45,7 @@ pub(crate) fn service(config: &Config, namespaces: Namespaces, links: Arc<Links>
         .ws_max_frame_size(frame)
         .max_buffer_size(config.buffer)
         // Clients send little: what is read at a time stays in memory for each of them.
-        .ws_read_buffer_size(1024)
+        .ws_read_buffer_size(256)
         .with_adapter::<Fanout>(namespaces)
         .build_with_inner_svc(beside);
     let bundle = config.client_bundle.clone().map(Arc::new);
@@ -75,8 +77,12 @@ impl Parts {
             return Ok(self.bundle().await);
         }
         self.note_upgrade(&request, &link);
-        request.extensions_mut().insert(ConnectInfo(link.peer));
-        request.extensions_mut().insert(link);
+        unshare(&mut request);
+        if request.uri().path().starts_with(LIBRARY_PATH) {
+            request.extensions_mut().insert(link);
+        } else {
+            request.extensions_mut().insert(ConnectInfo(link.peer));
+        }
         let response = self.serve.call(request.map(Body::new)).await?;
         Ok(mend(response.map(Body::new)).await)
     }
@@ -108,6 +114,22 @@ impl Parts {
                 tracing::warn!(path = %path.display(), error = %e, "the client bundle cannot be read");
                 text(StatusCode::NOT_FOUND, "the client bundle cannot be read; the server's log says why\n")
             }
+        }
+    }
+}
+
+/// A session keeps the head of its handshake, whose parts are slices of the connection's read buffer: without copies
+/// of their own, each idle client would hold on to 8 KiB.
+fn unshare<B>(request: &mut Request<B>) {
+    if query(request.uri(), "sid").is_some() {
+        return;
+    }
+    if let Ok(uri) = request.uri().to_string().parse() {
+        *request.uri_mut() = uri;
+    }
+    for value in request.headers_mut().values_mut() {
+        if let Ok(copy) = HeaderValue::from_bytes(value.as_bytes()) {
+            *value = copy;
         }
     }
 }

@@ -9,6 +9,7 @@ use socketioxide::socket::Sid;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
+use tokio::task::AbortHandle;
 
 /// What the gateway knows of a socket. Its `closed` row is written when it is closed, or forgotten, whichever is first.
 pub(crate) struct Session {
@@ -22,6 +23,8 @@ pub(crate) struct Session {
     upgraded: OnceLock<Arc<Link>>,
     opened: Instant,
     who: Mutex<Who>,
+    /// Disconnects it, unless it authenticates in time.
+    timer: Mutex<Option<AbortHandle>>,
     /// Why the server closed it.
     reason: OnceLock<&'static str>,
     closed: AtomicBool,
@@ -63,6 +66,7 @@ impl Session {
             upgraded: OnceLock::new(),
             opened: Instant::now(),
             who: Mutex::default(),
+            timer: Mutex::default(),
             reason: OnceLock::new(),
             closed: AtomicBool::new(false),
             topics: Some(topics),
@@ -89,7 +93,16 @@ impl Session {
         self.who.lock().clone()
     }
 
+    /// Ends `timer` when it is known who it is.
+    pub(super) fn until_authenticated(&self, timer: AbortHandle) {
+        *self.timer.lock() = Some(timer);
+    }
+
     pub(crate) fn set_who(&self, who: Who) {
+        // Taken out, because a handle keeps the memory of its task.
+        if let Some(timer) = self.timer.lock().take() {
+            timer.abort();
+        }
         *self.who.lock() = who;
     }
 
@@ -149,6 +162,7 @@ impl Session {
             upgraded: OnceLock::new(),
             opened: Instant::now(),
             who: Mutex::default(),
+            timer: Mutex::default(),
             reason: OnceLock::new(),
             closed: AtomicBool::new(true),
             topics: None,
