@@ -1,13 +1,12 @@
 //! Who may publish and read.
 
 use crate::config::Secret;
-use axum::extract::{ConnectInfo, Request, State};
-use axum::http::uri::Authority;
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Json, Response};
+use greyhound_sdk::local::is_local;
 use serde_json::json;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// Lets those in who have the token, and, where it is configured, programs on this machine.
@@ -26,7 +25,7 @@ impl Gate {
         let bearer = request.headers().get(header::AUTHORIZATION).and_then(|h| h.as_bytes().strip_prefix(b"Bearer "));
         match (&self.token, bearer) {
             (Some(token), Some(given)) => same(token, given),
-            _ => self.allow_loopback && is_local(request),
+            _ => self.allow_loopback && is_own_program(request),
         }
     }
 }
@@ -45,23 +44,16 @@ fn same(a: &[u8], b: &[u8]) -> bool {
 }
 
 /// A call from this machine that is not a browser's on behalf of another site's page.
-fn is_local(request: &Request) -> bool {
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-    let host = request.headers().get(header::HOST).and_then(|h| h.to_str().ok());
-    let from_a_page = request.headers().contains_key(header::ORIGIN);
-    peer.is_some_and(|p| p.0.ip().to_canonical().is_loopback()) && host.is_some_and(is_loopback_name) && !from_a_page
-}
-
-fn is_loopback_name(host: &str) -> bool {
-    let Ok(authority) = host.parse::<Authority>() else { return false };
-    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+fn is_own_program(request: &Request) -> bool {
+    is_local(request) && !request.headers().contains_key(header::ORIGIN)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use axum::body::Body;
+    use axum::extract::ConnectInfo;
+    use std::net::SocketAddr;
 
     /// A request from `peer` with these headers.
     fn request(peer: &str, headers: &[(&str, &str)]) -> Request {

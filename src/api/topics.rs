@@ -50,7 +50,7 @@ async fn list(State(shared): State<Shared>) -> Response {
         let doc = schemas.iter().find(|s| s.name() == topic.topic).map_or("", |s| s.doc());
         let consumers: Vec<Value> =
             topic.consumers.iter().map(|c| json!({"name": c.name, "position": c.position, "lag": c.lag, "required": c.required})).collect();
-        json!({"name": topic.topic, "doc": doc, "earliest": topic.earliest, "end": topic.end, "consumers": consumers})
+        json!({"name": topic.topic, "doc": doc, "earliest": topic.earliest, "end": topic.end, "bytes": topic.bytes, "consumers": consumers})
     });
     let topics = Value::Array(status.collect());
     let shard = shared.bus.handle().shard().to_string();

@@ -111,6 +111,8 @@ pub struct TopicStatus {
     pub earliest: u64,
     /// The number after the newest durable row.
     pub end: u64,
+    /// The bytes that the log holds of it.
+    pub bytes: u64,
     /// Who reads it.
     pub consumers: Vec<ConsumerStatus>,
 }
@@ -254,7 +256,13 @@ impl Inner {
             let required = durable.iter().filter(|(_, t, _)| **t == *topic.name).map(|(name, _, at)| status(name, *at, true));
             let watching = watching.iter().filter(|(_, t, _)| *t == topic.name).map(|(name, _, at)| status(name, *at, false));
             let consumers = required.chain(watching).collect();
-            TopicStatus { topic: topic.name.to_string(), earliest: bounds.earliest, end: bounds.end, consumers }
+            TopicStatus {
+                topic: topic.name.to_string(),
+                earliest: bounds.earliest,
+                end: bounds.end,
+                bytes: self.core.log.size_of(&topic.name),
+                consumers,
+            }
         };
         self.core.topics.iter().map(of_topic).collect()
     }

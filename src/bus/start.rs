@@ -24,6 +24,16 @@ pub enum StartError {
     /// A schema that rows in the log do not fit.
     #[error(transparent)]
     Schema(#[from] SchemaError),
+    /// A schema that the log keeps cannot be read.
+    #[error(
+        "the log's own copy of an older schema of {topic} is damaged ({why}): put it back from a backup; the rows of it cannot be read without"
+    )]
+    Kept {
+        /// The topic.
+        topic: String,
+        /// Why.
+        why: String,
+    },
     /// A schema that rows cannot be published in.
     #[error("schema {topic}: no rows can be made of it: {why}")]
     Rows {
@@ -77,7 +87,8 @@ fn declared(mut topics: Vec<TopicSchema>) -> Result<Vec<TopicSchema>, StartError
 fn check_against(log: &dyn Log, schemas: &[TopicSchema]) -> Result<(), StartError> {
     for schema in schemas {
         for old in log.schemas(schema.name()) {
-            schema.check_successor_of(&TopicSchema::from_avro(&old)?)?;
+            let unreadable = |why: SchemaError| StartError::Kept { topic: schema.name().to_owned(), why: why.to_string() };
+            schema.check_successor_of(&TopicSchema::from_avro(&old).map_err(unreadable)?)?;
         }
     }
     Ok(())

@@ -35,6 +35,7 @@ struct Topic {
     name: String,
     earliest: u64,
     end: u64,
+    bytes: u64,
     consumers: Vec<Consumer>,
 }
 
@@ -60,7 +61,7 @@ impl Topics {
 
 fn listed(listing: &Listing) -> String {
     let rows: Vec<_> = listing.topics.iter().map(Topic::row).collect();
-    let table = text::table(&["TOPIC", "ROWS KEPT", "FROM", "TO", "BEHIND"], &rows);
+    let table = text::table(&["TOPIC", "ROWS KEPT", "BYTES", "FROM", "TO", "BEHIND"], &rows);
     format!("{table}\nshard {}, {} in the log\n", listing.shard, ByteSize(listing.bytes))
 }
 
@@ -70,7 +71,7 @@ impl Topic {
         let rows = self.end.saturating_sub(self.earliest);
         let (first, last) = ((rows > 0).then_some(self.earliest), (rows > 0).then(|| self.end - 1));
         let behind: Vec<_> = self.consumers.iter().map(|c| format!("{} {}", c.name, c.lag)).collect();
-        vec![self.name.clone(), rows.to_string(), number(first), number(last), behind.join(", ")]
+        vec![self.name.clone(), rows.to_string(), ByteSize(self.bytes).to_string(), number(first), number(last), behind.join(", ")]
     }
 }
 

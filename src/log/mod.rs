@@ -142,6 +142,8 @@ pub trait Log: Send + Sync + 'static {
     fn schemas(&self, topic: &str) -> Vec<Arc<str>>;
     /// The bytes that the log holds.
     fn size(&self) -> u64;
+    /// The bytes that it holds of `topic`.
+    fn size_of(&self, topic: &str) -> u64;
 }
 
 /// The one writer of a shard. The bus gives it a thread of its own: an append may block it.

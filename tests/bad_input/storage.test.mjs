@@ -133,3 +133,12 @@ test('a tail that was torn off is cut, and it goes on', async t => {
   assert.equal((await greyhound.rows('messaging.push')).length, 20)
   await greyhound.stop()
 })
+
+test('a damaged schema of older rows is refused with its topic', async t => {
+  const greyhound = await start(t)
+  await greyhound.stop()
+  const schemas = join(greyhound.dataDir, 'journal/schemas')
+  const name = (await readdir(schemas)).find(file => file.includes('messaging.push'))
+  await writeFile(join(schemas, name), '{"type": "record"')
+  assert.match(await refused(greyhound), /messaging\.push/)
+})

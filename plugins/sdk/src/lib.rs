@@ -13,6 +13,7 @@ pub mod config;
 pub mod consumer;
 pub mod fs;
 pub mod health;
+pub mod local;
 pub mod plugin;
 pub mod publisher;
 pub mod schema;

@@ -72,7 +72,7 @@ async fn the_status_tells_how_far_consumers_are() {
     publish(&bus, 0..3).await;
     mailer(&bus, Start::Earliest).await.commit(1).await.unwrap();
     let consumers = vec![ConsumerStatus { name: "mailer".into(), position: 1, lag: 2, required: true }];
-    assert_eq!(bus.status()[0], TopicStatus { topic: "shop.order".into(), earliest: 0, end: 3, consumers });
+    assert_eq!(bus.status()[0], TopicStatus { topic: "shop.order".into(), earliest: 0, end: 3, bytes: 0, consumers });
 }
 
 #[tokio::test]

@@ -202,6 +202,10 @@ impl Log for MemoryLog {
     fn size(&self) -> u64 {
         0
     }
+
+    fn size_of(&self, _: &str) -> u64 {
+        0
+    }
 }
 
 struct MemoryWriter {

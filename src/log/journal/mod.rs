@@ -253,6 +253,10 @@ impl Log for Journal {
     fn size(&self) -> u64 {
         self.shared.view.read().size()
     }
+
+    fn size_of(&self, topic: &str) -> u64 {
+        self.shared.view.read().size_of(topic)
+    }
 }
 
 // === impl Shared ===

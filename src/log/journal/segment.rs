@@ -27,6 +27,8 @@ pub(super) struct Span {
     pub end: u64,
     /// The times of the first and the last frame.
     pub times: (i64, i64),
+    /// What its frames take.
+    pub bytes: u64,
     marks: Vec<Mark>,
 }
 
@@ -69,12 +71,13 @@ impl Segment {
 
 impl Span {
     fn new(header: &Header) -> Self {
-        Self { first: header.first, end: header.first, times: (header.time, header.time), marks: Vec::new() }
+        Self { first: header.first, end: header.first, times: (header.time, header.time), bytes: 0, marks: Vec::new() }
     }
 
     fn note(&mut self, header: &Header) {
         self.end = self.end.max(header.next());
         self.times.1 = self.times.1.max(header.time);
+        self.bytes += header.size();
         if self.marks.last().is_none_or(|m| header.offset - m.offset >= MARK_EVERY) {
             self.marks.push(Mark { first: header.first, offset: header.offset });
         }

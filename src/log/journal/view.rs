@@ -87,6 +87,12 @@ impl View {
         self.segments.iter().map(Segment::size).sum()
     }
 
+    /// What the frames of one topic take.
+    pub fn size_of(&self, topic: &str) -> u64 {
+        let Some(id) = self.id(topic) else { return 0 };
+        self.segments.iter().filter_map(|s| s.spans.get(&id)).map(|span| span.bytes).sum()
+    }
+
     /// Lets the oldest segment go. Returns it.
     pub fn pop_front(&mut self) -> Option<Segment> {
         let gone = self.segments.pop_front()?;

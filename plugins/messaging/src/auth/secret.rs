@@ -42,7 +42,8 @@ impl Secret {
             return Self::read(path);
         }
         let path = data_dir.join("secret");
-        match Self::make(&path) {
+        let made = if path.exists() { Err(io::ErrorKind::AlreadyExists.into()) } else { Self::make(&path) };
+        match made {
             Ok(()) => tracing::info!(path = %path.display(), "no secret is configured: made one for development"),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             Err(e) => return Err(SecretError { path, why: e.to_string() }),
@@ -60,9 +61,14 @@ impl Secret {
         let mut random = [0_u8; 32];
         io::Read::read_exact(&mut fs::File::open("/dev/urandom")?, &mut random)?;
         let text: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        // Under its name only when it is whole: another process may be about to read it.
+        let temporary = path.with_extension(std::process::id().to_string());
+        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
         file.write_all(text.as_bytes())?;
-        file.sync_all()
+        file.sync_all()?;
+        let linked = fs::hard_link(&temporary, path);
+        fs::remove_file(&temporary)?;
+        linked
     }
 
     fn read(path: &Path) -> Result<Self, SecretError> {

@@ -8,15 +8,14 @@ mod rows;
 mod tests;
 
 use axum::Router;
-use axum::extract::{ConnectInfo, Query, Request, State};
-use axum::http::uri::Authority;
+use axum::extract::{Query, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use greyhound_sdk::Bus;
+use greyhound_sdk::local::is_local;
 use serde::Deserialize;
-use std::net::{IpAddr, SocketAddr};
 
 /// The page takes everything from this server and nothing from anywhere else.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
@@ -25,7 +24,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 /// The page at `/` and what it needs below `/demo/`.
 ///
 /// `mint` makes a token for a user id; `emit` has the route `/emit`, which publishes a message. The
-/// listener gives each request its peer as a [`ConnectInfo`]; a request without one is refused.
+/// listener gives each request its peer as an axum `ConnectInfo`; a request without one is refused.
 pub fn routes<M>(bus: Bus, mint: M, emit: Router) -> Router
 where
     M: Fn(&str) -> String + Clone + Send + Sync + 'static,
@@ -62,7 +61,7 @@ async fn token<M: Fn(&str) -> String>(State(mint): State<M>, Query(wanted): Quer
 }
 
 async fn only_this_machine(request: Request, next: Next) -> Response {
-    if is_local(&request) {
+    if is_own_page(&request) {
         next.run(request).await
     } else {
         (StatusCode::FORBIDDEN, "The demo page is only for the machine that Greyhound runs on: open it there, as http://localhost.")
@@ -70,18 +69,9 @@ async fn only_this_machine(request: Request, next: Next) -> Response {
     }
 }
 
-fn is_local(request: &Request) -> bool {
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+/// A page of another site may post here, but its origin tells on it.
+fn is_own_page(request: &Request) -> bool {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    // A page of another site may post here, but its origin tells on it.
     let origin = request.headers().get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or_default());
-    let own_origin = origin.is_none_or(|origin| origin.strip_prefix("http://") == host);
-    peer.is_some_and(|peer| peer.0.ip().to_canonical().is_loopback()) && host.is_some_and(is_loopback_name) && own_origin
-}
-
-/// Whether the Host header names this machine itself: `localhost`, `127.0.0.1` or `[::1]`, with any port.
-fn is_loopback_name(host: &str) -> bool {
-    let Ok(authority) = host.parse::<Authority>() else { return false };
-    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    is_local(request) && origin.is_none_or(|origin| origin.strip_prefix("http://") == host)
 }

@@ -1,11 +1,13 @@
 use super::*;
 use axum::Json;
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use axum::routing::post;
 use futures_util::StreamExt;
 use greyhound_sdk::TopicSchema;
 use greyhound_sdk::testing::memory::MemoryBus;
 use serde_json::{Value, json};
+use std::net::SocketAddr;
 use tower::ServiceExt;
 
 const NOTE: &str = r#"{"type": "record", "namespace": "test", "name": "note", "fields": [

@@ -322,6 +322,13 @@ impl Handlers {
         }
     }
 
+    /// Closes the connections of those who are still open.
+    pub(crate) fn close_all(&self) {
+        for namespace in self.namespaces.all() {
+            namespace.rooms.read().roster(&[], &[]).sessions().iter().for_each(|session| session.link().doom());
+        }
+    }
+
     /// Whether any socket is open.
     pub(crate) fn any_open(&self) -> bool {
         self.open.load(Relaxed) > 0

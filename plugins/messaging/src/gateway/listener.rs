@@ -24,6 +24,9 @@ const HTTP_BUFFER: usize = 8192;
 /// How long to wait where the system has no descriptor left.
 const NO_DESCRIPTOR_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long clients may take for the last word that is sent to them.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 /// The gateway's accept loop.
 pub(crate) struct Listener {
     pub(crate) listener: TcpListener,
@@ -89,12 +92,17 @@ fn prepare(stream: &TcpStream, write_timeout: Duration) -> io::Result<()> {
 
 async fn finish(handlers: &Handlers, deadline: Instant) {
     handlers.disconnect_all();
-    let gone = async {
+    let gone = async || {
         while handlers.any_open() {
             sleep(Duration::from_millis(10)).await;
         }
     };
-    if timeout_at(deadline, gone).await.is_err() {
+    if timeout_at(deadline.min(Instant::now() + FAREWELL), gone()).await.is_ok() {
+        return;
+    }
+    // They do not take what is sent to them.
+    handlers.close_all();
+    if timeout_at(deadline, gone()).await.is_err() {
         tracing::warn!("some clients did not go in time");
     }
 }
