@@ -31,7 +31,9 @@ async fn main() {
     }
     println!("\n| delivery rows | bytes a row in the journal |\n|---|---|");
     println!("| of broadcasts to {RECIPIENTS} | {:.1} |", bytes_a_row(&dir, 200, broadcast).await);
-    println!("| of messages to single users, 256 at a time | {:.1} |", bytes_a_row(&dir, 200, singles).await);
+    println!("| of messages to single users, 256 at a time | {:.1} |", bytes_a_row(&dir, 200, |p, n| singles(p, n, 256)).await);
+    println!("| of messages to single users, 16 at a time | {:.1} |", bytes_a_row(&dir, 200, |p, n| singles(p, n, 16)).await);
+    println!("| of a message to a single user, alone | {:.1} |", bytes_a_row(&dir, 200, |p, n| singles(p, n, 1)).await);
 }
 
 /// Both in turn, so that a disk whose speed changes is fair to them.
@@ -127,7 +129,7 @@ fn broadcast(publisher: &Publisher, message: usize) -> u64 {
 }
 
 /// Rows published singly, as many as wait for one sync under load; returns the number after the last.
-fn singles(publisher: &Publisher, round: usize) -> u64 {
+fn singles(publisher: &Publisher, round: usize, count: usize) -> u64 {
     #[derive(serde::Serialize)]
     struct Row {
         message_seq: i64,
@@ -137,11 +139,11 @@ fn singles(publisher: &Publisher, round: usize) -> u64 {
         latency_us: i32,
     }
     let row = |n: usize| Row {
-        message_seq: (round * 256 + n) as i64,
+        message_seq: (round * count + n) as i64,
         connection_seq: n as i64,
         user_id: (100_000 + n).to_string(),
         outcome: 0,
         latency_us: 40,
     };
-    (0..256).fold(0, |_, n| publisher.offer(&row(n)).expect("room") + 1)
+    (0..count).fold(0, |_, n| publisher.offer(&row(n)).expect("room") + 1)
 }
