@@ -7,14 +7,14 @@ mod rows;
 mod topics;
 
 use crate::bus::EventBus;
-use crate::config::Admin;
-use crate::host::RunError;
+use crate::config::{Admin, TokenFileError};
 use auth::Gate;
 use axum::Router;
 use axum::extract::ConnectInfo;
 use greyhound_sdk::{Drain, Health};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +34,22 @@ pub(crate) struct Listener {
     gate: Gate,
 }
 
+/// The listener cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The file with the token cannot be used.
+    #[error(transparent)]
+    Token(#[from] TokenFileError),
+    /// Its address cannot be had.
+    #[error("the admin listener cannot listen on {address}: {why}; set admin.listen (GREYHOUND__ADMIN__LISTEN) to an address that is free")]
+    Address {
+        /// Where.
+        address: SocketAddr,
+        /// What happened.
+        why: io::Error,
+    },
+}
+
 /// What handlers share.
 #[derive(Clone)]
 pub(crate) struct Shared {
@@ -43,9 +59,9 @@ pub(crate) struct Shared {
 }
 
 impl Listener {
-    pub(crate) async fn bind(admin: &Admin) -> Result<Self, RunError> {
+    pub(crate) async fn bind(admin: &Admin) -> Result<Self, BindError> {
         let gate = Gate::new(admin.bearer()?, admin.allow_loopback);
-        let listener = TcpListener::bind(admin.listen).await.map_err(|why| RunError::Admin { address: admin.listen, why })?;
+        let listener = TcpListener::bind(admin.listen).await.map_err(|why| BindError::Address { address: admin.listen, why })?;
         Ok(Self { listener, gate })
     }
 
@@ -73,7 +89,7 @@ impl Listener {
             }
         };
         drop(self.listener);
-        let _ = timeout_at(deadline, connections.join_all()).await;
+        let _ = timeout_at(deadline, async { while connections.join_next().await.is_some() {} }).await;
     }
 }
 

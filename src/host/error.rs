@@ -1,9 +1,9 @@
 //! Why the program could not start, or ended.
 
+use crate::api::BindError;
 use crate::bus::StartError;
-use crate::config::{ConfigError, TokenFileError};
+use crate::config::ConfigError;
 use greyhound_sdk::{Error, SchemaError};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,9 +13,6 @@ pub enum RunError {
     /// The configuration is not usable.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The file with the admin listener's token cannot be used.
-    #[error(transparent)]
-    Token(#[from] TokenFileError),
     /// A plugin's schema is not valid.
     #[error(transparent)]
     Schema(#[from] SchemaError),
@@ -33,14 +30,9 @@ pub enum RunError {
     /// The bus cannot start.
     #[error(transparent)]
     Bus(#[from] StartError),
-    /// The admin listener cannot be bound.
-    #[error("the admin listener cannot listen on {address}: {why}; set admin.listen (GREYHOUND__ADMIN__LISTEN) to an address that is free")]
-    Admin {
-        /// Where.
-        address: SocketAddr,
-        /// What happened.
-        why: std::io::Error,
-    },
+    /// The admin listener cannot be opened.
+    #[error(transparent)]
+    Admin(#[from] BindError),
     /// A plugin could not be built, or failed and may not be restarted.
     #[error("plugin {name}: {why}")]
     Plugin {

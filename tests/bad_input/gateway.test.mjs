@@ -144,6 +144,32 @@ describe('bad input at the gateway', () => {
     }, 20_000)
   })
 
+  test('clients that go away in the midst of everything leave nothing behind', async () => {
+    const dash = n => new Promise(done => {
+      const socket = new WebSocket(`${greyhound.url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket`, { headers: { 'User-Agent': 'dasher' } })
+      socket.on('error', () => {})
+      socket.on('close', done)
+      socket.on('open', () => {
+        // An event before the answer to CONNECT ends the session, as in Node, at whatever point its connection has reached.
+        socket.send('40')
+        if (n % 3) socket.send(`42["authenticate",{"token":"${greyhound.token('dasher')}"}]`)
+        if (n % 2) socket.close()
+        else setTimeout(() => socket.terminate(), n % 7)
+      })
+    })
+    for (let round = 0; round < 5; round++) await Promise.all(Array.from({ length: 100 }, (_, n) => dash(n)))
+    await until('every dasher to be closed', async () => {
+      const rows = await greyhound.rows('messaging.connection')
+      const closed = new Set(rows.filter(row => row.event === 'closed').map(row => row.connection_seq))
+      return rows.filter(row => row.agent === 'dasher').every(row => closed.has(row.seq))
+    })
+    await until('the room to be empty', async () => (await greyhound.emit({ rooms: ['user(dasher)'], event: 'message', args: [] })).recipients === 0)
+    const metrics = await (await fetch(`${greyhound.admin}/metrics`)).text()
+    const open = Number(/^greyhound_messaging_connections (\d+)/m.exec(metrics)[1])
+    const rows = await greyhound.rows('messaging.connection')
+    assert.equal(open, rows.filter(row => row.event === 'opened').length - rows.filter(row => row.event === 'closed').length)
+  })
+
   test('a request with 10,000 rooms is refused with a clear word, one with many is served', async t => {
     const socket = await login(t, greyhound, 'roomy')
     const rooms = count => ['user(roomy)', ...Array.from({ length: count - 1 }, (_, n) => `r${n}`)]

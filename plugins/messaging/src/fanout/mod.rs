@@ -6,6 +6,7 @@
 mod rooms;
 mod roster;
 
+use crate::gateway::Session;
 use crate::rows::delivery_outcome::{DROPPED, QUEUED, UNKNOWN};
 use parking_lot::RwLock;
 pub(crate) use rooms::Rooms;
@@ -18,7 +19,11 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The room that leaves clients which do not read out of a broadcast. No client's room can have this name.
+/// What begins the names of the rooms below: nobody's room can have such a name.
+const OWN: char = '\0';
+/// The room of all who are in [`Rooms`]: the library's own notion of everybody changes at other moments.
+const EVERYBODY: &str = "\0everybody";
+/// The room that leaves clients which do not read out of a broadcast.
 const BEHIND: &str = "\0behind";
 
 /// One namespace on this node.
@@ -77,11 +82,14 @@ impl Fanout {
         Sent::Each(each)
     }
 
-    /// Makes a socket a member of rooms.
-    pub(crate) fn join(&self, sid: socketioxide::socket::Sid, rooms: &[String]) {
+    /// Makes a socket a member of the namespace and of rooms, unless it has gone. Returns whether it is there.
+    pub(crate) fn join(&self, session: &Arc<Session>, rooms: &[String]) -> bool {
         let mut own = self.rooms.write();
-        self.local.add_all(sid, rooms.to_vec());
-        own.join(sid, rooms);
+        let there = own.join(session, rooms);
+        if there {
+            self.local.add_all(session.sid, [EVERYBODY.to_owned()].into_iter().chain(rooms.iter().cloned()).collect::<Vec<_>>());
+        }
+        there
     }
 
     /// Takes a socket out of rooms.
@@ -94,7 +102,9 @@ impl Fanout {
     /// Disconnects every socket.
     pub(crate) fn disconnect_all(&self) {
         // Those that are closing already are an error of no interest.
-        let _ = self.local.disconnect_socket(options(&[], &[]));
+        let mut all = BroadcastOptions::default();
+        all.add_flag(BroadcastFlags::Broadcast);
+        let _ = self.local.disconnect_socket(all);
     }
 }
 
@@ -108,10 +118,11 @@ fn outcome(sent: Result<(), usize>, count: usize) -> i8 {
 
 fn options(rooms: &[String], except: &[String]) -> BroadcastOptions {
     let mut options = BroadcastOptions::default();
-    options.rooms.extend(rooms.iter().map(|r| r.clone().into()));
-    options.except.extend(except.iter().map(|r| r.clone().into()));
+    let named = |rooms: &[String]| rooms.iter().filter(|r| !r.starts_with(OWN)).map(|r| r.clone().into()).collect::<Vec<_>>();
+    options.rooms.extend(named(rooms));
+    options.except.extend(named(except));
     if rooms.is_empty() {
-        options.add_flag(BroadcastFlags::Broadcast);
+        options.rooms.push(EVERYBODY.into());
     }
     options
 }

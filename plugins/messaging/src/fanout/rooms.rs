@@ -21,24 +21,24 @@ struct Room {
 }
 
 impl Rooms {
-    /// A socket has connected to the namespace.
-    pub(crate) fn enter(&mut self, session: Arc<Session>) {
-        self.everybody.add(session);
-    }
-
     /// A socket has gone; `rooms` are those that it had joined.
     pub(crate) fn exit(&mut self, sid: Sid, rooms: &[String]) {
         self.everybody.remove(sid);
         self.leave(sid, rooms);
     }
 
-    pub(crate) fn join(&mut self, sid: Sid, rooms: &[String]) {
-        let Some(session) = self.everybody.members.get(&sid).cloned() else { return };
-        // Its user may be another one from now on.
-        self.everybody.roster.take();
+    /// A socket comes into the namespace, if it is not there already, and into `rooms`. False where it has gone:
+    /// [`Rooms::exit`] comes after its session is closed, so none stays behind.
+    pub(crate) fn join(&mut self, session: &Arc<Session>, rooms: &[String]) -> bool {
+        if session.is_closed() {
+            return false;
+        }
+        // Forgets the roster also where it was there: its user may be another one from now on.
+        self.everybody.add(session.clone());
         for room in rooms {
             self.rooms.entry(room.clone()).or_default().add(session.clone());
         }
+        true
     }
 
     pub(crate) fn leave(&mut self, sid: Sid, rooms: &[String]) {
@@ -105,11 +105,11 @@ mod tests {
                                          rooms in prop::collection::btree_set(0..4_usize, 0..3), except in prop::collection::btree_set(0..4_usize, 0..2)) {
             let sessions: Vec<_> = (0..6).map(|n| Arc::new(Session::for_tests(n))).collect();
             let mut own = Rooms::default();
-            sessions.iter().for_each(|s| own.enter(s.clone()));
+            sessions.iter().for_each(|s| drop(own.join(s, &[])));
             let mut model = vec![BTreeSet::new(); 4];
             for (socket, room, joins) in steps {
                 let name = [room.to_string()];
-                if joins { own.join(sessions[socket].sid, &name); model[room].insert(socket); } else { own.leave(sessions[socket].sid, &name); model[room].remove(&socket); }
+                if joins { own.join(&sessions[socket], &name); model[room].insert(socket); } else { own.leave(sessions[socket].sid, &name); model[room].remove(&socket); }
                 let _ = own.roster(&name, &[]);
             }
             let mut expected: BTreeSet<usize> = if rooms.is_empty() { (0..6).collect() } else { rooms.iter().flat_map(|r| model[*r].clone()).collect() };

@@ -21,8 +21,8 @@ use socketioxide::socket::{DisconnectReason, Sid};
 use socketioxide::{ProtocolVersion, SocketIo, TransportType};
 use std::collections::HashMap;
 use std::future::ready;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 type Socket = SocketRef<Fanout>;
@@ -41,14 +41,18 @@ pub(crate) struct Handlers {
     pub(crate) record_data: bool,
     /// Sockets that are open.
     pub(crate) open: Arc<AtomicUsize>,
-    /// Admitted, about to be connected.
+    /// Admitted, about to be connected; some never are, because they go away before.
     admitted: Mutex<HashMap<(Sid, Box<str>), Admitted>>,
 }
 
 struct Admitted {
-    session: Arc<Session>,
+    /// Its socket's handlers keep it.
+    session: Weak<Session>,
     identity: Option<Identity>,
 }
+
+/// With so many admitted, those who went away are forgotten.
+const MANY_ADMITTED: usize = 1024;
 
 /// What `authenticate` is sent with.
 #[derive(Deserialize)]
@@ -100,7 +104,11 @@ impl Handlers {
         };
         let session = Arc::new(self.open(socket));
         self.register(socket, &session);
-        self.admitted.lock().insert((socket.id, session.namespace.clone()), Admitted { session, identity });
+        let mut admitted = self.admitted.lock();
+        if admitted.len() >= MANY_ADMITTED {
+            admitted.retain(|_, it| it.session.strong_count() > 0);
+        }
+        admitted.insert((socket.id, session.namespace.clone()), Admitted { session: Arc::downgrade(&session), identity });
         Ok(())
     }
 
@@ -145,11 +153,8 @@ impl Handlers {
 
     fn connected(self: &Arc<Self>, socket: Socket) {
         let Some(Admitted { session, identity }) = self.admitted.lock().remove(&(socket.id, socket.ns().into())) else { return };
-        let Some(namespace) = self.namespaces.get(socket.ns()) else { return };
-        namespace.rooms.write().enter(session.clone());
-        if !socket.connected() {
-            // It went away meanwhile, and its disconnect handler may have come too early to undo this.
-            namespace.rooms.write().exit(socket.id, &[]);
+        let (Some(namespace), Some(session)) = (self.namespaces.get(socket.ns()), session.upgrade()) else { return };
+        if !namespace.join(&session, &[]) {
             return;
         }
         self.reap_with_link(&socket);
@@ -215,7 +220,9 @@ impl Handlers {
         let before = session.who().rooms;
         namespace.leave(socket.id, &before);
         session.set_who(Who { user: Some(identity.user.as_str().into()), rooms: rooms.clone() });
-        namespace.join(socket.id, &rooms);
+        if !namespace.join(session, &rooms) {
+            return;
+        }
         let attempt = Attempt {
             outcome: auth_outcome::ACCEPTED,
             method: Some(method),
@@ -263,10 +270,11 @@ impl Handlers {
     }
 
     fn gone(&self, socket: &Socket, session: &Arc<Session>, reason: DisconnectReason) {
+        // First closed, then taken out: whoever puts it into a room looks for this afterwards.
+        session.close(transport(socket.transport_type()), in_words(reason));
         if let Some(namespace) = self.namespaces.get(socket.ns()) {
             namespace.rooms.write().exit(socket.id, &session.who().rooms);
         }
-        session.close(transport(socket.transport_type()), in_words(reason));
     }
 
     fn record_rejection(&self, connection: Option<i64>, method: i8, rejection: Rejection, socket: &Socket) {

@@ -6,7 +6,7 @@ use crate::rows::{ConnectionRow, Topics, connection_event};
 use metrics::gauge;
 use parking_lot::Mutex;
 use socketioxide::socket::Sid;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use tokio::task::AbortHandle;
@@ -55,7 +55,8 @@ pub(super) struct Opened {
 impl Session {
     pub(super) fn new(opened: Opened) -> Self {
         let Opened { sid, connection, namespace, protocol, link, links, topics, open } = opened;
-        gauge!(names::CONNECTIONS).set((open.fetch_add(1, Relaxed) + 1) as f64);
+        open.fetch_add(1, Relaxed);
+        gauge!(names::CONNECTIONS).increment(1);
         Self {
             sid,
             connection,
@@ -116,12 +117,18 @@ impl Session {
         self.link().too_slow();
     }
 
+    /// Whether its closed row is written.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(SeqCst)
+    }
+
     /// Writes the closed row, once.
     pub(crate) fn close(&self, transport: &str, reason: &str) {
-        if self.closed.swap(true, Relaxed) {
+        if self.closed.swap(true, SeqCst) {
             return;
         }
-        gauge!(names::CONNECTIONS).set((self.open.fetch_sub(1, Relaxed) - 1) as f64);
+        self.open.fetch_sub(1, Relaxed);
+        gauge!(names::CONNECTIONS).decrement(1);
         let slow = self.link().is_slow().then_some("slow client");
         let (user, (received, sent)) = (self.user(), self.bytes());
         let row = ConnectionRow {
@@ -164,9 +171,9 @@ impl Session {
             who: Mutex::default(),
             timer: Mutex::default(),
             reason: OnceLock::new(),
-            closed: AtomicBool::new(true),
+            closed: AtomicBool::new(false),
             topics: None,
-            open: Arc::default(),
+            open: Arc::new(AtomicUsize::new(1)),
         }
     }
 }
