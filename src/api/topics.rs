@@ -1,6 +1,7 @@
 //! `/v1/topics`: what there is, what is in it, and publishing to it.
 
 use super::{Shared, rows};
+use crate::bus::GAP_TOPIC;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
@@ -73,20 +74,26 @@ async fn publish(State(shared): State<Shared>, Path(topic): Path<String>, body: 
         Ok(rows) => rows,
         Err(e) => return refuse(StatusCode::BAD_REQUEST, &format!("the body is not a list of rows: {e}")),
     };
-    let mut numbers = Vec::with_capacity(rows.len());
-    for row in &rows {
-        match publisher.send(row).await {
-            Ok(seq) => numbers.push(seq),
-            Err(e @ Refused::Schema { .. }) => return refuse(StatusCode::BAD_REQUEST, &format!("row {}: {e}", numbers.len())),
-            Err(e @ Refused::Shed { .. }) => return refuse(StatusCode::SERVICE_UNAVAILABLE, &e.to_string()),
-        }
+    if topic == GAP_TOPIC {
+        return refuse(StatusCode::FORBIDDEN, &format!("only the bus and its plugins write to {GAP_TOPIC}"));
     }
-    for seq in &numbers {
-        if let Err(lost) = publisher.durable(*seq).await {
-            return refuse(StatusCode::SERVICE_UNAVAILABLE, &lost.to_string());
-        }
+    // All of them or none: whoever mends a row sends the list again.
+    let batch = match serde_arrow::to_record_batch(publisher.schema().columns().fields(), &rows) {
+        Ok(batch) => batch,
+        Err(e) => return refuse(StatusCode::BAD_REQUEST, &format!("a row does not fit the schema of topic {topic}: {e}")),
+    };
+    let first = match publisher.offer_batch(batch) {
+        Ok(first) => first,
+        Err(e @ Refused::Schema { .. }) => return refuse(StatusCode::BAD_REQUEST, &e.to_string()),
+        Err(e @ Refused::Shed { .. }) => return refuse(StatusCode::SERVICE_UNAVAILABLE, &e.to_string()),
+    };
+    let end = first + rows.len() as u64;
+    if end > first
+        && let Err(lost) = publisher.durable(end - 1).await
+    {
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, &lost.to_string());
     }
-    Json(json!({ "seq": numbers })).into_response()
+    Json(json!({ "seq": (first..end).collect::<Vec<_>>() })).into_response()
 }
 
 async fn tail(State(shared): State<Shared>, Path(topic): Path<String>, Query(query): Query<TailQuery>) -> Response {

@@ -7,6 +7,7 @@ use super::metrics::{TopicMetrics, WriterMetrics};
 use super::queue::{Phase, Taken};
 use crate::log::{Body, Frame, LogError, LogWriter};
 use greyhound_sdk::Health;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
@@ -68,10 +69,16 @@ impl Committer {
         Self { core, former, writer, runtime, linger, floor_interval, floor_due, log_health, clock_health, metrics, topic_metrics }
     }
 
-    /// Runs until the bus is closed, dropped, or the log fails.
-    pub(super) fn run(mut self) {
+    /// Runs until the bus is closed, dropped, or the log fails, and says so in any case.
+    pub(super) fn run_to_end(self) {
         let core = self.core.clone();
-        let end = loop {
+        // The thread ends with the panic: nothing that it may have left half-done is seen again.
+        let end = catch_unwind(AssertUnwindSafe(|| self.run()));
+        core.end(end.unwrap_or_else(|_| End::Failed("the writer's thread panicked".into())));
+    }
+
+    fn run(mut self) -> End {
+        loop {
             let done = match self.next() {
                 Work::Group(taken) => self.commit(taken),
                 Work::Floor(time) => self.floor(time),
@@ -84,8 +91,7 @@ impl Committer {
                 Err(Stop::Failed(why)) => break self.fail(why),
                 Err(Stop::Abandoned) => break End::Abandoned,
             }
-        };
-        core.end(end);
+        }
     }
 
     /// Waits for something to do; lingers over rows that nobody waits for, so that more of them ride in one group.

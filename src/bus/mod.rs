@@ -87,6 +87,9 @@ impl BusOptions {
     }
 }
 
+/// How much longer than its limit closing may take before the log counts as hung.
+const CLOSE_GRACE: Duration = Duration::from_secs(2);
+
 /// The bus. Dropped without [`EventBus::close`], it stops where it stands, as if the process were killed.
 pub struct EventBus {
     inner: Arc<Inner>,
@@ -195,7 +198,8 @@ impl EventBus {
     pub async fn close(&self, limit: Duration) -> End {
         self.keeper.abort();
         self.inner.core.enter(Phase::Closing(Instant::now() + limit));
-        ended(&self.inner.core).await
+        let ended = tokio::time::timeout(limit + CLOSE_GRACE, ended(&self.inner.core)).await;
+        ended.unwrap_or_else(|_| End::Failed("it does not answer".into()))
     }
 }
 

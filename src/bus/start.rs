@@ -69,7 +69,7 @@ pub(super) async fn start(log: Arc<dyn Log>, topics: Vec<TopicSchema>, options: 
     record_trimmed(&core, &cursors);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
     let committer = Committer::new(core.clone(), former, writer, runtime, options.linger, options.floor_interval);
-    std::thread::Builder::new().name("bus-writer".to_owned()).spawn(|| committer.run()).map_err(StartError::Thread)?;
+    std::thread::Builder::new().name("bus-writer".to_owned()).spawn(|| committer.run_to_end()).map_err(StartError::Thread)?;
     let schemas = core.topics.iter().map(|t| t.schema.clone()).collect();
     Ok(Inner { core, schemas, cursors, watchers: Watchers::default(), retention: options.retention })
 }

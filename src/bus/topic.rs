@@ -55,6 +55,10 @@ impl Topic {
     /// Remembers that `first..=last` are lost. To be called before [`Topic::advance`] passes them.
     pub(super) fn lose(&self, first: u64, last: u64, reason: Reason) {
         let mut losses = self.losses.lock();
+        if let Some(before) = losses.back_mut().filter(|l| l.reason == reason && l.last + 1 == first) {
+            before.last = last;
+            return;
+        }
         if losses.len() == REMEMBERED_LOSSES {
             losses.pop_front();
         }

@@ -56,7 +56,8 @@ impl Supervised {
     pub(super) async fn failed(&mut self) -> RunError {
         match (&mut self.failed).await {
             Ok(why) => RunError::Plugin { name: self.name, why },
-            Err(_) => std::future::pending().await,
+            // It ends without a word only by a panic of its own, or when it is drained, and then nobody asks.
+            Err(_) => RunError::Plugin { name: self.name, why: "it could not be started again".into() },
         }
     }
 

@@ -21,7 +21,7 @@ describe('the demo page', () => {
   const cleanups = []
   before(async () => {
     greyhound = await start({ after: f => cleanups.push(f) }, {
-      env: { PLUGINS__MESSAGING__CLIENT_BUNDLE: resolve(import.meta.dirname, '../node_modules/socket.io-client-4/dist/socket.io.js') },
+      env: { PLUGINS__MESSAGING__DEMO: 'on', PLUGINS__MESSAGING__CLIENT_BUNDLE: resolve(import.meta.dirname, '../node_modules/socket.io-client-4/dist/socket.io.js') },
     })
     profile = await mkdtemp(join(tmpdir(), 'greyhound-browser-'))
     browser = await chromium.launchPersistentContext(profile, {

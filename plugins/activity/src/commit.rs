@@ -114,14 +114,21 @@ impl Committer {
         // Unique over attempts and processes: what an earlier one wrote may still be on its way.
         let temporary = format!("_staging/{}/{}-{first:020}-{}-{}.tmp", self.shard, self.topic, std::process::id(), self.attempts);
         self.intend(file, &temporary).await?;
-        self.store.write(&temporary, file.bytes.clone()).await?;
         let path = format!("{}/{first:020}.parquet", directory(&self.topic, hour, &self.shard));
-        if self.store.publish(&temporary, &path).await? == Published::Done {
-            return Ok(Outcome::Committed);
+        let outcome = self.place(file, &temporary, &path).await;
+        if !matches!(outcome, Ok(Outcome::Committed)) {
+            // It must not take the room that the next attempt needs. Where it cannot go, the next start removes it.
+            let _ = self.store.remove(&temporary).await;
         }
-        let found = find(self.store.as_ref(), &path).await?;
-        self.store.remove(&temporary).await?;
-        Ok(Outcome::Exists(found))
+        outcome
+    }
+
+    async fn place(&self, file: &Encoded, temporary: &str, path: &str) -> Result<Outcome, StoreError> {
+        self.store.write(temporary, file.bytes.clone()).await?;
+        match self.store.publish(temporary, path).await? {
+            Published::Done => Ok(Outcome::Committed),
+            Published::Exists => Ok(Outcome::Exists(find(self.store.as_ref(), path).await?)),
+        }
     }
 
     async fn intend(&self, file: &Encoded, temporary: &str) -> Result<(), StoreError> {

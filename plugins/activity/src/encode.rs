@@ -1,7 +1,7 @@
 //! From the rows of the bus to one Parquet file in memory.
 
 use crate::roll::Span;
-use arrow_array::RecordBatch;
+use arrow_array::{Array, RecordBatch};
 use arrow_schema::{ArrowError, DataType, Schema};
 use bytes::Bytes;
 use greyhound_sdk::{Batch, Shard, TopicSchema};
@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 /// Rows are handed to the Parquet writer in chunks of at least this many: small batches cost it a fixed price each.
 const CHUNK_ROWS: usize = 8192;
+/// ... or of at least this many bytes: large rows must not pile up beside the writer.
+const CHUNK_BYTES: usize = 4 << 20;
 /// Rows of a row group.
 const ROW_GROUP_ROWS: usize = 1 << 20;
 
@@ -24,6 +26,7 @@ pub struct Encoder {
     writer: ArrowWriter<Vec<u8>>,
     waiting: Vec<RecordBatch>,
     waiting_rows: usize,
+    waiting_bytes: usize,
     rows: u64,
     digest: Digest,
 }
@@ -84,7 +87,7 @@ impl Encoder {
     /// Where Parquet has no column for one of its types.
     pub fn new(schema: Arc<TopicSchema>) -> Result<Self, ParquetError> {
         let writer = ArrowWriter::try_new(Vec::new(), schema.table().clone(), Some(properties(schema.table())))?;
-        Ok(Self { schema, writer, waiting: Vec::new(), waiting_rows: 0, rows: 0, digest: Digest::default() })
+        Ok(Self { schema, writer, waiting: Vec::new(), waiting_rows: 0, waiting_bytes: 0, rows: 0, digest: Digest::default() })
     }
 
     /// Adds a batch.
@@ -95,8 +98,9 @@ impl Encoder {
         self.digest.add(batch);
         self.rows += batch.rows.num_rows() as u64;
         self.waiting_rows += batch.rows.num_rows();
+        self.waiting_bytes += size(&batch.rows);
         self.waiting.push(self.schema.to_table(batch.first, batch.time, &batch.rows)?);
-        match self.waiting_rows >= CHUNK_ROWS {
+        match self.waiting_rows >= CHUNK_ROWS || self.waiting_bytes >= CHUNK_BYTES {
             true => self.write_waiting(),
             false => Ok(()),
         }
@@ -105,7 +109,7 @@ impl Encoder {
     /// About how large the file is by now.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.writer.bytes_written() + self.writer.in_progress_size()
+        self.writer.bytes_written() + self.writer.in_progress_size() + self.waiting_bytes
     }
 
     /// Finishes the file, whose rows are `span`'s.
@@ -129,7 +133,7 @@ impl Encoder {
     }
 
     fn write_waiting(&mut self) -> Result<(), ParquetError> {
-        self.waiting_rows = 0;
+        (self.waiting_rows, self.waiting_bytes) = (0, 0);
         let waiting = std::mem::take(&mut self.waiting);
         match waiting.as_slice() {
             [] => Ok(()),
@@ -137,6 +141,11 @@ impl Encoder {
             several => self.writer.write(&join(self.schema.table(), several)?),
         }
     }
+}
+
+/// What the rows take; columns that were read from the log share its memory, which is more.
+fn size(rows: &RecordBatch) -> usize {
+    rows.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or(0)).sum()
 }
 
 fn join(schema: &Arc<Schema>, batches: &[RecordBatch]) -> Result<RecordBatch, ArrowError> {

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 const SUCCESS: &str = "_SUCCESS";
+/// Longer than this no downtime is: a clock that was never set, or was set wrongly, has leapt.
+const LONGEST_DOWNTIME_HOURS: i64 = 24 * 366;
 
 /// Closes the hours of one table, one after the other, empty ones and those of downtimes included.
 pub struct Hours {
@@ -75,6 +77,10 @@ impl Hours {
     /// Where the store cannot be written.
     pub async fn close_before(&mut self, hour: Hour) -> Result<(), StoreError> {
         let (mut at, mut next) = *self.next.get_or_insert((hour, 0));
+        if hour.0 - at.0 > LONGEST_DOWNTIME_HOURS {
+            tracing::warn!(topic = self.topic, hours = hour.0 - at.0, "the clock leapt: the hours between are not marked as complete");
+            at = hour;
+        }
         while at < hour {
             next = self.close(at, next).await?;
             at = Hour(at.0 + 1);

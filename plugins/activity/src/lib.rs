@@ -18,7 +18,7 @@ use commit::Committer;
 pub use config::Config;
 use greyhound_sdk::config::Problems;
 use greyhound_sdk::fs::{OsFileSystem, SharedFs};
-use greyhound_sdk::{Component, Context, Drain, Error, Health, Plugin, Start};
+use greyhound_sdk::{Component, Context, Drain, Error, Plugin, Start};
 use hours::Hours;
 use roll::Policy;
 use std::path::PathBuf;
@@ -28,12 +28,16 @@ use store::Store;
 use store::local::LocalStore;
 use table::{Stop, Table};
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 #[cfg(test)]
 mod tests;
 
 /// The consumer whose cursors say what is committed.
 const CONSUMER: &str = "activity";
+/// How long a table that failed stays down: at first, and at the most.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LAST_PAUSE: Duration = Duration::from_secs(30);
 /// What a commit may take of the time that freshness leaves.
 const COMMIT_TIME: Duration = Duration::from_secs(5);
 
@@ -75,11 +79,10 @@ impl Component for Sink {
     }
 
     async fn run(self: Box<Self>, drain: Drain) -> Result<(), Error> {
+        let sink: Arc<Self> = self.into();
         let mut tables = JoinSet::new();
-        for topic in self.context.bus.topics() {
-            let table = self.table(topic.name(), drain.clone()).await?;
-            let health = self.context.health.of(topic.name());
-            tables.spawn(keep(table, health, drain.clone()));
+        for topic in sink.context.bus.topics() {
+            tables.spawn(keep(sink.clone(), topic.name().to_owned(), drain.clone()));
         }
         while let Some(ended) = tables.join_next().await {
             ended??;
@@ -107,16 +110,23 @@ impl Config {
     }
 }
 
-/// Runs a table. Where only an operator can help, it stays down, says so, and leaves the others running.
-async fn keep(table: Table, health: Health, mut drain: Drain) -> Result<(), Error> {
-    match table.run().await {
-        Err(stop @ Stop::Stranger { .. }) => {
-            tracing::error!(error = %stop, "the sink of this table stops");
-            health.not_ready(stop.to_string());
+/// Runs a table, again where it fails; the others are not held up. Where only an operator can help, it stays down and says so.
+async fn keep(sink: Arc<Sink>, topic: String, mut drain: Drain) -> Result<(), Error> {
+    let health = sink.context.health.of(&topic);
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let stop = match sink.table(&topic, drain.clone()).await?.run().await {
+            Ok(()) | Err(Stop::Drained) => return Ok(()),
+            Err(stop) => stop,
+        };
+        tracing::error!(error = %stop, "the sink of this table stops");
+        health.not_ready(stop.to_string());
+        if matches!(stop, Stop::Stranger { .. }) {
             drain.requested().await;
-            Ok(())
         }
-        Err(Stop::Drained) => Ok(()),
-        other => Ok(other?),
+        tokio::select! {
+            () = sleep(pause) => pause = (pause * 2).min(LAST_PAUSE),
+            _ = drain.requested() => return Ok(()),
+        }
     }
 }

@@ -187,7 +187,7 @@ impl Table {
             gauge!(names::UNCOMMITTED_AGE, "topic" => self.topic.clone()).set(span.since.elapsed().as_secs_f64());
             match self.committer.attempt(&file, span.hour).await {
                 Ok(Outcome::Committed) => break,
-                Ok(Outcome::Exists(Found::Nothing)) => {}
+                Ok(Outcome::Exists(Found::Nothing)) => retry.wait(self.vanished(&span)).await?,
                 Ok(Outcome::Exists(Found::File(footer))) if self.is_ours(&footer, &file).await? => {
                     retry.done();
                     return self.advance(footer.last + 1).await;
@@ -259,6 +259,10 @@ impl Table {
         }
         if self.open.as_ref().is_some_and(|open| open.span.hour < floor) {
             self.commit().await?;
+            if self.consumer.position() < bounds.end {
+                // The table had a shorter file of an earlier run: the rest is still to be read.
+                return Ok(());
+            }
         }
         self.close_before(floor).await
     }
@@ -280,9 +284,16 @@ impl Table {
         Stop::Encode { topic: self.topic.clone(), source }
     }
 
+    fn path(&self, span: &Span) -> String {
+        format!("{}/{:020}.parquet", crate::commit::directory(&self.topic, span.hour, &self.shard), span.first)
+    }
+
+    fn vanished(&self, span: &Span) -> StoreError {
+        StoreError { operation: "rename to", path: self.path(span), why: "there was a file of this name, and then there was none".into() }
+    }
+
     fn stranger(&self, span: &Span) -> Stop {
-        let path = format!("{}/{:020}.parquet", crate::commit::directory(&self.topic, span.hour, &self.shard), span.first);
-        Stop::Stranger { path, shard: self.shard.to_string() }
+        Stop::Stranger { path: self.path(span), shard: self.shard.to_string() }
     }
 }
 

@@ -68,7 +68,7 @@ pub struct AuthConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Demo {
-    /// Only where the gateway listens on loopback.
+    /// Only where the gateway listens on loopback and no secret is configured.
     Auto,
     /// Yes; it answers loopback only.
     On,
@@ -126,6 +126,15 @@ impl Config {
         for bad in self.namespaces.iter().filter(|n| !n.starts_with('/') || n.contains([',', '?'])) {
             problems.report("namespaces", format!("`{bad}` is no namespace: expected a name that begins with / and has no , or ?"));
         }
+        if let Some(twice) = self.namespaces.iter().enumerate().find(|(at, name)| self.namespaces[..*at].contains(name)) {
+            problems.report("namespaces", format!("`{}` is there twice: expected each namespace once", twice.1));
+        }
+        for bad in self.allowed_origins.iter().filter(|o| !is_origin(o)) {
+            problems.report(
+                "allowed_origins",
+                format!("`{bad}` is no origin: expected such as \"https://example.com\"; leave the list empty for all"),
+            );
+        }
         let at_least = |value: Duration, least: u64| value >= Duration::from_millis(least);
         let durations = [("ping_interval", self.ping_interval), ("ping_timeout", self.ping_timeout), ("write_timeout", self.write_timeout)];
         for (key, _) in durations.into_iter().chain([("auth.timeout", self.auth.timeout)]).filter(|(_, value)| !at_least(*value, 100)) {
@@ -142,11 +151,18 @@ impl Config {
 
     pub(crate) fn has_demo(&self) -> bool {
         match self.demo {
-            Demo::Auto => self.listen.ip().is_loopback(),
+            // With a secret of one's own it may be production, with a proxy on this machine before it.
+            Demo::Auto => self.listen.ip().is_loopback() && self.auth.secret.is_none() && self.auth.secret_file.is_none(),
             Demo::On => true,
             Demo::Off => false,
         }
     }
+}
+
+/// What browsers send as an Origin: scheme, host, and a port where it is not the usual one.
+fn is_origin(text: &str) -> bool {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    host.is_some_and(|host| !host.is_empty() && host.bytes().all(|b| b.is_ascii_graphic() && b != b'/' && b != b'*'))
 }
 
 impl AuthConfig {

@@ -18,7 +18,7 @@ pub struct Publisher(Arc<dyn Writer>);
 /// What an acknowledgement survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Durability {
-    /// Nothing: the rows are in this process's memory or the page cache.
+    /// At most the end of this process: the rows are in the operating system's cache.
     Process,
     /// The end of this process and of this machine: the rows are on this machine's disk.
     Host,

@@ -56,6 +56,8 @@ struct Data {
 impl Rejection {
     /// No token, or no text.
     pub(crate) const NOT_A_TEXT: Self = Self { message: "invalid token datatype", expired: false };
+    /// The server stops.
+    pub(crate) const STOPPING: Self = Self { message: "server shutting down", expired: false };
     const NO_USER: Self = Self { message: "jwt has no user id", expired: false };
 
     /// What is sent with `unauthorized`.

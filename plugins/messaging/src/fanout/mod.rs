@@ -6,31 +6,33 @@
 mod rooms;
 mod roster;
 
-use crate::gateway::Session;
+use crate::gateway::{Session, Who};
 use crate::rows::delivery_outcome::{DROPPED, QUEUED, UNKNOWN};
 use parking_lot::RwLock;
 pub(crate) use rooms::Rooms;
 pub(crate) use roster::Roster;
 use socketioxide::adapter::Emitter;
+use socketioxide::socket::Sid;
 use socketioxide_core::adapter::{BroadcastFlags, BroadcastOptions, CoreAdapter, CoreLocalAdapter, DefinedAdapter, SocketEmitter};
 use socketioxide_core::packet::Packet;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// What begins the names of the rooms below: nobody's room can have such a name.
 const OWN: char = '\0';
 /// The room of all who are in [`Rooms`]: the library's own notion of everybody changes at other moments.
 const EVERYBODY: &str = "\0everybody";
-/// The room that leaves clients which do not read out of a broadcast.
-const BEHIND: &str = "\0behind";
 
 /// One namespace on this node.
 pub(crate) struct Fanout {
     local: CoreLocalAdapter<Emitter>,
     pub(crate) rooms: RwLock<Rooms>,
     namespaces: Namespaces,
+    /// How many broadcasts left somebody out.
+    left_out: AtomicU64,
 }
 
 /// The namespaces by name.
@@ -62,29 +64,34 @@ impl Fanout {
     pub(crate) fn send(&self, packet: Packet, rooms: &[String], except: &[String], roster: &Roster, anybody_behind: bool) -> Sent {
         let mut options = options(rooms, except);
         let behind: Vec<usize> = match anybody_behind {
-            true => (0..roster.len()).filter(|&at| roster.session(at).link().is_behind()).collect(),
+            true => (0..roster.len()).filter(|&at| roster.session(at).may_fail()).collect(),
             false => Vec::new(),
         };
         if behind.is_empty() {
             return Sent::Alike(outcome(self.local.broadcast(packet, options).map_err(|e| e.len()), roster.len()));
         }
-        // The library does not tell who failed: those who may are left out, and sent to one by one.
-        behind.iter().for_each(|&at| self.local.add_all(roster.session(at).sid, BEHIND));
-        options.except.push(BEHIND.into());
+        // The library does not tell who failed: those who may are left out, and sent to one by one. By a room of this
+        // broadcast alone: another one at the same time leaves out others.
+        let out = format!("{OWN}out {}", self.left_out.fetch_add(1, Relaxed));
+        behind.iter().for_each(|&at| self.local.add_all(roster.session(at).sid, [out.clone()].to_vec()));
+        options.except.push(out.clone().into());
         let others = self.local.broadcast(packet.clone(), options).map_err(|e| e.len());
         let mut each = vec![outcome(others, roster.len() - behind.len()); roster.len()];
         for at in behind {
             let session = roster.session(at);
-            self.local.del(session.sid, BEHIND);
+            self.local.del(session.sid, [out.clone()].to_vec());
             let alone = self.local.broadcast(packet.clone(), BroadcastOptions::new(session.sid));
             each[at] = if alone.is_ok() { QUEUED } else { DROPPED };
         }
         Sent::Each(each)
     }
 
-    /// Makes a socket a member of the namespace and of rooms, unless it has gone. Returns whether it is there.
-    pub(crate) fn join(&self, session: &Arc<Session>, rooms: &[String]) -> bool {
-        let mut own = self.rooms.write();
+    /// Makes a socket a member of the namespace, unless it has gone. Returns whether it is there.
+    pub(crate) fn enter(&self, session: &Arc<Session>) -> bool {
+        self.join_locked(&mut self.rooms.write(), session, &[])
+    }
+
+    fn join_locked(&self, own: &mut Rooms, session: &Arc<Session>, rooms: &[String]) -> bool {
         let there = own.join(session, rooms);
         if there {
             self.local.add_all(session.sid, [EVERYBODY.to_owned()].into_iter().chain(rooms.iter().cloned()).collect::<Vec<_>>());
@@ -92,11 +99,21 @@ impl Fanout {
         there
     }
 
-    /// Takes a socket out of rooms.
-    pub(crate) fn leave(&self, sid: socketioxide::socket::Sid, rooms: &[String]) {
+    /// It is known who a socket is: it leaves the rooms of who it was before and joins those of `who`, in one step.
+    /// Returns whether it is still there.
+    pub(crate) fn become_known(&self, session: &Arc<Session>, who: Who) -> bool {
         let mut own = self.rooms.write();
-        self.local.del(sid, rooms.to_vec());
-        own.leave(sid, rooms);
+        let before = session.who().rooms;
+        self.local.del(session.sid, before.clone());
+        own.leave(session.sid, &before);
+        let rooms = who.rooms.clone();
+        session.set_who(who);
+        self.join_locked(&mut own, session, &rooms)
+    }
+
+    /// Disconnects a socket, if it is there.
+    pub(crate) fn disconnect(&self, sid: Sid) {
+        let _ = self.local.disconnect_socket(BroadcastOptions::new(sid));
     }
 
     /// Disconnects every socket.
@@ -136,7 +153,7 @@ impl CoreAdapter<Emitter> for Fanout {
     type InitRes = ();
 
     fn new(namespaces: &Namespaces, local: CoreLocalAdapter<Emitter>) -> Self {
-        Self { local, rooms: RwLock::default(), namespaces: namespaces.clone() }
+        Self { local, rooms: RwLock::default(), namespaces: namespaces.clone(), left_out: AtomicU64::new(0) }
     }
 
     fn init(self: Arc<Self>, on_success: impl FnOnce() + Send + 'static) {

@@ -17,11 +17,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use socketioxide::extract::{AckSender, SocketRef, TryData};
 use socketioxide::handler::ConnectHandler;
-use socketioxide::socket::{DisconnectReason, Sid};
+use socketioxide::socket::DisconnectReason;
 use socketioxide::{ProtocolVersion, SocketIo, TransportType};
 use std::collections::HashMap;
 use std::future::ready;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -41,8 +41,10 @@ pub(crate) struct Handlers {
     pub(crate) record_data: bool,
     /// Sockets that are open.
     pub(crate) open: Arc<AtomicUsize>,
-    /// Admitted, about to be connected; some never are, because they go away before.
-    admitted: Mutex<HashMap<(Sid, Box<str>), Admitted>>,
+    /// Nobody is admitted any more.
+    stopping: AtomicBool,
+    /// Admitted, about to be connected, by the address of the socket; some never are, because they go away before.
+    admitted: Mutex<HashMap<usize, Admitted>>,
 }
 
 struct Admitted {
@@ -80,6 +82,7 @@ impl Handlers {
             auth_timeout: config.auth.timeout,
             record_data: config.record_push_data,
             open: Arc::default(),
+            stopping: AtomicBool::new(false),
             admitted: Mutex::default(),
         }
     }
@@ -94,6 +97,9 @@ impl Handlers {
     }
 
     fn admit(self: &Arc<Self>, socket: &Socket, token: Option<String>) -> Result<(), Rejection> {
+        if self.stopping.load(Relaxed) {
+            return Err(Rejection::STOPPING);
+        }
         let parts = socket.req_parts();
         let identity = match token.or_else(|| request_token(parts)).map(|token| self.verifier.verify(&token)) {
             Some(Err(rejection)) => {
@@ -108,7 +114,7 @@ impl Handlers {
         if admitted.len() >= MANY_ADMITTED {
             admitted.retain(|_, it| it.session.strong_count() > 0);
         }
-        admitted.insert((socket.id, session.namespace.clone()), Admitted { session: Arc::downgrade(&session), identity });
+        admitted.insert(address(socket), Admitted { session: Arc::downgrade(&session), identity });
         Ok(())
     }
 
@@ -129,7 +135,8 @@ impl Handlers {
         };
         let connection = numbered(self.topics.connection.offer(&row)).map_or(-1, column);
         let (links, topics, open) = (self.links.clone(), self.topics.clone(), self.open.clone());
-        Session::new(Opened { sid: socket.id, connection, namespace: socket.ns().into(), protocol, link, links, topics, open })
+        let websocket = socket.transport_type() == TransportType::Websocket;
+        Session::new(Opened { sid: socket.id, connection, namespace: socket.ns().into(), protocol, websocket, link, links, topics, open })
     }
 
     /// The handlers' bodies run before the library spawns what they return: in the client's order.
@@ -152,9 +159,9 @@ impl Handlers {
     }
 
     fn connected(self: &Arc<Self>, socket: Socket) {
-        let Some(Admitted { session, identity }) = self.admitted.lock().remove(&(socket.id, socket.ns().into())) else { return };
+        let Some(Admitted { session, identity }) = self.admitted.lock().remove(&address(&socket)) else { return };
         let (Some(namespace), Some(session)) = (self.namespaces.get(socket.ns()), session.upgrade()) else { return };
-        if !namespace.join(&session, &[]) {
+        if !namespace.enter(&session) {
             return;
         }
         self.reap_with_link(&socket);
@@ -169,18 +176,14 @@ impl Handlers {
         if socket.transport_type() != TransportType::Websocket || self.links.upgraded(socket.id).is_some() {
             return;
         }
-        let (link, socket) = (link(socket.req_parts()), socket.clone());
-        link.at_end(move || {
+        let (link, sid, namespaces) = (link(socket.req_parts()), socket.id, self.namespaces.clone());
+        link.at_end_once(move || {
             let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-            if socket.connected() {
-                // The library notices as a rule by itself, a moment later: then with its own reason.
-                runtime.spawn(async move {
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                    if socket.connected() {
-                        let _ = socket.disconnect();
-                    }
-                });
-            }
+            // The library notices as a rule by itself, a moment later: then with its own reason.
+            runtime.spawn(async move {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                namespaces.all().iter().for_each(|namespace| namespace.disconnect(sid));
+            });
         });
     }
 
@@ -217,10 +220,7 @@ impl Handlers {
         let site = site.filter(|site| self.sites.is_empty() || self.sites.contains(site));
         let rooms: Vec<String> =
             [Some(format!("user({})", identity.user)), site.as_ref().map(|site| format!("site({site})"))].into_iter().flatten().collect();
-        let before = session.who().rooms;
-        namespace.leave(socket.id, &before);
-        session.set_who(Who { user: Some(identity.user.as_str().into()), rooms: rooms.clone() });
-        if !namespace.join(session, &rooms) {
+        if !namespace.become_known(session, Who { user: Some(identity.user.as_str().into()), rooms }) {
             return;
         }
         let attempt = Attempt {
@@ -238,7 +238,11 @@ impl Handlers {
         if RESERVED.contains(&push.event.as_str()) {
             // As Node's parser does.
             session.because("parse error");
-            session.link().doom();
+            match session.is_polling() {
+                // Its connections may carry others' requests as well.
+                true => drop(socket.clone().disconnect()),
+                false => session.link().doom(),
+            }
             return;
         }
         let Some(user) = session.user() else {
@@ -301,6 +305,11 @@ impl Handlers {
     }
 }
 
+/// What tells a socket from an earlier one of the same session and namespace.
+fn address(socket: &Socket) -> usize {
+    std::ptr::from_ref(&**socket).addr()
+}
+
 fn transport(transport: TransportType) -> &'static str {
     match transport {
         TransportType::Polling => "polling",
@@ -324,6 +333,7 @@ fn in_words(reason: DisconnectReason) -> &'static str {
 impl Handlers {
     /// Disconnects every socket, because the server stops.
     pub(crate) fn disconnect_all(&self) {
+        self.stopping.store(true, Relaxed);
         for namespace in self.namespaces.all() {
             namespace.rooms.read().roster(&[], &[]).sessions().iter().for_each(|session| session.because("server shutting down"));
             namespace.disconnect_all();

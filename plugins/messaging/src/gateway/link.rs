@@ -18,23 +18,39 @@ pub(crate) struct Link {
     doomed: AtomicBool,
     /// The task that reads.
     pub(super) reader: AtomicWaker,
-    /// What ends with the connection: called once, when it is gone.
-    at_end: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
+    /// What ends with the connection: called once, when it is gone. None: it is gone.
+    at_end: Mutex<Option<Vec<Ending>>>,
+    /// Whether [`Link::at_end_once`] was called.
+    has_ending: AtomicBool,
     all: Arc<Links>,
 }
+
+type Ending = Box<dyn FnOnce() + Send>;
 
 /// All TCP connections of clients together.
 #[derive(Default)]
 pub(crate) struct Links {
     behind: AtomicUsize,
+    /// Sockets that came by polling, whether or not they were upgraded.
+    polling: AtomicUsize,
     /// Of sessions that were upgraded from polling: the connection of the WebSocket.
     upgraded: Mutex<HashMap<Sid, Arc<Link>>>,
 }
 
 impl Links {
-    /// Whether any client is not reading right now.
+    /// Whether any client is not reading right now, or may not be.
     pub(crate) fn anybody_behind(&self) -> bool {
-        self.behind.load(Relaxed) > 0
+        self.behind.load(Relaxed) > 0 || self.polling.load(Relaxed) > 0
+    }
+
+    /// A socket came by polling.
+    pub(super) fn count_polling(&self, polls: bool) {
+        self.polling.fetch_add(usize::from(polls), Relaxed);
+    }
+
+    /// A socket that came by polling has gone.
+    pub(super) fn count_polling_ended(&self, polled: bool) {
+        self.polling.fetch_sub(usize::from(polled), Relaxed);
     }
 
     /// A polling session goes on over `link`.
@@ -60,7 +76,8 @@ impl Link {
             slow: AtomicBool::new(false),
             doomed: AtomicBool::new(false),
             reader: AtomicWaker::new(),
-            at_end: Mutex::default(),
+            at_end: Mutex::new(Some(Vec::new())),
+            has_ending: AtomicBool::new(false),
             all,
         }
     }
@@ -92,9 +109,22 @@ impl Link {
         (self.received.load(Relaxed), self.sent.load(Relaxed))
     }
 
-    /// Lets `what` be called when the connection is gone.
+    /// Lets `what` be called when the connection is gone; at once, where it is.
     pub(crate) fn at_end(&self, what: impl FnOnce() + Send + 'static) {
-        self.at_end.lock().push(Box::new(what));
+        let mut at_end = self.at_end.lock();
+        if let Some(endings) = at_end.as_mut() {
+            endings.push(Box::new(what));
+            return;
+        }
+        drop(at_end);
+        what();
+    }
+
+    /// As [`Link::at_end`], but only the first call counts.
+    pub(crate) fn at_end_once(&self, what: impl FnOnce() + Send + 'static) {
+        if !self.has_ending.swap(true, Relaxed) {
+            self.at_end(what);
+        }
     }
 
     pub(super) fn is_doomed(&self) -> bool {
@@ -120,7 +150,7 @@ impl Link {
 
     pub(super) fn ended(&self) {
         self.set_behind(false);
-        let at_end = std::mem::take(&mut *self.at_end.lock());
-        at_end.into_iter().for_each(|what| what());
+        let at_end = self.at_end.lock().take();
+        at_end.into_iter().flatten().for_each(|what| what());
     }
 }

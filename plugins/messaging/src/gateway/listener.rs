@@ -19,8 +19,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 /// How long a client may take for the head of a request, so that nobody holds a connection by sending slowly.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// hyper's least: most connections are WebSockets, which do not use it.
-const HTTP_BUFFER: usize = 8192;
+/// The longest head of a request, as Node's.
+const HTTP_BUFFER: usize = 16 << 10;
 /// How long to wait where the system has no descriptor left.
 const NO_DESCRIPTOR_PAUSE: Duration = Duration::from_millis(100);
 

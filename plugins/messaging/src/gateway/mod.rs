@@ -14,4 +14,4 @@ pub(crate) use handlers::Handlers;
 pub(crate) use link::Links;
 pub(crate) use listener::Listener;
 pub(crate) use service::service;
-pub(crate) use session::Session;
+pub(crate) use session::{Session, Who};

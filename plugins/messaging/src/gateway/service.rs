@@ -10,6 +10,7 @@ use axum::http::{HeaderValue, Request, Response, StatusCode, header};
 use axum::{Router, http};
 use socketioxide::SocketIo;
 use socketioxide::service::SocketIoService;
+use socketioxide::socket::Sid;
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ pub(crate) type Serve = Cors<SocketIoService<Router, Fanout>>;
 pub(crate) struct Parts {
     serve: Serve,
     links: Arc<Links>,
+    origins: Arc<[HeaderValue]>,
     bundle: Option<Arc<PathBuf>>,
 }
 
@@ -49,12 +51,12 @@ pub(crate) fn service(config: &Config, namespaces: Namespaces, links: Arc<Links>
         .with_adapter::<Fanout>(namespaces)
         .build_with_inner_svc(beside);
     let bundle = config.client_bundle.clone().map(Arc::new);
-    (Parts { serve: cors(config).layer(service), links, bundle }, io)
+    let origins: Arc<[HeaderValue]> = config.allowed_origins.iter().filter_map(|o| HeaderValue::from_str(o).ok()).collect();
+    (Parts { serve: cors(&origins).layer(service), links, origins, bundle }, io)
 }
 
-fn cors(config: &Config) -> CorsLayer {
-    let origins: Vec<HeaderValue> = config.allowed_origins.iter().filter_map(|o| HeaderValue::from_str(o).ok()).collect();
-    let allowed = if origins.is_empty() { AllowOrigin::mirror_request() } else { AllowOrigin::list(origins) };
+fn cors(origins: &[HeaderValue]) -> CorsLayer {
+    let allowed = if origins.is_empty() { AllowOrigin::mirror_request() } else { AllowOrigin::list(origins.to_vec()) };
     CorsLayer::new()
         .allow_origin(allowed)
         .allow_credentials(true)
@@ -76,25 +78,29 @@ impl Parts {
         if request.uri().path() == BUNDLE_PATH {
             return Ok(self.bundle().await);
         }
-        self.note_upgrade(&request, &link);
+        if !self.admits(request.headers().get(header::ORIGIN)) {
+            return Ok(text(
+                StatusCode::FORBIDDEN,
+                "this origin may not connect: plugins.messaging.allowed_origins names those that may\n",
+            ));
+        }
+        let upgrades = upgraded_session(&request);
         unshare(&mut request);
         if request.uri().path().starts_with(LIBRARY_PATH) {
-            request.extensions_mut().insert(link);
+            request.extensions_mut().insert(link.clone());
         } else {
             request.extensions_mut().insert(ConnectInfo(link.peer));
         }
         let response = self.serve.call(request.map(Body::new)).await?;
+        if let Some(sid) = upgrades.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
+            self.links.upgrade(sid, &link);
+        }
         Ok(mend(response.map(Body::new)).await)
     }
 
-    /// A polling session that goes on over a WebSocket has another connection from now on.
-    fn note_upgrade<B>(&self, request: &Request<B>, link: &Arc<Link>) {
-        let uri = request.uri();
-        if query(uri, "transport").as_deref() == Some("websocket")
-            && let Some(sid) = query(uri, "sid").and_then(|sid| sid.parse().ok())
-        {
-            self.links.upgrade(sid, link);
-        }
+    /// A page of another origin than the configured ones is kept out also where CORS does not hold: from a WebSocket.
+    fn admits(&self, origin: Option<&HeaderValue>) -> bool {
+        self.origins.is_empty() || origin.is_none_or(|origin| self.origins.contains(origin))
     }
 
     async fn bundle(&self) -> Response<Body> {
@@ -116,6 +122,13 @@ impl Parts {
             }
         }
     }
+}
+
+/// The polling session that is to go on over a WebSocket.
+fn upgraded_session<B>(request: &Request<B>) -> Option<Sid> {
+    let uri = request.uri();
+    let websocket = query(uri, "transport").as_deref() == Some("websocket");
+    query(uri, "sid").filter(|_| websocket)?.parse().ok()
 }
 
 /// A session keeps the head of its handshake, whose parts are slices of the connection's read buffer: without copies

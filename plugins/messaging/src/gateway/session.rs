@@ -21,6 +21,8 @@ pub(crate) struct Session {
     link: Arc<Link>,
     links: Arc<Links>,
     upgraded: OnceLock<Arc<Link>>,
+    /// Whether it came with a WebSocket.
+    websocket: bool,
     opened: Instant,
     who: Mutex<Who>,
     /// Disconnects it, unless it authenticates in time.
@@ -46,6 +48,7 @@ pub(super) struct Opened {
     pub(super) connection: i64,
     pub(super) namespace: Box<str>,
     pub(super) protocol: i32,
+    pub(super) websocket: bool,
     pub(super) link: Arc<Link>,
     pub(super) links: Arc<Links>,
     pub(super) topics: Arc<Topics>,
@@ -54,7 +57,8 @@ pub(super) struct Opened {
 
 impl Session {
     pub(super) fn new(opened: Opened) -> Self {
-        let Opened { sid, connection, namespace, protocol, link, links, topics, open } = opened;
+        let Opened { sid, connection, namespace, protocol, websocket, link, links, topics, open } = opened;
+        links.count_polling(!websocket);
         open.fetch_add(1, Relaxed);
         gauge!(names::CONNECTIONS).increment(1);
         Self {
@@ -65,6 +69,7 @@ impl Session {
             link,
             links,
             upgraded: OnceLock::new(),
+            websocket,
             opened: Instant::now(),
             who: Mutex::default(),
             timer: Mutex::default(),
@@ -77,6 +82,9 @@ impl Session {
 
     /// The TCP connection that it uses by now.
     pub(crate) fn link(&self) -> &Link {
+        if self.websocket {
+            return &self.link;
+        }
         if let Some(link) = self.upgraded.get() {
             return link;
         }
@@ -84,6 +92,17 @@ impl Session {
             Some(link) => self.upgraded.get_or_init(|| link),
             None => &self.link,
         }
+    }
+
+    /// Whether it has no WebSocket (yet): each of its requests may come over another connection, or over one that others use as well.
+    pub(crate) fn is_polling(&self) -> bool {
+        let upgraded = || self.upgraded.get().is_some() || self.links.upgraded(self.sid).is_some();
+        !self.websocket && !upgraded()
+    }
+
+    /// Whether what is sent to it may find no room: it does not read, or nobody knows whether it does.
+    pub(crate) fn may_fail(&self) -> bool {
+        self.is_polling() || self.link().is_behind()
     }
 
     pub(crate) fn user(&self) -> Option<Arc<str>> {
@@ -112,9 +131,11 @@ impl Session {
         let _ = self.reason.set(reason);
     }
 
-    /// Closes its connection: it takes too little of what is sent to it.
+    /// Closes its WebSocket: it takes too little of what is sent to it. One that polls is left to its pings.
     pub(crate) fn too_slow(&self) {
-        self.link().too_slow();
+        if !self.is_polling() {
+            self.link().too_slow();
+        }
     }
 
     /// Whether its closed row is written.
@@ -129,6 +150,10 @@ impl Session {
         }
         self.open.fetch_sub(1, Relaxed);
         gauge!(names::CONNECTIONS).decrement(1);
+        self.links.count_polling_ended(!self.websocket);
+        if let Some(timer) = self.timer.lock().take() {
+            timer.abort();
+        }
         let slow = self.link().is_slow().then_some("slow client");
         let (user, (received, sent)) = (self.user(), self.bytes());
         let row = ConnectionRow {
@@ -167,6 +192,7 @@ impl Session {
             link,
             links,
             upgraded: OnceLock::new(),
+            websocket: true,
             opened: Instant::now(),
             who: Mutex::default(),
             timer: Mutex::default(),
