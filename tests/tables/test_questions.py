@@ -1,5 +1,6 @@
 """The README's SQL, word for word, with known answers."""
 
+import duckdb
 from conftest import TOPICS, until
 
 
@@ -71,6 +72,20 @@ def test_a_missing_row_is_found(greyhound, questions):
     files(greyhound, "messaging.push")[1].unlink()
     [(topic, _, first, last, missing)] = greyhound.sql().execute(questions["missing"]).fetchall()
     assert (topic, first, last, missing) == ("messaging.push", 1, 1, 1)
+
+
+def test_a_gap_that_is_told_twice_explains_its_rows_once(questions):
+    sql = duckdb.connect()
+    for topic in TOPICS:
+        rows = "VALUES ('s', 0), ('s', 5)" if topic == "push" else "SELECT 's', 0 WHERE false"
+        sql.execute(f"CREATE TABLE messaging_{topic} AS SELECT * FROM ({rows}) AS t(shard, seq)")
+    missing = lambda *gaps: (
+        sql.execute("CREATE OR REPLACE TABLE greyhound_gap (shard TEXT, topic TEXT, first_seq BIGINT, last_seq BIGINT)"),
+        [sql.execute("INSERT INTO greyhound_gap VALUES ('s', 'messaging.push', ?, ?)", gap) for gap in gaps],
+        sql.execute(questions["missing"]).fetchall(),
+    )[-1]
+    assert missing((1, 4)) == missing((1, 2), (3, 4)) == missing((1, 3), (2, 4), (1, 3)) == []
+    assert missing() == missing((1, 2), (1, 2)) == missing((1, 2), (4, 9)) == [("messaging.push", "s", 1, 4, 4)]
 
 
 def files(greyhound, topic):

@@ -112,6 +112,11 @@ impl Encoder {
         self.writer.bytes_written() + self.writer.in_progress_size() + self.waiting_bytes
     }
 
+    #[cfg(test)]
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
     /// Finishes the file, whose rows are `span`'s.
     ///
     /// # Errors

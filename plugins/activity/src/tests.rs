@@ -203,6 +203,33 @@ async fn a_file_that_was_committed_before_the_cursor_is_found_again() {
 }
 
 #[tokio::test]
+async fn an_hour_is_closed_only_with_the_rows_that_a_shorter_file_of_an_earlier_run_left() {
+    let (memory, disk) = (bus(), PowerCut::new());
+    publish(&memory, 0..10);
+    start(&memory, &disk, Duration::from_secs(600)).await.drained().await.unwrap();
+    memory.bus().consumer("activity", TOPIC, Start::Earliest).await.unwrap().commit(0).await.unwrap();
+    publish(&memory, 10..25);
+    memory.set_time(NOON + HOUR_US);
+    let table = start(&memory, &disk, Duration::from_secs(600)).await;
+    eventually("the hour is closed", || success(&disk, 494_000).is_some()).await;
+    let hour = success(&disk, 494_000).unwrap();
+    assert_eq!((hour.rows, hour.next, hour.files), (25, 25, vec![(0, 9), (10, 24)]));
+    table.drained().await.unwrap();
+}
+
+#[tokio::test]
+async fn large_rows_are_encoded_before_they_pile_up() {
+    let schema = Arc::new(bus().bus().topics()[0].as_ref().clone());
+    let mut encoder = crate::encode::Encoder::new(schema.clone()).unwrap();
+    for first in 0..8 {
+        let rows = [Order { state: 0, buyer_id: format!("{first}{}", "x".repeat(1 << 20)) }];
+        let rows = serde_arrow::to_record_batch(schema.columns().fields(), &rows).unwrap();
+        encoder.add(&greyhound_sdk::Batch { first, time: NOON, digest: 0, rows }).unwrap();
+        assert!(encoder.waiting_bytes() <= 4 << 20, "{} bytes wait", encoder.waiting_bytes());
+    }
+}
+
+#[tokio::test]
 async fn a_strangers_file_stops_the_table_and_keeps_the_rows() {
     let (memory, disk) = (bus(), PowerCut::new());
     publish(&memory, 0..10);
