@@ -9,9 +9,15 @@ use std::path::{Path, PathBuf};
 /// What the line that mints a token must be told, because it is not in the file.
 const VARIABLES: [&str; 2] = ["GREYHOUND__NODE__DATA_DIR", "GREYHOUND__PLUGINS__MESSAGING__AUTH__SECRET_FILE"];
 
+/// The secret itself.
+const SECRET: &str = "GREYHOUND__PLUGINS__MESSAGING__AUTH__SECRET";
+
 pub(super) async fn run(file: Option<PathBuf>) -> Result<(), Failure> {
     let mut host = program::load(file.clone())?.host;
-    if host.has(MESSAGING) {
+    if host.has(MESSAGING) && std::env::var_os(SECRET).is_some() {
+        // Not to be shown.
+        host.announce("a token", format!("greyhound token --user 1, where {SECRET} is set as well"));
+    } else if host.has(MESSAGING) {
         let program = std::env::args().next().unwrap_or_else(|| "greyhound".into());
         let set = VARIABLES.into_iter().filter_map(|name| Some((name, std::env::var(name).ok()?)));
         host.announce("a token", token_line(&program, file.as_deref(), set));

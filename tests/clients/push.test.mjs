@@ -87,6 +87,14 @@ describe('push', () => {
     })
   }
 
+  test('every push of a burst is acknowledged', async t => {
+    const socket = await login(t, greyhound, 'burst')
+    let acks = 0
+    for (let n = 0; n < 20_000; n++) socket.emit('burst', n, () => acks++)
+    await until('20,000 acks', () => acks === 20_000, 30_000)
+    assert.ok(socket.connected)
+  })
+
   test('many clients push at once and every event is there', async t => {
     const sockets = await Promise.all(Array.from({ length: 20 }, (_, n) => login(t, greyhound, `many-${n}`)))
     await Promise.all(sockets.flatMap(socket => Array.from({ length: 50 }, (_, n) => push(socket, 'all', n))))

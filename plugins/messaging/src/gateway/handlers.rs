@@ -1,5 +1,6 @@
 //! What happens when a client connects, authenticates, emits and goes.
 
+use super::acks::NO_ARGUMENTS;
 use super::handshake::{ConnectToken, link, request_token, text};
 use super::link::Links;
 use super::push::Push;
@@ -21,14 +22,11 @@ use socketioxide::socket::DisconnectReason;
 use socketioxide::{ProtocolVersion, SocketIo, TransportType};
 use std::collections::HashMap;
 use std::future::ready;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 type Socket = SocketRef<Fanout>;
-
-/// An empty tuple of arguments; `()` would be one argument, `null`.
-const NO_ARGUMENTS: [u8; 0] = [];
 
 /// The gateway's reactions to its clients.
 pub(crate) struct Handlers {
@@ -97,7 +95,7 @@ impl Handlers {
     }
 
     fn admit(self: &Arc<Self>, socket: &Socket, token: Option<String>) -> Result<(), Rejection> {
-        if self.stopping.load(Relaxed) {
+        if self.stopping.load(SeqCst) {
             return Err(Rejection::STOPPING);
         }
         let parts = socket.req_parts();
@@ -109,6 +107,10 @@ impl Handlers {
             verified => verified.and_then(Result::ok),
         };
         let session = Arc::new(self.open(socket));
+        if self.stopping.load(SeqCst) {
+            // It began while this one was opened; the session's end writes its closed row.
+            return Err(Rejection::STOPPING);
+        }
         self.register(socket, &session);
         let mut admitted = self.admitted.lock();
         if admitted.len() >= MANY_ADMITTED {
@@ -177,7 +179,7 @@ impl Handlers {
             return;
         }
         let (link, sid, namespaces) = (link(socket.req_parts()), socket.id, self.namespaces.clone());
-        link.at_end_once(move || {
+        link.at_end(move || {
             let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
             // The library notices as a rule by itself, a moment later: then with its own reason.
             runtime.spawn(async move {
@@ -218,8 +220,9 @@ impl Handlers {
         let origin = text(&socket.req_parts().headers, header::ORIGIN);
         let site = identity.site.clone().or_else(|| base_domain(origin?));
         let site = site.filter(|site| self.sites.is_empty() || self.sites.contains(site));
-        let rooms: Vec<String> =
+        let mut rooms: Vec<String> =
             [Some(format!("user({})", identity.user)), site.as_ref().map(|site| format!("site({site})"))].into_iter().flatten().collect();
+        rooms.shrink_to_fit();
         if !namespace.become_known(session, Who { user: Some(identity.user.as_str().into()), rooms }) {
             return;
         }
@@ -238,11 +241,7 @@ impl Handlers {
         if RESERVED.contains(&push.event.as_str()) {
             // As Node's parser does.
             session.because("parse error");
-            match session.is_polling() {
-                // Its connections may carry others' requests as well.
-                true => drop(socket.clone().disconnect()),
-                false => session.link().doom(),
-            }
+            self.close(socket, session);
             return;
         }
         let Some(user) = session.user() else {
@@ -262,14 +261,20 @@ impl Handlers {
         let offered = self.topics.push.offer(&row);
         match offered {
             Ok(seq) if push.wants_ack => {
-                let topics = self.topics.clone();
-                tokio::spawn(async move {
-                    if topics.push.durable(seq).await.is_ok() {
-                        let _ = ack.send(&NO_ARGUMENTS);
-                    }
-                });
+                if session.acks.expect(seq, ack, session, &self.topics).is_err() {
+                    session.because("overload");
+                    self.close(socket, session);
+                }
             }
             offered => drop(numbered(offered)),
+        }
+    }
+
+    /// Closes a client's connection; that of one that polls may carry others' requests as well, and stays.
+    fn close(&self, socket: &Socket, session: &Session) {
+        match session.is_polling() {
+            true => drop(socket.clone().disconnect()),
+            false => session.link().doom(),
         }
     }
 
@@ -333,7 +338,7 @@ fn in_words(reason: DisconnectReason) -> &'static str {
 impl Handlers {
     /// Disconnects every socket, because the server stops.
     pub(crate) fn disconnect_all(&self) {
-        self.stopping.store(true, Relaxed);
+        self.stopping.store(true, SeqCst);
         for namespace in self.namespaces.all() {
             namespace.rooms.read().roster(&[], &[]).sessions().iter().for_each(|session| session.because("server shutting down"));
             namespace.disconnect_all();

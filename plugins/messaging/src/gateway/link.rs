@@ -18,14 +18,17 @@ pub(crate) struct Link {
     doomed: AtomicBool,
     /// The task that reads.
     pub(super) reader: AtomicWaker,
-    /// What ends with the connection: called once, when it is gone. None: it is gone.
-    at_end: Mutex<Option<Vec<Ending>>>,
-    /// Whether [`Link::at_end_once`] was called.
-    has_ending: AtomicBool,
+    end: Mutex<End>,
     all: Arc<Links>,
 }
 
-type Ending = Box<dyn FnOnce() + Send>;
+/// What ends with a connection.
+enum End {
+    None,
+    Call(Box<dyn FnOnce() + Send>),
+    /// The connection is gone.
+    Over,
+}
 
 /// All TCP connections of clients together.
 #[derive(Default)]
@@ -76,8 +79,7 @@ impl Link {
             slow: AtomicBool::new(false),
             doomed: AtomicBool::new(false),
             reader: AtomicWaker::new(),
-            at_end: Mutex::new(Some(Vec::new())),
-            has_ending: AtomicBool::new(false),
+            end: Mutex::new(End::None),
             all,
         }
     }
@@ -109,21 +111,17 @@ impl Link {
         (self.received.load(Relaxed), self.sent.load(Relaxed))
     }
 
-    /// Lets `what` be called when the connection is gone; at once, where it is.
+    /// Lets `what` be called when the connection is gone; at once, where it is. Only the first call counts: a
+    /// connection carries one WebSocket, however many sockets come and go on it.
     pub(crate) fn at_end(&self, what: impl FnOnce() + Send + 'static) {
-        let mut at_end = self.at_end.lock();
-        if let Some(endings) = at_end.as_mut() {
-            endings.push(Box::new(what));
-            return;
-        }
-        drop(at_end);
-        what();
-    }
-
-    /// As [`Link::at_end`], but only the first call counts.
-    pub(crate) fn at_end_once(&self, what: impl FnOnce() + Send + 'static) {
-        if !self.has_ending.swap(true, Relaxed) {
-            self.at_end(what);
+        let mut end = self.end.lock();
+        match *end {
+            End::None => *end = End::Call(Box::new(what)),
+            End::Call(_) => {}
+            End::Over => {
+                drop(end);
+                what();
+            }
         }
     }
 
@@ -150,7 +148,9 @@ impl Link {
 
     pub(super) fn ended(&self) {
         self.set_behind(false);
-        let at_end = self.at_end.lock().take();
-        at_end.into_iter().flatten().for_each(|what| what());
+        let end = std::mem::replace(&mut *self.end.lock(), End::Over);
+        if let End::Call(what) = end {
+            what();
+        }
     }
 }

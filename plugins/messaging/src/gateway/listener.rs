@@ -91,10 +91,12 @@ fn prepare(stream: &TcpStream, write_timeout: Duration) -> io::Result<()> {
 }
 
 async fn finish(handlers: &Handlers, deadline: Instant) {
-    handlers.disconnect_all();
+    // Again and again: some may have been about to connect.
     let gone = async || {
+        handlers.disconnect_all();
         while handlers.any_open() {
             sleep(Duration::from_millis(10)).await;
+            handlers.disconnect_all();
         }
     };
     if timeout_at(deadline.min(Instant::now() + FAREWELL), gone()).await.is_ok() {

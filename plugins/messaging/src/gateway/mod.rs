@@ -1,5 +1,6 @@
 //! The gateway: TCP connections, socket.io sessions, and what clients send.
 
+mod acks;
 mod guard;
 mod handlers;
 mod handshake;

@@ -1,5 +1,6 @@
 //! A client's socket in one namespace.
 
+use super::acks::Acks;
 use super::link::{Link, Links};
 use crate::metrics as names;
 use crate::rows::{ConnectionRow, Topics, connection_event};
@@ -25,6 +26,7 @@ pub(crate) struct Session {
     websocket: bool,
     opened: Instant,
     who: Mutex<Who>,
+    pub(super) acks: Acks,
     /// Disconnects it, unless it authenticates in time.
     timer: Mutex<Option<AbortHandle>>,
     /// Why the server closed it.
@@ -72,6 +74,7 @@ impl Session {
             websocket,
             opened: Instant::now(),
             who: Mutex::default(),
+            acks: Acks::default(),
             timer: Mutex::default(),
             reason: OnceLock::new(),
             closed: AtomicBool::new(false),
@@ -195,6 +198,7 @@ impl Session {
             websocket: true,
             opened: Instant::now(),
             who: Mutex::default(),
+            acks: Acks::default(),
             timer: Mutex::default(),
             reason: OnceLock::new(),
             closed: AtomicBool::new(false),
