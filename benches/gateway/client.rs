@@ -113,19 +113,20 @@ impl Connection {
 
     /// Waits for a packet that begins with `wanted`; answers pings meanwhile.
     async fn answer(&mut self, wanted: &[u8]) -> io::Result<()> {
-        let mut answers: Vec<Vec<u8>> = Vec::new();
-        while !answers.iter().any(|a| a.starts_with(wanted)) {
-            if answers.iter().any(|a| a.starts_with(b"42[\"unauthorized") || a.starts_with(b"44")) {
-                return Err(io::Error::other(format!("refused: {answers:?}")));
-            }
+        loop {
+            let mut answers: Vec<Vec<u8>> = Vec::new();
+            self.frames(|frame| answers.push(frame.to_vec()));
             if answers.iter().any(|a| a == b"2") {
                 self.send(b"3").await?;
             }
-            answers.retain(|a| a != b"2");
+            if answers.iter().any(|a| a.starts_with(b"42[\"unauthorized") || a.starts_with(b"44")) {
+                return Err(io::Error::other(format!("refused: {answers:?}")));
+            }
+            if answers.iter().any(|a| a.starts_with(wanted)) {
+                return Ok(());
+            }
             self.read().await?;
-            self.frames(|frame| answers.push(frame.to_vec()));
         }
-        Ok(())
     }
 
     async fn send(&mut self, text: &[u8]) -> io::Result<()> {

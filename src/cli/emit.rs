@@ -21,7 +21,7 @@ Examples:
 #[command(after_help = HELP)]
 pub(super) struct Emit {
     /// A room that it is for, such as 'user(1)'; can be given several times. None: everybody in the namespace
-    #[arg(long = "room", value_name = "ROOM")]
+    #[arg(long = "room", value_name = "ROOM", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     rooms: Vec<String>,
     /// A room whose members are left out; can be given several times
     #[arg(long, value_name = "ROOM")]
@@ -33,6 +33,7 @@ pub(super) struct Emit {
     #[arg(long = "no-wait", action = clap::ArgAction::SetFalse)]
     durable: bool,
     /// The event's name
+    #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
     event: String,
     /// The event's arguments, each JSON: '"text"', 42, '{"a": 1}'
     #[arg(value_parser = json, allow_negative_numbers = true)]

@@ -26,7 +26,7 @@ Examples:
 #[command(after_help = HELP)]
 pub(super) struct Token {
     /// Who the client is
-    #[arg(long)]
+    #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     user: String,
     /// The base domain of the site whose room the client joins, in the place of its Origin header's
     #[arg(long)]
