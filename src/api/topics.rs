@@ -4,6 +4,7 @@ use super::{Shared, rows};
 use crate::bus::GAP_TOPIC;
 use axum::Router;
 use axum::body::{Body, Bytes};
+use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
@@ -65,7 +66,11 @@ async fn schema(State(shared): State<Shared>, Path(topic): Path<String>) -> Resp
     }
 }
 
-async fn publish(State(shared): State<Shared>, Path(topic): Path<String>, body: Bytes) -> Response {
+async fn publish(State(shared): State<Shared>, Path(topic): Path<String>, body: Result<Bytes, BytesRejection>) -> Response {
+    let body = match body {
+        Ok(body) => body,
+        Err(e) => return refuse(e.status(), &e.body_text()),
+    };
     let publisher = match shared.bus.handle().publisher(&topic) {
         Ok(publisher) => publisher,
         Err(e) => return refuse(StatusCode::NOT_FOUND, &e.to_string()),
@@ -96,7 +101,11 @@ async fn publish(State(shared): State<Shared>, Path(topic): Path<String>, body: 
     Json(json!({ "seq": (first..end).collect::<Vec<_>>() })).into_response()
 }
 
-async fn tail(State(shared): State<Shared>, Path(topic): Path<String>, Query(query): Query<TailQuery>) -> Response {
+async fn tail(State(shared): State<Shared>, Path(topic): Path<String>, query: Result<Query<TailQuery>, QueryRejection>) -> Response {
+    let query = match query {
+        Ok(Query(query)) => query,
+        Err(e) => return refuse(StatusCode::BAD_REQUEST, &e.body_text()),
+    };
     let from = match query.from.as_str() {
         "latest" => None,
         "earliest" => Some(0),

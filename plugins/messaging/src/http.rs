@@ -3,6 +3,7 @@
 use crate::emit::{EmitError, Emitter, Message};
 use axum::Router;
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
@@ -50,7 +51,11 @@ pub(crate) fn routes(emitter: Emitter, shard: Shard, max_payload: usize) -> Rout
     Router::new().route("/emit", post(emit)).layer(DefaultBodyLimit::max(max_payload)).with_state(Publishing { emitter, shard })
 }
 
-async fn emit(State(publishing): State<Publishing>, body: Bytes) -> Response {
+async fn emit(State(publishing): State<Publishing>, body: Result<Bytes, BytesRejection>) -> Response {
+    let body = match body {
+        Ok(body) => body,
+        Err(e) => return refuse(e.status(), &format!("{}; a message may be as long as plugins.messaging.max_payload", e.body_text())),
+    };
     let request: Request = match serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_slice(&body)) {
         Ok(request) => request,
         Err(e) => return refuse(StatusCode::BAD_REQUEST, &format!("the body is not a message: `{}`: {}", e.path(), e.inner())),
