@@ -76,6 +76,7 @@ mod tests {
         let gate = Gate::new(None, true);
         assert!(!gate.admits(&request("127.0.0.1", &[("host", "localhost:3001"), ("origin", "https://example.com")])));
         assert!(!gate.admits(&request("127.0.0.1", &[("host", "rebound.example.com:3001")])));
+        assert!(!gate.admits(&request("127.0.0.1", &[("host", "localhost:3001"), ("x-forwarded-for", "192.0.2.7")])));
     }
 
     #[test]

@@ -204,3 +204,20 @@ describe('bad input at the gateway', () => {
     assert.match((await answer.json()).error, /follow/)
   })
 })
+
+test('a page of an origin that is not allowed is kept out, also of a websocket', async t => {
+  const greyhound = await start(t, { env: { PLUGINS__MESSAGING__ALLOWED_ORIGINS: '["https://example.com"]' } })
+  const answer = origin => new Promise(done => {
+    const options = origin ? { origin } : {}
+    const socket = new WebSocket(`${greyhound.url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket`, options)
+    socket.on('open', () => { socket.terminate(); done(101) })
+    socket.on('unexpected-response', (_, response) => { response.resume(); done(response.statusCode) })
+    socket.on('error', () => {})
+  })
+  assert.equal(await answer('https://example.com'), 101)
+  assert.equal(await answer(), 101, 'a program that names no origin')
+  assert.equal(await answer('https://evil.example'), 403)
+  // A secret is configured: there is no demo page that mints tokens.
+  assert.equal((await fetch(greyhound.url)).status, 404)
+  await greyhound.stop()
+})

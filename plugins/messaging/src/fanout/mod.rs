@@ -73,13 +73,13 @@ impl Fanout {
         // The library does not tell who failed: those who may are left out, and sent to one by one. By a room of this
         // broadcast alone: another one at the same time leaves out others.
         let out = format!("{OWN}out {}", self.left_out.fetch_add(1, Relaxed));
-        behind.iter().for_each(|&at| self.local.add_all(roster.session(at).sid, [out.clone()].to_vec()));
+        behind.iter().for_each(|&at| self.local.add_all(roster.session(at).sid, out.clone()));
         options.except.push(out.clone().into());
         let others = self.local.broadcast(packet.clone(), options).map_err(|e| e.len());
         let mut each = vec![outcome(others, roster.len() - behind.len()); roster.len()];
         for at in behind {
             let session = roster.session(at);
-            self.local.del(session.sid, [out.clone()].to_vec());
+            self.local.del(session.sid, out.clone());
             let alone = self.local.broadcast(packet.clone(), BroadcastOptions::new(session.sid));
             each[at] = if alone.is_ok() { QUEUED } else { DROPPED };
         }
@@ -94,7 +94,8 @@ impl Fanout {
     fn join_locked(&self, own: &mut Rooms, session: &Arc<Session>, rooms: &[String]) -> bool {
         let there = own.join(session, rooms);
         if there {
-            self.local.add_all(session.sid, [EVERYBODY.to_owned()].into_iter().chain(rooms.iter().cloned()).collect::<Vec<_>>());
+            self.local.add_all(session.sid, EVERYBODY);
+            self.local.add_all(session.sid, rooms.to_vec());
         }
         there
     }

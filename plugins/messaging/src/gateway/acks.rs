@@ -15,6 +15,8 @@ const MOST_WAITING: usize = 1 << 16;
 /// (`plugins.messaging.buffer`) is for messages as well.
 const BURST: usize = 128;
 const MOMENT: Duration = Duration::from_millis(1);
+/// The moment of a client that polls, of which nobody sees whether it reads: several of its polls.
+const POLLING_MOMENT: Duration = Duration::from_millis(100);
 
 /// An empty tuple of arguments; `()` would be one argument, `null`.
 pub(super) const NO_ARGUMENTS: [u8; 0] = [];
@@ -51,7 +53,8 @@ async fn send(mut waiting: mpsc::Receiver<Waiting>, session: Weak<Session>, topi
         }
         burst += 1;
         if burst % BURST == 0 {
-            sleep(MOMENT).await;
+            let polls = session.upgrade().is_some_and(|s| s.is_polling());
+            sleep(if polls { POLLING_MOMENT } else { MOMENT }).await;
             while session.upgrade().is_some_and(|s| s.link().is_behind() && !s.is_closed()) {
                 sleep(MOMENT).await;
             }
