@@ -1,7 +1,7 @@
 //! A plugin with its own program: what a client pushes is sent back to every device of its user.
 use greyhound::{config::Layers, host};
 use greyhound_activity::Activity;
-use greyhound_messaging::{Emitter, Message, Messaging};
+use greyhound_messaging::{Emitter, Message, Messaging, To};
 use greyhound_sdk::{Component, Consumer, Context, Drain, Error, Plugin, Start};
 use serde_json::value::RawValue;
 
@@ -43,8 +43,8 @@ impl Component for Running {
                 let pushes: Vec<Push> = serde_arrow::from_record_batch(&batch.rows)?;
                 for Push { user_id, event, data } in &pushes {
                     let args: Vec<Box<RawValue>> = serde_json::from_str(data.as_deref().unwrap_or("[]"))?;
-                    let rooms = &[format!("user({user_id})")];
-                    self.0.emit(&Message { namespace: "/", rooms, except: &[], event, args: &args, source: "plugin", publisher: None })?;
+                    let to = To { namespace: "/", rooms: &[format!("user({user_id})")], except: &[] };
+                    self.0.emit(&Message { event, args: &args, to, volatile: false, source: "plugin", publisher: Some("echo") })?;
                 }
             }
             self.1.commit(self.1.position()).await?;

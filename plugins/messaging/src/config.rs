@@ -43,6 +43,48 @@ pub struct Config {
     pub record_push_data: bool,
     /// Who a client is.
     pub auth: AuthConfig,
+    /// The cluster that this node is a member of.
+    pub redis: RedisConfig,
+}
+
+/// `[plugins.messaging.redis]`.
+#[derive(Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RedisConfig {
+    /// Redis, Redis Cluster or Sentinel, as a URL; none: this node is alone.
+    pub url: Option<String>,
+    /// What the names of the cluster's channels begin with.
+    pub prefix: String,
+    /// The protocol of the cluster.
+    pub mode: Mode,
+    /// How messages to a room come here; none: the mode's default.
+    pub subscription: Option<Rooms>,
+}
+
+/// The protocol of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Pub/sub, as `createAdapter` of `@socket.io/redis-adapter`, socket.io-redis and every emitter.
+    Classic,
+    /// Sharded pub/sub of Redis 7, as `createShardedAdapter`.
+    Sharded,
+}
+
+/// How messages to a room come to a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rooms {
+    /// Classic: all messages of a namespace come, whether or not anybody here is in their room.
+    Pattern,
+    /// Classic: only those to rooms that have members here, and those to several rooms or to all.
+    Rooms,
+    /// Sharded: as all members must be configured: all come.
+    Static,
+    /// Sharded: those to one room come by a channel of its own, but not those to one socket.
+    Dynamic,
+    /// Sharded: those to one socket as well.
+    DynamicPrivate,
 }
 
 /// `[plugins.messaging.auth]`.
@@ -94,6 +136,51 @@ impl Default for Config {
             record_message_data: false,
             record_push_data: true,
             auth: AuthConfig::default(),
+            redis: RedisConfig::default(),
+        }
+    }
+}
+
+impl Default for RedisConfig {
+    fn default() -> Self {
+        Self { url: None, prefix: "socket.io".into(), mode: Mode::Classic, subscription: None }
+    }
+}
+
+impl std::fmt::Debug for RedisConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // A URL may have a password.
+        f.debug_struct("RedisConfig").field("url", &self.url.as_ref().map(|_| "(hidden)")).field("mode", &self.mode).finish_non_exhaustive()
+    }
+}
+
+impl RedisConfig {
+    /// How messages to a room come here.
+    #[must_use]
+    pub fn rooms(&self) -> Rooms {
+        self.subscription.unwrap_or(match self.mode {
+            Mode::Classic => Rooms::Pattern,
+            Mode::Sharded => Rooms::Dynamic,
+        })
+    }
+
+    fn check(&self, problems: &mut Problems) {
+        if let Some(why) = self.url.as_ref().and_then(|url| crate::redis::check_url(url).err()) {
+            let expected = "expected such as \"redis://host:6379\", \"rediss://user:password@host\", \"redis-cluster://host?node=other:6379\" \
+                            or \"redis-sentinel://host:26379?sentinelServiceName=name\"";
+            problems.report("redis.url", format!("is no Redis URL ({why}): {expected}"));
+        }
+        if self.prefix.is_empty() || self.prefix.contains('#') {
+            problems.report("redis.prefix", "expected a name without #, such as \"socket.io\"");
+        }
+        let fits = match self.mode {
+            Mode::Classic => matches!(self.rooms(), Rooms::Pattern | Rooms::Rooms),
+            Mode::Sharded => matches!(self.rooms(), Rooms::Static | Rooms::Dynamic | Rooms::DynamicPrivate),
+        };
+        if !fits {
+            let expected =
+                "\"pattern\" or \"rooms\" with mode = \"classic\"; \"static\", \"dynamic\" or \"dynamic-private\" with mode = \"sharded\"";
+            problems.report("redis.subscription", format!("does not fit redis.mode: expected {expected}"));
         }
     }
 }
@@ -147,6 +234,7 @@ impl Config {
             problems.report("buffer", "expected 1 to 65536 packets");
         }
         self.auth.check(problems);
+        self.redis.check(problems);
     }
 
     pub(crate) fn has_demo(&self) -> bool {

@@ -1,17 +1,16 @@
-//! The one way of a message, wherever it comes from, to sockets and rows.
+//! Publishing messages, and asking the cluster, for other parts of the program.
 
-use crate::fanout::{Namespaces, Roster, Sent};
-use crate::gateway::Links;
-use crate::metrics as names;
-use crate::rows::{DeliveryRow, MessageRow, Topics, column, delivery_outcome};
-use arrow_array::{ArrayRef, Int8Array, Int32Array, Int64Array, RecordBatch};
-use greyhound_sdk::{NotDurable, Refused};
-use metrics::Counter;
+use crate::cluster::protocol::{RemoteSocket, Request, Target};
+use crate::cluster::{Acks, Cluster, Gathered, NotReached, Published};
+use crate::event::Event;
+use crate::fanout::Fanout;
+use crate::local::Local;
+use crate::outlet::{Outlet, Receipt, Source};
+use greyhound_sdk::{NotDurable, Shard};
 use parking_lot::RwLock;
 use serde_json::value::RawValue;
-use socketioxide_core::{Value, packet::Packet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 /// Events that are socket.io's own.
 pub(crate) const RESERVED: [&str; 6] = ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
@@ -19,32 +18,40 @@ pub(crate) const RESERVED: [&str; 6] = ["connect", "connect_error", "disconnect"
 /// A message to be published.
 #[derive(Debug, Clone, Copy)]
 pub struct Message<'a> {
-    /// The namespace, such as `/`.
-    pub namespace: &'a str,
-    /// The rooms it is for; empty: everybody in the namespace.
-    pub rooms: &'a [String],
-    /// The rooms whose members are left out.
-    pub except: &'a [String],
     /// The event's name.
     pub event: &'a str,
     /// The event's arguments, each JSON.
     pub args: &'a [Box<RawValue>],
+    /// Whom it is for.
+    pub to: To<'a>,
+    /// Those who cannot take it at once do without.
+    pub volatile: bool,
     /// How it came, as in the column `source`.
     pub source: &'static str,
     /// Who published it, where known.
     pub publisher: Option<&'a str>,
 }
 
-/// What became of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Receipt {
-    /// The number of its row in `messaging.message`; none where the bus is closed.
-    pub seq: Option<u64>,
-    /// To how many sockets it was meant to go.
-    pub recipients: usize,
+/// Some sockets of a namespace, on all nodes. A socket's id is also the name of a room that it is alone in.
+#[derive(Debug, Clone, Copy)]
+pub struct To<'a> {
+    /// The namespace, such as `/`.
+    pub namespace: &'a str,
+    /// Those in any of these rooms; empty: everybody in the namespace.
+    pub rooms: &'a [String],
+    /// But none that is in one of these.
+    pub except: &'a [String],
 }
 
-/// Why a message was not published.
+/// A message that was sent on this node, and is on its way to the others.
+pub struct Emission {
+    /// What became of it here.
+    pub receipt: Receipt,
+    outlet: Arc<Outlet>,
+    published: Option<Result<Published, NotReached>>,
+}
+
+/// Why something was not done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EmitError {
     /// The gateway is not running (yet, or any more).
@@ -58,213 +65,231 @@ pub enum EmitError {
     Reserved(String),
 }
 
-/// Publishes messages. Cheap to clone; usable as soon as the gateway runs.
+/// The other nodes were not reached: what happened, happened on this node alone.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(transparent)]
+pub struct Unreached(#[from] NotReached);
+
+/// Publishes messages and asks the cluster. Cheap to clone; usable as soon as the gateway runs.
 #[derive(Clone, Default)]
-pub struct Emitter(Arc<RwLock<Option<Arc<Outlet>>>>);
-
-/// The way from a message to sockets and rows.
-pub(crate) struct Outlet {
-    pub(crate) namespaces: Namespaces,
-    pub(crate) links: Arc<Links>,
-    pub(crate) topics: Arc<Topics>,
-    pub(crate) record_deliveries: bool,
-    pub(crate) record_data: bool,
-    pub(crate) counters: Counters,
+pub struct Emitter {
+    gate: Arc<RwLock<Option<Gate>>>,
+    listener: Listener,
 }
 
-/// Counters of the hot path, looked up once.
-pub(crate) struct Counters {
-    messages: Counter,
-    queued: Counter,
-    dropped: Counter,
-    unknown: Counter,
+/// What listens to the programs on other nodes: namespace, event, arguments; the answer.
+pub(crate) type Listener = Arc<RwLock<Option<Arc<Listen>>>>;
+type Listen = dyn Fn(&str, &str, &str) -> Option<String> + Send + Sync;
+
+/// What an emitter leads to.
+#[derive(Clone)]
+pub(crate) struct Gate {
+    pub(crate) outlet: Arc<Outlet>,
+    pub(crate) local: Arc<Local>,
+    /// None where this node is alone.
+    pub(crate) cluster: Option<Arc<Cluster>>,
 }
-
-impl Counters {
-    pub(crate) fn new() -> Self {
-        use metrics::counter;
-        let deliveries = |outcome| counter!(names::DELIVERIES, "outcome" => outcome);
-        Self {
-            messages: counter!(names::MESSAGES),
-            queued: deliveries("queued"),
-            dropped: deliveries("dropped"),
-            unknown: deliveries("unknown"),
-        }
-    }
-
-    fn of(&self, outcome: i8) -> &Counter {
-        match outcome {
-            delivery_outcome::QUEUED => &self.queued,
-            delivery_outcome::DROPPED => &self.dropped,
-            _ => &self.unknown,
-        }
-    }
-}
-
-// === impl Emitter ===
 
 impl Emitter {
-    pub(crate) fn open(&self, outlet: Outlet) {
-        *self.0.write() = Some(Arc::new(outlet));
+    pub(crate) fn open(&self, gate: Gate) {
+        *self.gate.write() = Some(gate);
     }
 
     pub(crate) fn close(&self) {
-        *self.0.write() = None;
+        *self.gate.write() = None;
     }
 
-    fn outlet(&self) -> Result<Arc<Outlet>, EmitError> {
-        self.0.read().clone().ok_or(EmitError::NotRunning)
+    pub(crate) fn listener(&self) -> Listener {
+        self.listener.clone()
     }
 
-    /// Sends a message to the sockets of this node and records it.
+    fn gate(&self) -> Result<Gate, EmitError> {
+        self.gate.read().clone().ok_or(EmitError::NotRunning)
+    }
+
+    fn to(&self, to: To<'_>) -> Result<(Gate, Arc<Fanout>, Target), EmitError> {
+        let gate = self.gate()?;
+        let namespace = gate.outlet.namespaces.get(to.namespace).ok_or_else(|| EmitError::UnknownNamespace(to.namespace.to_owned()))?;
+        let target = Target { rooms: to.rooms.to_vec(), except: to.except.to_vec(), volatile: false };
+        Ok((gate, namespace, target))
+    }
+
+    /// Sends a message to the sockets of this node, records it, and lets it go to the other nodes.
     ///
     /// # Errors
     /// [`EmitError`]; nothing was sent then.
-    pub fn emit(&self, message: &Message<'_>) -> Result<Receipt, EmitError> {
-        self.outlet()?.emit(message)
+    pub fn emit(&self, message: &Message<'_>) -> Result<Emission, EmitError> {
+        let (gate, namespace, mut target) = self.to(message.to)?;
+        target.volatile = message.volatile;
+        let event = event(message)?;
+        let name = message.to.namespace;
+        let mut published = None;
+        let receipt = gate.outlet.deliver(&namespace, name, event, &target, source(message), |seq, event| {
+            let origin = seq.map(|seq| gate.local.id(seq));
+            published = gate.cluster.as_ref().map(|cluster| cluster.publish(name, event, &target, origin.as_deref()));
+        });
+        Ok(Emission { receipt, outlet: gate.outlet, published })
     }
 
-    /// Waits until the message's row is durable.
+    /// Sends a message to sockets of all nodes, records it here, and waits for their acknowledgements.
     ///
     /// # Errors
-    /// [`NotDurable`] where it was lost; a gap is recorded.
-    pub async fn durable(&self, receipt: Receipt) -> Result<(), NotDurable> {
-        let lost = || NotDurable { topic: "messaging.message".into(), seq: receipt.seq.unwrap_or(0), reason: "the bus is closed".into() };
-        let outlet = self.outlet().map_err(|_| lost())?;
-        outlet.topics.message.durable(receipt.seq.ok_or_else(lost)?).await
+    /// [`EmitError`]; nothing was sent then.
+    pub async fn emit_with_ack(&self, message: &Message<'_>, timeout: Duration) -> Result<(Receipt, Acks), EmitError> {
+        let (gate, namespace, target) = self.to(message.to)?;
+        let (event, name) = (event(message)?, message.to.namespace);
+        let asked = match &gate.cluster {
+            Some(cluster) => cluster.ask_for_acks(name, &event, &target, timeout).await,
+            None => None,
+        };
+        let (receipt, local) = gate.outlet.deliver_with_ack(&namespace, name, event, &target, source(message), timeout);
+        Ok((receipt, Acks::gather(receipt.recipients, local, asked, timeout).await))
+    }
+
+    /// The sockets of all nodes that a message would go to.
+    ///
+    /// # Errors
+    /// [`EmitError`].
+    pub async fn sockets(&self, to: To<'_>) -> Result<Gathered<RemoteSocket>, EmitError> {
+        let (gate, namespace, target) = self.to(to)?;
+        let local = gate.local.describe(to.namespace, &namespace.members(&target));
+        Ok(match &gate.cluster {
+            Some(cluster) => cluster.sockets(to.namespace, target, local).await,
+            None => Gathered::complete(local),
+        })
+    }
+
+    /// The rooms of all nodes, those of single sockets (their ids) as well, in alphabetical order.
+    ///
+    /// # Errors
+    /// [`EmitError`].
+    pub async fn rooms(&self, namespace: &str) -> Result<Gathered<String>, EmitError> {
+        let (gate, fanout, _) = self.to(To { namespace, rooms: &[], except: &[] })?;
+        let local = fanout.rooms.read().names();
+        let mut rooms = match &gate.cluster {
+            Some(cluster) => cluster.rooms(namespace, local).await,
+            None => Gathered::complete(local),
+        };
+        rooms.items.sort_unstable();
+        rooms.items.dedup();
+        Ok(rooms)
+    }
+
+    /// How many nodes there are, this one included.
+    ///
+    /// # Errors
+    /// [`EmitError`]; inside, [`Unreached`] where nobody knows.
+    pub async fn nodes(&self, namespace: &str) -> Result<Result<usize, Unreached>, EmitError> {
+        let (gate, ..) = self.to(To { namespace, rooms: &[], except: &[] })?;
+        Ok(match &gate.cluster {
+            Some(cluster) => cluster.nodes(namespace).await.map_err(Unreached),
+            None => Ok(1),
+        })
+    }
+
+    /// Lets sockets of all nodes join `rooms`.
+    ///
+    /// # Errors
+    /// [`EmitError`]; inside, [`Unreached`] where only those of this node did.
+    pub async fn join(&self, to: To<'_>, rooms: &[String]) -> Result<Result<(), Unreached>, EmitError> {
+        let (gate, namespace, target) = self.to(to)?;
+        namespace.join(&target, rooms);
+        Ok(gate.tell(to.namespace, &Request::Join { target, rooms: rooms.to_vec() }).await)
+    }
+
+    /// Lets sockets of all nodes leave `rooms`.
+    ///
+    /// # Errors
+    /// [`EmitError`]; inside, [`Unreached`] where only those of this node did.
+    pub async fn leave(&self, to: To<'_>, rooms: &[String]) -> Result<Result<(), Unreached>, EmitError> {
+        let (gate, namespace, target) = self.to(to)?;
+        namespace.leave(&target, rooms);
+        Ok(gate.tell(to.namespace, &Request::Leave { target, rooms: rooms.to_vec() }).await)
+    }
+
+    /// Disconnects sockets of all nodes from the namespace, or closes their connections.
+    ///
+    /// # Errors
+    /// [`EmitError`]; inside, [`Unreached`] where only those of this node were.
+    pub async fn disconnect(&self, to: To<'_>, close: bool) -> Result<Result<(), Unreached>, EmitError> {
+        let (gate, namespace, target) = self.to(to)?;
+        gate.local.disconnect(&namespace, &target, close);
+        Ok(gate.tell(to.namespace, &Request::Disconnect { target, close }).await)
+    }
+
+    /// Tells the programs on the other nodes an event (`serverSideEmit`), not their clients.
+    ///
+    /// # Errors
+    /// [`EmitError`]; inside, [`Unreached`].
+    pub async fn server_side_emit(&self, namespace: &str, event: &str, args: &[Box<RawValue>]) -> Result<Result<(), Unreached>, EmitError> {
+        let (gate, ..) = self.to(To { namespace, rooms: &[], except: &[] })?;
+        Ok(gate.tell(namespace, &Request::ServerSide(Event::new(event, args).text)).await)
+    }
+
+    /// Tells the programs on the other nodes an event and gathers their answers, each JSON.
+    ///
+    /// # Errors
+    /// [`EmitError`].
+    pub async fn server_side_emit_with_ack(
+        &self,
+        namespace: &str,
+        event: &str,
+        args: &[Box<RawValue>],
+    ) -> Result<Gathered<String>, EmitError> {
+        let (gate, ..) = self.to(To { namespace, rooms: &[], except: &[] })?;
+        Ok(match &gate.cluster {
+            Some(cluster) => cluster.server_side(namespace, Event::new(event, args).text).await,
+            None => Gathered::complete(Vec::new()),
+        })
+    }
+
+    /// Listens to what the programs on other nodes tell (`serverSideEmit`): `listen` gets the namespace, the event's name
+    /// and its arguments as a JSON array, and returns an answer in JSON for those who want one. One listener; must not
+    /// block. It may be set before the gateway runs.
+    pub fn on_server_side(&self, listen: impl Fn(&str, &str, &str) -> Option<String> + Send + Sync + 'static) {
+        *self.listener.write() = Some(Arc::new(listen));
     }
 
     /// The message's id: its shard and the number of its row.
     #[must_use]
-    pub fn id(&self, shard: &greyhound_sdk::Shard, receipt: Receipt) -> Option<String> {
+    pub fn id(&self, shard: &Shard, receipt: Receipt) -> Option<String> {
         Some(format!("{shard}:{}", receipt.seq?))
     }
 }
 
-// === impl Outlet ===
-
-impl Outlet {
-    fn emit(&self, message: &Message<'_>) -> Result<Receipt, EmitError> {
-        let received = Instant::now();
-        if RESERVED.contains(&message.event) {
-            return Err(EmitError::Reserved(message.event.to_owned()));
-        }
-        let namespace = self.namespaces.get(message.namespace).ok_or_else(|| EmitError::UnknownNamespace(message.namespace.to_owned()))?;
-        let (text, args_at) = event_text(message.event, message.args);
-        self.counters.messages.increment(1);
-        // Nobody joins or leaves until it is sent: the rows name just those who got it.
-        let rooms = namespace.rooms.read();
-        let roster = rooms.roster(message.rooms, message.except);
-        let seq = self.record_message(message, &text, args_at, roster.len());
-        if roster.len() == 0 {
-            return Ok(Receipt { seq, recipients: 0 });
-        }
-        let packet = Packet::event(message.namespace.to_owned(), Value::Str(text.into(), None));
-        let sent = namespace.send(packet, message.rooms, message.except, &roster, self.links.anybody_behind());
-        drop(rooms);
-        let latency = i32::try_from(received.elapsed().as_micros()).unwrap_or(i32::MAX);
-        self.settle(&sent, &roster);
-        if let (true, Some(seq)) = (self.record_deliveries, seq) {
-            self.record_deliveries(column(seq), &roster, sent, latency);
-        }
-        Ok(Receipt { seq, recipients: roster.len() })
-    }
-
-    fn record_message(&self, message: &Message<'_>, text: &str, args_at: usize, recipients: usize) -> Option<u64> {
-        // The arguments and the bracket behind them; the one before them stands before the event's name.
-        let args = &text[args_at..];
-        let data = self.record_data.then(|| format!("[{args}"));
-        let row = MessageRow {
-            source: message.source,
-            publisher: message.publisher,
-            namespace: message.namespace,
-            rooms: message.rooms,
-            excluded: message.except,
-            event: message.event,
-            size_bytes: args.len() as i64 + 1,
-            recipients: recipients as i64,
-            data: data.as_deref(),
-        };
-        numbered(self.topics.message.offer(&row))
-    }
-
-    /// Counts outcomes, and closes those whose queue is full: they read too slowly.
-    fn settle(&self, sent: &Sent, roster: &Roster) {
-        match sent {
-            Sent::Alike(outcome) => {
-                self.counters.of(*outcome).increment(roster.len() as u64);
-                if *outcome == delivery_outcome::DROPPED {
-                    roster.sessions().iter().for_each(|session| session.too_slow());
-                }
-            }
-            Sent::Each(outcomes) => {
-                for (outcome, session) in outcomes.iter().zip(roster.sessions()) {
-                    self.counters.of(*outcome).increment(1);
-                    if *outcome == delivery_outcome::DROPPED {
-                        session.too_slow();
-                    }
-                }
-            }
-        }
-    }
-
-    fn record_deliveries(&self, message: i64, roster: &Roster, sent: Sent, latency_us: i32) {
-        let Some((connections, users)) = roster.columns() else {
-            let (Sent::Alike(outcome), session) = (&sent, roster.session(0)) else {
-                return self.record_single(message, roster, &sent, latency_us);
-            };
-            return self.record_one(message, session, *outcome, latency_us);
-        };
-        let count = roster.len();
-        let outcomes: ArrayRef = match sent {
-            Sent::Alike(outcome) => Arc::new(Int8Array::from_value(outcome, count)),
-            Sent::Each(outcomes) => Arc::new(Int8Array::from(outcomes)),
-        };
-        let messages: ArrayRef = Arc::new(Int64Array::from_value(message, count));
-        let latencies: ArrayRef = Arc::new(Int32Array::from_value(latency_us, count));
-        let columns = vec![messages, connections, users, outcomes, latencies];
-        let rows =
-            RecordBatch::try_new(self.topics.delivery.schema().columns().clone(), columns).expect("the columns of messaging.delivery");
-        numbered(self.topics.delivery.offer_batch(rows));
-    }
-
-    fn record_single(&self, message: i64, roster: &Roster, sent: &Sent, latency_us: i32) {
-        if let Sent::Each(outcomes) = sent {
-            outcomes.iter().zip(roster.sessions()).for_each(|(outcome, session)| self.record_one(message, session, *outcome, latency_us));
-        }
-    }
-
-    fn record_one(&self, message_seq: i64, session: &crate::gateway::Session, outcome: i8, latency_us: i32) {
-        let user = session.user();
-        let row = DeliveryRow { message_seq, connection_seq: session.connection, user_id: user.as_deref(), outcome, latency_us };
-        numbered(self.topics.delivery.offer(&row));
+impl Gate {
+    /// Lets the other members do something.
+    async fn tell(&self, namespace: &str, request: &Request) -> Result<(), Unreached> {
+        let Some(cluster) = &self.cluster else { return Ok(()) };
+        Ok(cluster.tell(namespace, request)?.done().await?)
     }
 }
 
-/// The number that a row got, recorded or shed.
-pub(crate) fn numbered(offered: Result<u64, Refused>) -> Option<u64> {
-    match offered {
-        Ok(seq) => Some(seq),
-        Err(Refused::Shed { first, .. }) => first,
-        Err(unfit @ Refused::Schema { .. }) => {
-            tracing::error!(error = %unfit, "a row of the gateway does not fit its schema");
-            None
-        }
+impl Emission {
+    /// Waits until the message's row is durable.
+    ///
+    /// # Errors
+    /// [`NotDurable`] where it was lost; a gap is recorded.
+    pub async fn durable(&self) -> Result<(), NotDurable> {
+        self.outlet.durable(self.receipt).await
+    }
+
+    /// Waits until the message is published to the other nodes. None where there is no cluster.
+    pub async fn reached(self) -> Option<Result<(), Unreached>> {
+        Some(match self.published? {
+            Ok(published) => published.done().await.map_err(Unreached),
+            Err(why) => Err(Unreached(why)),
+        })
     }
 }
 
-/// `["event",arg,...]` and where the arguments begin.
-fn event_text(event: &str, args: &[Box<RawValue>]) -> (String, usize) {
-    let name = serde_json::to_string(event).expect("a text is JSON");
-    let mut text = String::with_capacity(name.len() + 2 + args.iter().map(|a| a.get().len() + 1).sum::<usize>());
-    text.push('[');
-    text.push_str(&name);
-    let args_at = text.len() + usize::from(!args.is_empty());
-    for arg in args {
-        text.push(',');
-        text.push_str(arg.get());
+fn event(message: &Message<'_>) -> Result<Event, EmitError> {
+    match RESERVED.contains(&message.event) {
+        true => Err(EmitError::Reserved(message.event.to_owned())),
+        false => Ok(Event::new(message.event, message.args)),
     }
-    text.push(']');
-    let args_at = args_at.min(text.len() - 1);
-    (text, args_at)
+}
+
+fn source<'a>(message: &Message<'a>) -> Source<'a> {
+    Source { source: message.source, publisher: message.publisher, origin: None, digest: None }
 }

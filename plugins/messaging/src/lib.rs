@@ -5,28 +5,42 @@
 //! connection, authentication, message, delivery and push is a row of its topic.
 
 pub mod auth;
+mod cluster;
 pub mod config;
 mod demo;
 pub mod emit;
+mod event;
 mod fanout;
 mod gateway;
 mod http;
+mod local;
 pub mod metrics;
+mod msgpack;
+mod outlet;
+mod redis;
 mod rows;
 pub mod views;
 
 use async_trait::async_trait;
 use auth::{Secret, Verifier, mint};
+pub use cluster::protocol::RemoteSocket;
+pub use cluster::{Acks, Gathered};
+use cluster::{Answering, Cluster, Interest, Member};
 pub use config::Config;
-use emit::{Counters, Outlet};
-pub use emit::{EmitError, Emitter, Message, Receipt};
+use emit::Gate;
+pub use emit::{Emission, EmitError, Emitter, Message, To, Unreached};
 use fanout::Namespaces;
+use futures_util::FutureExt;
 use gateway::{Handlers, Links, Listener, service};
 use greyhound_sdk::config::Problems;
 use greyhound_sdk::{Component, Context, Drain, Error, Plugin, SchemaError, TopicSchema};
+use local::Local;
+pub use outlet::Receipt;
+use outlet::{Counters, Outlet};
 use rows::Topics;
 use std::sync::Arc;
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 
 /// The plugin.
 #[derive(Clone, Default)]
@@ -65,14 +79,17 @@ impl Plugin for Messaging {
         let listener = TcpListener::bind(config.listen).await.map_err(|e| {
             format!("cannot listen on {}: {e}; set plugins.messaging.listen (or PORT) to an address that is free", config.listen)
         })?;
-        let (namespaces, links) = (Namespaces::default(), Arc::new(Links::default()));
+        let interest = Arc::new(Interest::new(&config.redis));
+        let (namespaces, links) = (Namespaces::new(interest.clone()), Arc::new(Links::default()));
+        let cluster = Cluster::new(&config.redis, namespaces.clone(), interest);
         let verifier = Verifier::new(&config.auth, &secret);
-        let handlers = Arc::new(Handlers::new(&config, verifier, topics.clone(), links.clone(), namespaces.clone()));
+        let handlers = Handlers::new(&config, verifier, topics.clone(), links.clone(), namespaces.clone(), cluster.clone());
+        let handlers = Arc::new(handlers);
         let admin = http::routes(self.emitter.clone(), context.bus.shard().clone(), usize::try_from(config.max_payload.as_u64())?);
         let beside = beside(&config, &context, &secret, admin.clone());
         let (parts, io) = service(&config, namespaces.clone(), links.clone(), beside);
         config.namespaces.iter().for_each(|name| handlers.serve(&io, name));
-        self.emitter.open(Outlet {
+        let outlet = Arc::new(Outlet {
             namespaces,
             links,
             topics,
@@ -80,8 +97,15 @@ impl Plugin for Messaging {
             record_data: config.record_message_data,
             counters: Counters::new(),
         });
+        let local = Arc::new(Local::new(io, context.bus.shard().clone()));
+        let member = cluster.clone().map(|cluster| Member {
+            cluster,
+            answering: Answering { outlet: outlet.clone(), local: local.clone(), listener: self.emitter.listener() },
+            health: context.health.of("redis"),
+        });
+        self.emitter.open(Gate { outlet, local, cluster });
         let listener = Listener { listener, parts, handlers, write_timeout: config.write_timeout };
-        Ok(Box::new(Gateway { config, context, listener, admin, emitter: self.emitter.clone() }))
+        Ok(Box::new(Gateway { config, context, listener, member, admin, emitter: self.emitter.clone() }))
     }
 }
 
@@ -102,6 +126,8 @@ struct Gateway {
     config: Config,
     context: Context,
     listener: Listener,
+    /// None where this node is alone.
+    member: Option<Member>,
     admin: axum::Router,
     emitter: Emitter,
 }
@@ -122,9 +148,21 @@ impl Component for Gateway {
     }
 
     async fn run(self: Box<Self>, drain: Drain) -> Result<(), Error> {
-        self.context.health.ready();
-        self.listener.run(drain).await;
-        self.emitter.close();
+        let Self { context, listener, member, emitter, .. } = *self;
+        context.health.ready();
+        let (over, is_over) = oneshot::channel();
+        let clients = async {
+            listener.run(drain).await;
+            emitter.close();
+            drop::<oneshot::Sender<()>>(over);
+        };
+        // What other nodes publish comes until the last client is gone.
+        let cluster = async {
+            if let Some(member) = member {
+                member.run(is_over.map(drop)).await;
+            }
+        };
+        tokio::join!(clients, cluster);
         Ok(())
     }
 }

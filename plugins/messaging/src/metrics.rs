@@ -12,9 +12,24 @@ pub const DELIVERIES: &str = "greyhound_messaging_deliveries_total";
 pub const PUSHES: &str = "greyhound_messaging_pushes_total";
 /// Events of clients that were not authenticated, which nobody listens to.
 pub const IGNORED: &str = "greyhound_messaging_ignored_events_total";
+/// 1 while the cluster is reached, 0 while it is not.
+pub const REDIS_UP: &str = "greyhound_messaging_redis_up";
+/// How often Redis was lost.
+pub const REDIS_OUTAGES: &str = "greyhound_messaging_redis_outages_total";
+/// What came from Redis, by `kind`: message, request, malformed.
+pub const REDIS_RECEIVED: &str = "greyhound_messaging_redis_received_total";
+/// Messages that came from Redis faster than they were handled, and are lost.
+pub const REDIS_LOST: &str = "greyhound_messaging_redis_lost_total";
+/// Requests of other nodes that were not answered, because too many came.
+pub const REDIS_REFUSED: &str = "greyhound_messaging_redis_refused_requests_total";
 
 pub(crate) fn describe() {
     use metrics::{describe_counter, describe_gauge};
+    describe_gauge!(REDIS_UP, "Whether the cluster is reached");
+    describe_counter!(REDIS_OUTAGES, "How often Redis was lost");
+    describe_counter!(REDIS_RECEIVED, "What came from Redis");
+    describe_counter!(REDIS_LOST, "Messages that came from Redis faster than they were handled, and are lost");
+    describe_counter!(REDIS_REFUSED, "Requests of other nodes that were not answered, because too many came");
     describe_gauge!(CONNECTIONS, "Sockets that are connected");
     describe_counter!(AUTHENTICATIONS, "Attempts to authenticate");
     describe_counter!(MESSAGES, "Messages published");

@@ -2,6 +2,9 @@
 
 use greyhound_sdk::{Bus, Publisher, SchemaError, TopicSchema, UnknownTopic};
 use serde::Serialize;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::outlet::numbered;
 
 /// The topics, each after those whose rows its own rows name.
 pub(crate) fn topics() -> Result<Vec<TopicSchema>, SchemaError> {
@@ -22,6 +25,7 @@ pub(crate) struct Topics {
     pub(crate) message: Publisher,
     pub(crate) delivery: Publisher,
     pub(crate) push: Publisher,
+    gap: Publisher,
 }
 
 impl Topics {
@@ -32,7 +36,24 @@ impl Topics {
             message: bus.publisher("messaging.message")?,
             delivery: bus.publisher("messaging.delivery")?,
             push: bus.publisher("messaging.push")?,
+            gap: bus.publisher("greyhound.gap")?,
         })
+    }
+
+    /// Records that messages were missed from then to then: how many, where that is known.
+    pub(crate) fn missed(&self, reason: &str, count: Option<u64>, from: SystemTime, to: SystemTime) {
+        let micros =
+            |time: SystemTime| time.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX));
+        let gap = GapRow {
+            topic: Some("messaging.message"),
+            first_seq: None,
+            last_seq: None,
+            row_count: count.map(column),
+            reason,
+            from_time: micros(from),
+            to_time: micros(to),
+        };
+        numbered(self.gap.offer(&gap));
     }
 }
 
@@ -96,6 +117,19 @@ pub(crate) struct MessageRow<'a> {
     pub(crate) size_bytes: i64,
     pub(crate) recipients: i64,
     pub(crate) data: Option<&'a str>,
+    pub(crate) origin: Option<&'a str>,
+    pub(crate) digest: Option<i64>,
+}
+
+#[derive(Serialize)]
+struct GapRow<'a> {
+    topic: Option<&'a str>,
+    first_seq: Option<i64>,
+    last_seq: Option<i64>,
+    row_count: Option<i64>,
+    reason: &'a str,
+    from_time: i64,
+    to_time: i64,
 }
 
 #[derive(Serialize)]
@@ -111,6 +145,7 @@ pub(crate) struct DeliveryRow<'a> {
 pub(crate) mod delivery_outcome {
     pub(crate) const QUEUED: i8 = 0;
     pub(crate) const DROPPED: i8 = 1;
+    pub(crate) const ACKED: i8 = 2;
     pub(crate) const UNKNOWN: i8 = 4;
 }
 
@@ -142,6 +177,7 @@ mod tests {
         assert_eq!(place(1, "outcome", "timeout"), auth_outcome::TIMEOUT);
         assert_eq!(place(1, "method", "handshake"), auth_method::HANDSHAKE);
         assert_eq!(place(3, "outcome", "dropped"), delivery_outcome::DROPPED);
+        assert_eq!(place(3, "outcome", "acked"), delivery_outcome::ACKED);
         assert_eq!(place(3, "outcome", "unknown"), delivery_outcome::UNKNOWN);
     }
 }

@@ -6,14 +6,16 @@
 mod rooms;
 mod roster;
 
-use crate::gateway::{Session, Who};
+use crate::cluster::Interest;
+use crate::cluster::protocol::Target;
+use crate::gateway::Session;
 use crate::rows::delivery_outcome::{DROPPED, QUEUED, UNKNOWN};
 use parking_lot::RwLock;
 pub(crate) use rooms::Rooms;
 pub(crate) use roster::Roster;
 use socketioxide::adapter::Emitter;
 use socketioxide::socket::Sid;
-use socketioxide_core::adapter::{BroadcastFlags, BroadcastOptions, CoreAdapter, CoreLocalAdapter, DefinedAdapter, SocketEmitter};
+use socketioxide_core::adapter::{BroadcastFlags, BroadcastOptions, CoreAdapter, CoreLocalAdapter, DefinedAdapter, Room, SocketEmitter};
 use socketioxide_core::packet::Packet;
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -26,6 +28,9 @@ const OWN: char = '\0';
 /// The room of all who are in [`Rooms`]: the library's own notion of everybody changes at other moments.
 const EVERYBODY: &str = "\0everybody";
 
+/// What clients acknowledge.
+pub(crate) type Acks = <Emitter as SocketEmitter>::AckStream;
+
 /// One namespace on this node.
 pub(crate) struct Fanout {
     local: CoreLocalAdapter<Emitter>,
@@ -37,7 +42,10 @@ pub(crate) struct Fanout {
 
 /// The namespaces by name.
 #[derive(Clone, Default)]
-pub(crate) struct Namespaces(Arc<RwLock<HashMap<String, Arc<Fanout>>>>);
+pub(crate) struct Namespaces {
+    by_name: Arc<RwLock<HashMap<String, Arc<Fanout>>>>,
+    interest: Arc<Interest>,
+}
 
 /// What became of a message.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,20 +57,29 @@ pub(crate) enum Sent {
 }
 
 impl Namespaces {
+    /// `interest` is told which rooms have members.
+    pub(crate) fn new(interest: Arc<Interest>) -> Self {
+        Self { interest, ..Self::default() }
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<Arc<Fanout>> {
-        self.0.read().get(name).cloned()
+        self.by_name.read().get(name).cloned()
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Fanout>> {
-        self.0.read().values().cloned().collect()
+        self.by_name.read().values().cloned().collect()
+    }
+
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.by_name.read().keys().cloned().collect()
     }
 }
 
 impl Fanout {
-    /// Sends `packet` to the members of `rooms` (all, where there are none) but not those of `except`, whose
-    /// roster this is. Nobody may join or leave meanwhile: hold the lock of `rooms`.
-    pub(crate) fn send(&self, packet: Packet, rooms: &[String], except: &[String], roster: &Roster, anybody_behind: bool) -> Sent {
-        let mut options = options(rooms, except);
+    /// Sends `packet` to those whose roster this is: the members of `target`. Nobody may join or leave meanwhile:
+    /// `own` is read under the lock of `rooms`.
+    pub(crate) fn send(&self, own: &Rooms, packet: Packet, target: &Target, roster: &Roster, anybody_behind: bool) -> Sent {
+        let mut options = self.options(own, target);
         let behind: Vec<usize> = match anybody_behind {
             true => (0..roster.len()).filter(|&at| roster.session(at).may_fail()).collect(),
             false => Vec::new(),
@@ -80,10 +97,59 @@ impl Fanout {
         for at in behind {
             let session = roster.session(at);
             self.local.del(session.sid, out.clone());
-            let alone = self.local.broadcast(packet.clone(), BroadcastOptions::new(session.sid));
-            each[at] = if alone.is_ok() { QUEUED } else { DROPPED };
+            each[at] = self.send_to_one(session, packet.clone(), target.volatile);
         }
         Sent::Each(each)
+    }
+
+    /// Sends to a socket that may be behind.
+    fn send_to_one(&self, session: &Session, packet: Packet, volatile: bool) -> i8 {
+        let mut options = BroadcastOptions::new(session.sid);
+        match (volatile, session.is_polling()) {
+            (false, _) => outcome(self.local.broadcast(packet, options).map_err(|e| e.len()), 1),
+            (true, false) => DROPPED,
+            (true, true) => {
+                // Dropped where it does not poll at this moment: the library does not tell.
+                options.add_flag(BroadcastFlags::Volatile);
+                let _ = self.local.broadcast(packet, options);
+                UNKNOWN
+            }
+        }
+    }
+
+    /// Sends an event and waits for acknowledgements: to how many sockets, and what they say.
+    pub(crate) fn send_with_ack(&self, own: &Rooms, packet: Packet, target: &Target, timeout: Duration) -> (Acks, u32) {
+        self.local.broadcast_with_ack(packet, self.options(own, target), Some(timeout))
+    }
+
+    /// Lets the members of `target` join `rooms`.
+    pub(crate) fn join(&self, target: &Target, rooms: &[String]) -> usize {
+        let rooms: Vec<String> = rooms.iter().filter(|room| !room.starts_with(OWN)).cloned().collect();
+        self.change(target, |own, session| {
+            session.joined(&rooms);
+            self.join_locked(own, session, &rooms);
+        })
+    }
+
+    /// Lets the members of `target` leave `rooms`.
+    pub(crate) fn leave(&self, target: &Target, rooms: &[String]) -> usize {
+        self.change(target, |own, session| {
+            session.left(rooms);
+            self.local.del(session.sid, rooms.to_vec());
+            own.leave(session.sid, rooms);
+        })
+    }
+
+    fn change(&self, target: &Target, what: impl Fn(&mut Rooms, &Arc<Session>)) -> usize {
+        let mut own = self.rooms.write();
+        let roster = own.roster(&target.rooms, &target.except);
+        roster.sessions().iter().for_each(|session| what(&mut own, session));
+        roster.len()
+    }
+
+    /// The members of `target`.
+    pub(crate) fn members(&self, target: &Target) -> Arc<Roster> {
+        self.rooms.read().roster(&target.rooms, &target.except)
     }
 
     /// Makes a socket a member of the namespace, unless it has gone. Returns whether it is there.
@@ -100,16 +166,35 @@ impl Fanout {
         there
     }
 
-    /// It is known who a socket is: it leaves the rooms of who it was before and joins those of `who`, in one step.
+    /// It is known who a socket is: it leaves the rooms of who it was before and joins `rooms`, in one step.
     /// Returns whether it is still there.
-    pub(crate) fn become_known(&self, session: &Arc<Session>, who: Who) -> bool {
+    pub(crate) fn become_known(&self, session: &Arc<Session>, user: &str, rooms: &[String]) -> bool {
         let mut own = self.rooms.write();
-        let before = session.who().rooms;
+        let before = session.rooms_of_user();
         self.local.del(session.sid, before.clone());
         own.leave(session.sid, &before);
-        let rooms = who.rooms.clone();
-        session.set_who(who);
-        self.join_locked(&mut own, session, &rooms)
+        session.set_user(user.into(), rooms.to_vec());
+        self.join_locked(&mut own, session, rooms)
+    }
+
+    fn options(&self, own: &Rooms, target: &Target) -> BroadcastOptions {
+        let mut options = BroadcastOptions::default();
+        options.rooms.extend(self.named(own, &target.rooms));
+        options.except.extend(self.named(own, &target.except));
+        if target.rooms.is_empty() {
+            options.rooms.push(EVERYBODY.into());
+        }
+        options
+    }
+
+    /// Rooms as the library names them. A socket joins the one of its own id when it is first needed.
+    fn named(&self, own: &Rooms, rooms: &[String]) -> impl Iterator<Item = Room> {
+        rooms.iter().filter(|room| !room.starts_with(OWN)).map(|room| {
+            if let Some(session) = own.socket(room) {
+                self.local.add_all(session.sid, room.clone());
+            }
+            room.clone().into()
+        })
     }
 
     /// Disconnects a socket, if it is there.
@@ -134,31 +219,21 @@ fn outcome(sent: Result<(), usize>, count: usize) -> i8 {
     }
 }
 
-fn options(rooms: &[String], except: &[String]) -> BroadcastOptions {
-    let mut options = BroadcastOptions::default();
-    let named = |rooms: &[String]| rooms.iter().filter(|r| !r.starts_with(OWN)).map(|r| r.clone().into()).collect::<Vec<_>>();
-    options.rooms.extend(named(rooms));
-    options.except.extend(named(except));
-    if rooms.is_empty() {
-        options.rooms.push(EVERYBODY.into());
-    }
-    options
-}
-
 impl DefinedAdapter for Fanout {}
 
 impl CoreAdapter<Emitter> for Fanout {
     type Error = Infallible;
     type State = Namespaces;
-    type AckStream = <Emitter as SocketEmitter>::AckStream;
+    type AckStream = Acks;
     type InitRes = ();
 
     fn new(namespaces: &Namespaces, local: CoreLocalAdapter<Emitter>) -> Self {
-        Self { local, rooms: RwLock::default(), namespaces: namespaces.clone(), left_out: AtomicU64::new(0) }
+        let rooms = RwLock::new(Rooms::new(local.path(), namespaces.interest.clone()));
+        Self { local, rooms, namespaces: namespaces.clone(), left_out: AtomicU64::new(0) }
     }
 
     fn init(self: Arc<Self>, on_success: impl FnOnce() + Send + 'static) {
-        self.namespaces.0.write().insert(self.local.path().to_string(), self.clone());
+        self.namespaces.by_name.write().insert(self.local.path().to_string(), self.clone());
         on_success();
     }
 

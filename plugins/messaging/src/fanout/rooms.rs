@@ -1,14 +1,17 @@
 //! The rooms of one namespace.
 
 use super::Roster;
+use crate::cluster::Interest;
 use crate::gateway::Session;
 use socketioxide::socket::Sid;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
-/// Who is where.
+/// Who is where. Each socket is also a room of its own, by its id.
 #[derive(Default)]
 pub(crate) struct Rooms {
+    namespace: String,
+    interest: Arc<Interest>,
     everybody: Room,
     rooms: HashMap<String, Room>,
 }
@@ -21,9 +24,15 @@ struct Room {
 }
 
 impl Rooms {
+    pub(super) fn new(namespace: &str, interest: Arc<Interest>) -> Self {
+        Self { namespace: namespace.to_owned(), interest, ..Self::default() }
+    }
+
     /// A socket has gone; `rooms` are those that it had joined.
     pub(crate) fn exit(&mut self, sid: Sid, rooms: &[String]) {
-        self.everybody.remove(sid);
+        if self.everybody.remove(sid) {
+            self.interest.touch(&self.namespace, sid.as_str());
+        }
         self.leave(sid, rooms);
     }
 
@@ -34,9 +43,15 @@ impl Rooms {
             return false;
         }
         // Forgets the roster also where it was there: its user may be another one from now on.
-        self.everybody.add(session.clone());
+        if self.everybody.add(session.clone()) {
+            self.interest.touch(&self.namespace, session.sid.as_str());
+        }
         for room in rooms {
-            self.rooms.entry(room.clone()).or_default().add(session.clone());
+            let entry = self.rooms.entry(room.clone()).or_default();
+            if entry.members.is_empty() {
+                self.interest.touch(&self.namespace, room);
+            }
+            entry.add(session.clone());
         }
         true
     }
@@ -47,6 +62,7 @@ impl Rooms {
             room.remove(sid);
             if room.members.is_empty() {
                 self.rooms.remove(name);
+                self.interest.touch(&self.namespace, name);
             }
         }
     }
@@ -55,7 +71,10 @@ impl Rooms {
     pub(crate) fn roster(&self, rooms: &[String], except: &[String]) -> Arc<Roster> {
         match (rooms, except) {
             ([], []) => self.everybody.roster(),
-            ([one], []) => self.rooms.get(one).map(Room::roster).unwrap_or_default(),
+            ([one], []) => match self.rooms.get(one) {
+                Some(room) => room.roster(),
+                None => Arc::new(Roster::new(self.socket(one).into_iter().cloned().collect())),
+            },
             _ => Arc::new(self.collect(rooms, except)),
         }
     }
@@ -65,22 +84,43 @@ impl Rooms {
         let named = rooms.iter().filter_map(|name| self.rooms.get(name));
         let all = rooms.is_empty().then_some(&self.everybody);
         named.chain(all).for_each(|room| members.extend(room.members.iter().map(|(sid, session)| (*sid, session))));
+        members.extend(rooms.iter().filter_map(|name| self.socket(name)).map(|session| (session.sid, session)));
         for room in except.iter().filter_map(|name| self.rooms.get(name)) {
             members.retain(|sid, _| !room.members.contains_key(sid));
         }
+        for session in except.iter().filter_map(|name| self.socket(name)) {
+            members.remove(&session.sid);
+        }
         Roster::new(members.into_values().cloned().collect())
+    }
+
+    /// The socket whose id this is.
+    pub(super) fn socket(&self, name: &str) -> Option<&Arc<Session>> {
+        self.everybody.members.get(&name.parse().ok()?)
+    }
+
+    /// Whether anybody is in a room, or it is a socket's own.
+    pub(crate) fn has(&self, room: &str) -> bool {
+        self.rooms.contains_key(room) || self.socket(room).is_some()
+    }
+
+    /// All rooms, those of single sockets as well.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.rooms.keys().cloned().chain(self.everybody.members.keys().map(Sid::to_string)).collect()
     }
 }
 
 impl Room {
-    fn add(&mut self, session: Arc<Session>) {
+    /// Returns whether it is new.
+    fn add(&mut self, session: Arc<Session>) -> bool {
         self.roster.take();
-        self.members.insert(session.sid, session);
+        self.members.insert(session.sid, session).is_none()
     }
 
-    fn remove(&mut self, sid: Sid) {
+    /// Returns whether it was there.
+    fn remove(&mut self, sid: Sid) -> bool {
         self.roster.take();
-        self.members.remove(&sid);
+        self.members.remove(&sid).is_some()
     }
 
     fn roster(&self) -> Arc<Roster> {

@@ -4,12 +4,14 @@ use super::acks::NO_ARGUMENTS;
 use super::handshake::{ConnectToken, link, request_token, text};
 use super::link::Links;
 use super::push::Push;
-use super::session::{Opened, Session, Who};
+use super::session::{Opened, Session};
 use crate::auth::{Identity, Rejection, Verifier, base_domain};
+use crate::cluster::Cluster;
 use crate::config::Config;
-use crate::emit::{RESERVED, numbered};
+use crate::emit::RESERVED;
 use crate::fanout::{Fanout, Namespaces};
 use crate::metrics as names;
+use crate::outlet::numbered;
 use crate::rows::{AuthRow, ConnectionRow, PushRow, Topics, auth_method, auth_outcome, column, connection_event};
 use axum::http::header;
 use metrics::counter;
@@ -33,6 +35,8 @@ pub(crate) struct Handlers {
     pub(crate) topics: Arc<Topics>,
     pub(crate) links: Arc<Links>,
     pub(crate) namespaces: Namespaces,
+    /// None where this node is alone.
+    pub(crate) cluster: Option<Arc<Cluster>>,
     pub(crate) verifier: Verifier,
     pub(crate) sites: Vec<String>,
     pub(crate) auth_timeout: Duration,
@@ -70,11 +74,19 @@ struct Attempt<'a> {
 }
 
 impl Handlers {
-    pub(crate) fn new(config: &Config, verifier: Verifier, topics: Arc<Topics>, links: Arc<Links>, namespaces: Namespaces) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        verifier: Verifier,
+        topics: Arc<Topics>,
+        links: Arc<Links>,
+        namespaces: Namespaces,
+        cluster: Option<Arc<Cluster>>,
+    ) -> Self {
         Self {
             topics,
             links,
             namespaces,
+            cluster,
             verifier,
             sites: config.sites.clone(),
             auth_timeout: config.auth.timeout,
@@ -223,7 +235,7 @@ impl Handlers {
         let mut rooms: Vec<String> =
             [Some(format!("user({})", identity.user)), site.as_ref().map(|site| format!("site({site})"))].into_iter().flatten().collect();
         rooms.shrink_to_fit();
-        if !namespace.become_known(session, Who { user: Some(identity.user.as_str().into()), rooms }) {
+        if !namespace.become_known(session, &identity.user, &rooms) {
             return;
         }
         let attempt = Attempt {
@@ -234,7 +246,22 @@ impl Handlers {
             reason: None,
         };
         self.record_attempt(Some(session.connection), &attempt, socket);
-        let _ = socket.emit("authenticated", &NO_ARGUMENTS);
+        self.welcome(socket, session, rooms);
+    }
+
+    /// Tells a client that it is in, as soon as messages to its rooms come to this node.
+    fn welcome(&self, socket: &Socket, session: &Session, mut rooms: Vec<String>) {
+        rooms.push(session.sid.to_string());
+        match self.cluster.clone().filter(|cluster| !cluster.covers(socket.ns(), &rooms)) {
+            None => drop(socket.emit("authenticated", &NO_ARGUMENTS)),
+            Some(cluster) => {
+                let socket = socket.clone();
+                tokio::spawn(async move {
+                    cluster.covered(socket.ns(), &rooms).await;
+                    let _ = socket.emit("authenticated", &NO_ARGUMENTS);
+                });
+            }
+        }
     }
 
     fn pushed(&self, socket: &Socket, session: &Arc<Session>, push: &Push, ack: AckSender<Fanout>) {
@@ -282,7 +309,7 @@ impl Handlers {
         // First closed, then taken out: whoever puts it into a room looks for this afterwards.
         session.close(transport(socket.transport_type()), in_words(reason));
         if let Some(namespace) = self.namespaces.get(socket.ns()) {
-            namespace.rooms.write().exit(socket.id, &session.who().rooms);
+            namespace.rooms.write().exit(socket.id, &session.rooms());
         }
     }
 

@@ -25,7 +25,7 @@ const HTTP_BUFFER: usize = 16 << 10;
 const NO_DESCRIPTOR_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long clients may take for the last word that is sent to them.
-const FAREWELL: Duration = Duration::from_secs(1);
+pub(crate) const FAREWELL: Duration = Duration::from_secs(1);
 
 /// The gateway's accept loop.
 pub(crate) struct Listener {

@@ -13,6 +13,6 @@ mod session;
 
 pub(crate) use handlers::Handlers;
 pub(crate) use link::Links;
-pub(crate) use listener::Listener;
+pub(crate) use listener::{FAREWELL, Listener};
 pub(crate) use service::service;
-pub(crate) use session::{Session, Who};
+pub(crate) use session::Session;

@@ -7,9 +7,10 @@ use crate::rows::{ConnectionRow, Topics, connection_event};
 use metrics::gauge;
 use parking_lot::Mutex;
 use socketioxide::socket::Sid;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::task::AbortHandle;
 
 /// What the gateway knows of a socket. Its `closed` row is written when it is closed, or forgotten, whichever is first.
@@ -37,11 +38,13 @@ pub(crate) struct Session {
 }
 
 /// Who is on the other side.
-#[derive(Default, Clone)]
-pub(crate) struct Who {
-    pub(crate) user: Option<Arc<str>>,
+#[derive(Default)]
+struct Who {
+    user: Option<Arc<str>>,
     /// The rooms that came with the user.
-    pub(crate) rooms: Vec<String>,
+    rooms: Vec<String>,
+    /// The rooms that it was put into otherwise.
+    joined: Vec<String>,
 }
 
 /// What a session is made of.
@@ -112,8 +115,31 @@ impl Session {
         self.who.lock().user.clone()
     }
 
-    pub(crate) fn who(&self) -> Who {
-        self.who.lock().clone()
+    pub(crate) fn rooms_of_user(&self) -> Vec<String> {
+        self.who.lock().rooms.clone()
+    }
+
+    /// All rooms that it is in, but for its own.
+    pub(crate) fn rooms(&self) -> Vec<String> {
+        let who = self.who.lock();
+        who.rooms.iter().chain(&who.joined).cloned().collect()
+    }
+
+    /// It was put into `rooms`.
+    pub(crate) fn joined(&self, rooms: &[String]) {
+        let mut who = self.who.lock();
+        for room in rooms {
+            if !who.rooms.contains(room) && !who.joined.contains(room) {
+                who.joined.push(room.clone());
+            }
+        }
+    }
+
+    /// It was put out of `rooms`.
+    pub(crate) fn left(&self, rooms: &[String]) {
+        let mut who = self.who.lock();
+        who.rooms.retain(|room| !rooms.contains(room));
+        who.joined.retain(|room| !rooms.contains(room));
     }
 
     /// Ends `timer` when it is known who it is.
@@ -121,17 +147,38 @@ impl Session {
         *self.timer.lock() = Some(timer);
     }
 
-    pub(crate) fn set_who(&self, who: Who) {
+    /// It is known who it is: the rooms that it was put into otherwise stay.
+    pub(crate) fn set_user(&self, user: Arc<str>, rooms: Vec<String>) {
         // Taken out, because a handle keeps the memory of its task.
         if let Some(timer) = self.timer.lock().take() {
             timer.abort();
         }
-        *self.who.lock() = who;
+        let mut who = self.who.lock();
+        who.user = Some(user);
+        who.joined.retain(|room| !rooms.contains(room));
+        who.rooms = rooms;
     }
 
     /// Says why the server is about to close it; the first word counts.
     pub(crate) fn because(&self, reason: &'static str) {
         let _ = self.reason.set(reason);
+    }
+
+    /// How long it has been open.
+    pub(crate) fn age(&self) -> Duration {
+        self.opened.elapsed()
+    }
+
+    /// The client's address as this server sees it.
+    pub(crate) fn address(&self) -> IpAddr {
+        self.link.peer.ip().to_canonical()
+    }
+
+    /// Closes its connection, unless it polls: its requests may come over one that others use as well.
+    pub(crate) fn hang_up(&self) {
+        if !self.is_polling() {
+            self.link().doom();
+        }
     }
 
     /// Closes its WebSocket: it takes too little of what is sent to it. One that polls is left to its pings.
@@ -173,7 +220,7 @@ impl Session {
             ..ConnectionRow::default()
         };
         if let Some(topics) = &self.topics {
-            crate::emit::numbered(topics.connection.offer(&row));
+            crate::outlet::numbered(topics.connection.offer(&row));
         }
     }
 

@@ -1,0 +1,258 @@
+//! Asking the other members, and waiting for all of them to answer.
+
+use super::protocol::{Answer, RemoteSocket, Request, Target};
+use super::{Cluster, NotReached, Published, random};
+use crate::event::{Event, inline};
+use crate::outlet::Acknowledged;
+use parking_lot::Mutex;
+use socketioxide_core::Value;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+
+/// How long the other members may take, as Node's adapter waits.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// So many answers to one request may wait; what comes beyond is lost, and the answer incomplete.
+const ANSWERS: usize = 1 << 16;
+
+/// What was asked, by the ids of the requests.
+#[derive(Default)]
+pub(super) struct Pending(Mutex<HashMap<String, mpsc::Sender<Answer>>>);
+
+/// What all nodes said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gathered<T> {
+    /// What they said.
+    pub items: Vec<T>,
+    /// Whether all answered.
+    pub complete: bool,
+}
+
+/// What clients acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acks {
+    /// The first argument of each acknowledgement, in JSON, binary data as base64 texts.
+    pub values: Vec<String>,
+    /// To how many sockets the message went.
+    pub expected: usize,
+    /// Whether all nodes, and all these sockets, answered.
+    pub complete: bool,
+}
+
+/// A request under way; its answers are listened to until this is dropped.
+pub(crate) struct Asked {
+    cluster: Arc<Cluster>,
+    id: String,
+    answers: mpsc::Receiver<Answer>,
+    /// How many members are to answer.
+    members: usize,
+    deadline: Instant,
+    /// Whether it can be complete at all.
+    reached: bool,
+}
+
+impl<T> Gathered<T> {
+    pub(crate) fn complete(items: Vec<T>) -> Self {
+        Self { items, complete: true }
+    }
+}
+
+impl Pending {
+    /// Gives an answer to who asked, if it still waits.
+    pub(super) fn answered(&self, id: &str, answer: Answer) {
+        if let Some(asked) = self.0.lock().get(id) {
+            let _ = asked.try_send(answer);
+        }
+    }
+}
+
+impl Cluster {
+    /// Lets the other members do something that they do not answer.
+    pub(crate) fn tell(&self, namespace: &str, request: &Request) -> Result<Published, NotReached> {
+        self.outbox.put(self.protocol.request(namespace, request, None)?, &self.state.borrow())
+    }
+
+    /// How many members there are.
+    pub(crate) async fn nodes(&self, namespace: &str) -> Result<usize, NotReached> {
+        let lost = || NotReached::Down("the connection is lost".into());
+        let redis = self.connection().ok_or_else(lost)?;
+        redis.subscribers(&self.protocol.counted(namespace), self.protocol.sharded()).await.map_err(|e| NotReached::Refused(e.0))
+    }
+
+    /// The sockets of all members, those of this one being `local`.
+    pub(crate) async fn sockets(self: &Arc<Self>, namespace: &str, target: Target, local: Vec<RemoteSocket>) -> Gathered<RemoteSocket> {
+        let mut all = Gathered::complete(local);
+        let asked = self.ask(namespace, &Request::Sockets(target), PATIENCE).await;
+        all.complete = asked
+            .gather(|answer| match answer {
+                Answer::Sockets(sockets) => all.items.extend(sockets),
+                Answer::Rooms(_) | Answer::SocketIds(_) | Answer::Clients(_) | Answer::Ack(_) | Answer::ServerSide(_) | Answer::Done => {}
+            })
+            .await;
+        all
+    }
+
+    /// The rooms of all members, those of this one being `local`.
+    pub(crate) async fn rooms(self: &Arc<Self>, namespace: &str, local: Vec<String>) -> Gathered<String> {
+        // The sharded protocol has no request for rooms.
+        let request = if self.protocol.sharded() { Request::Sockets(Target::default()) } else { Request::Rooms };
+        let mut all = Gathered::complete(local);
+        let asked = self.ask(namespace, &request, PATIENCE).await;
+        all.complete = asked
+            .gather(|answer| match answer {
+                Answer::Rooms(rooms) => all.items.extend(rooms),
+                Answer::Sockets(sockets) => all.items.extend(sockets.into_iter().flat_map(|socket| socket.rooms)),
+                Answer::SocketIds(_) | Answer::Clients(_) | Answer::Ack(_) | Answer::ServerSide(_) | Answer::Done => {}
+            })
+            .await;
+        all
+    }
+
+    /// Tells the programs of the other members an event, `["name",arg,...]`, and gathers what they answer.
+    pub(crate) async fn server_side(self: &Arc<Self>, namespace: &str, event: String) -> Gathered<String> {
+        let mut all = Gathered::complete(Vec::new());
+        let asked = self.ask(namespace, &Request::ServerSide(event), PATIENCE).await;
+        all.complete = asked
+            .gather(|answer| {
+                if let Answer::ServerSide(value) = answer {
+                    all.items.push(value);
+                }
+            })
+            .await;
+        all
+    }
+
+    /// Lets the other members send an event to their clients and tell what these acknowledge. None where the other members
+    /// cannot be asked: a member before 7.1 crashes of this request.
+    pub(crate) async fn ask_for_acks(
+        self: &Arc<Self>,
+        namespace: &str,
+        event: &Event,
+        target: &Target,
+        timeout: Duration,
+    ) -> Option<Asked> {
+        if let Some(glob) = self.protocol.understanding(namespace) {
+            let redis = self.connection()?;
+            let (members, understanding) = (self.nodes(namespace).await.ok()?, redis.channels(&glob).await.ok()?.len());
+            if understanding < members {
+                tracing::warn!(
+                    members,
+                    understanding,
+                    "a member of the cluster is older than 7.1: messages with acknowledgements stay on this node"
+                );
+                return None;
+            }
+        }
+        let request = Request::Emit { event: event.clone(), target: target.clone(), timeout };
+        Some(self.ask(namespace, &request, timeout).await)
+    }
+
+    /// Asks the other members.
+    async fn ask(self: &Arc<Self>, namespace: &str, request: &Request, patience: Duration) -> Asked {
+        let id = id();
+        let (sender, answers) = mpsc::channel(ANSWERS);
+        self.pending.0.lock().insert(id.clone(), sender);
+        let mut asked = Asked { cluster: self.clone(), id, answers, members: 0, deadline: Instant::now() + patience, reached: false };
+        let Ok(members) = self.nodes(namespace).await else { return asked };
+        asked.members = members.saturating_sub(1);
+        asked.reached = asked.members == 0 || asked.publish(namespace, request).await.is_ok();
+        asked
+    }
+}
+
+impl Asked {
+    async fn publish(&self, namespace: &str, request: &Request) -> Result<(), NotReached> {
+        let publication = self.cluster.protocol.request(namespace, request, Some(&self.id))?;
+        let published = self.cluster.outbox.put(publication, &self.cluster.state.borrow())?;
+        published.done().await
+    }
+
+    /// Takes one answer of each member; returns whether all came.
+    async fn gather(mut self, mut take: impl FnMut(Answer)) -> bool {
+        if !self.reached {
+            return false;
+        }
+        for _ in 0..self.members {
+            match timeout_at(self.deadline, self.answers.recv()).await {
+                Ok(Some(answer)) => take(answer),
+                _ => return false,
+            }
+        }
+        true
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.cluster.pending.0.lock().remove(&self.id);
+    }
+}
+
+impl Acks {
+    /// Gathers what the clients of this node and those of the others acknowledge until `timeout`.
+    pub(crate) async fn gather(
+        recipients: usize,
+        mut local: mpsc::Receiver<Acknowledged>,
+        asked: Option<Asked>,
+        timeout: Duration,
+    ) -> Self {
+        let mut acks = Self { values: Vec::new(), expected: recipients, complete: asked.as_ref().is_none_or(|asked| asked.reached) };
+        // A moment more, for what comes in the last one.
+        let deadline = Instant::now() + timeout + Duration::from_millis(100);
+        let (mut answers, mut silent) = match asked {
+            Some(asked) if asked.reached => (Some(asked), 0),
+            _ => (None, 0),
+        };
+        if let Some(asked) = &answers {
+            silent = asked.members;
+        }
+        let mut local_open = true;
+        while acks.values.len() < acks.expected || silent > 0 {
+            tokio::select! {
+                () = tokio::time::sleep_until(deadline) => break,
+                acknowledged = local.recv(), if local_open => match acknowledged {
+                    Some(Some(value)) => acks.values.push(first(value)),
+                    Some(None) => {}
+                    None => local_open = false,
+                },
+                answer = next(&mut answers), if answers.is_some() => match answer {
+                    Some(Answer::Clients(count)) => {
+                        acks.expected += usize::try_from(count).unwrap_or(0);
+                        silent = silent.saturating_sub(1);
+                    }
+                    Some(Answer::Ack(value)) => acks.values.push(inline(value.text, &value.attachments)),
+                    Some(_) => {}
+                    None => answers = None,
+                },
+                else => break,
+            }
+        }
+        acks.complete &= silent == 0 && acks.values.len() >= acks.expected;
+        acks
+    }
+}
+
+async fn next(asked: &mut Option<Asked>) -> Option<Answer> {
+    asked.as_mut()?.answers.recv().await
+}
+
+/// The first argument of an acknowledgement, in JSON.
+fn first(value: Value) -> String {
+    let (text, attachments) = first_argument(&value);
+    inline(text, &attachments)
+}
+
+/// The first argument of an acknowledgement, and its attachments.
+pub(super) fn first_argument(value: &Value) -> (String, Vec<bytes::Bytes>) {
+    let Value::Str(text, attachments) = value else { return ("null".into(), Vec::new()) };
+    let first =
+        serde_json::from_str::<Vec<&serde_json::value::RawValue>>(text).ok().and_then(|args| args.first().map(|a| a.get().to_owned()));
+    (first.unwrap_or_else(|| "null".into()), attachments.iter().flatten().cloned().collect())
+}
+
+/// An id of a request.
+fn id() -> String {
+    random::<8>().iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,140 @@
+//! An event on its way to clients.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use serde::de::Error as _;
+use serde_json::Value as Json;
+use serde_json::value::RawValue;
+use socketioxide_core::{Value, packet::Packet};
+
+/// An event as clients get it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Event {
+    pub(crate) name: String,
+    /// `["name",arg,...]`, with a placeholder for each attachment.
+    pub(crate) text: String,
+    pub(crate) attachments: Vec<Bytes>,
+    /// Where the arguments begin; the bracket's end, where there are none.
+    args_at: usize,
+}
+
+impl Event {
+    pub(crate) fn new(name: &str, args: &[Box<RawValue>]) -> Self {
+        let quoted = serde_json::to_string(name).expect("a text is JSON");
+        let mut text = String::with_capacity(quoted.len() + 2 + args.iter().map(|a| a.get().len() + 1).sum::<usize>());
+        text.push('[');
+        text.push_str(&quoted);
+        let args_at = text.len() + usize::from(!args.is_empty());
+        for arg in args {
+            text.push(',');
+            text.push_str(arg.get());
+        }
+        text.push(']');
+        Self { name: name.to_owned(), text, attachments: Vec::new(), args_at }
+    }
+
+    /// The event with the attachments that its placeholders stand for.
+    pub(crate) fn with(self, attachments: Vec<Bytes>) -> Self {
+        Self { attachments, ..self }
+    }
+
+    /// Reads `["name",arg,...]`.
+    ///
+    /// # Errors
+    /// Where it is no array, or an empty one.
+    pub(crate) fn parse(text: &str, attachments: Vec<Bytes>) -> Result<Self, serde_json::Error> {
+        let inside = text.strip_prefix('[').ok_or_else(|| serde_json::Error::custom("an event is an array"))?;
+        let mut parts = serde_json::Deserializer::from_str(inside).into_iter::<&RawValue>();
+        let name = parts.next().ok_or_else(|| serde_json::Error::custom("the event has no name"))??;
+        let rest = inside[parts.byte_offset()..].trim_start();
+        let args_at = text.len() - rest.strip_prefix(',').unwrap_or(rest).len();
+        // A name may be a number, as any value may in JavaScript.
+        let name = serde_json::from_str(name.get()).unwrap_or_else(|_| name.get().to_owned());
+        Ok(Self { name, text: text.to_owned(), attachments, args_at })
+    }
+
+    /// The bytes of the arguments as a JSON array, and of the attachments.
+    pub(crate) fn size(&self) -> usize {
+        self.text.len() - self.args_at + 1 + self.attachments.iter().map(Bytes::len).sum::<usize>()
+    }
+
+    /// The arguments as a JSON array, attachments as base64 texts.
+    pub(crate) fn args(&self) -> String {
+        inline(format!("[{}", &self.text[self.args_at..]), &self.attachments)
+    }
+
+    pub(crate) fn packet(self, namespace: &str) -> Packet {
+        let attachments = (!self.attachments.is_empty()).then(|| self.attachments.into());
+        Packet::event(namespace.to_owned(), Value::Str(self.text.into(), attachments))
+    }
+}
+
+/// JSON text in which attachments stand as base64 texts in the places of their placeholders.
+pub(crate) fn inline(text: String, attachments: &[Bytes]) -> String {
+    if attachments.is_empty() {
+        return text;
+    }
+    match serde_json::from_str(&text) {
+        Ok(mut tree) => {
+            put(&mut tree, attachments);
+            tree.to_string()
+        }
+        Err(_) => text,
+    }
+}
+
+fn put(tree: &mut Json, attachments: &[Bytes]) {
+    match tree {
+        Json::Object(map) if map.get("_placeholder") == Some(&Json::Bool(true)) => {
+            let number = map.get("num").and_then(Json::as_u64).and_then(|n| attachments.get(usize::try_from(n).ok()?));
+            *tree = number.map_or(Json::Null, |bytes| Json::String(BASE64_STANDARD.encode(bytes)));
+        }
+        Json::Object(map) => map.values_mut().for_each(|v| put(v, attachments)),
+        Json::Array(list) => list.iter_mut().for_each(|v| put(v, attachments)),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn args(text: &str) -> Vec<Box<RawValue>> {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn any_number_of_arguments_is_kept() {
+        let read = |text: &str| Event::parse(text, Vec::new()).map(|e| (e.name.clone(), e.args(), e.size())).unwrap();
+        assert_eq!(read(r#"["move"]"#), ("move".into(), "[]".into(), 2));
+        assert_eq!(read(r#"["move", 1,{"a":[1e3]},null]"#), ("move".into(), r#"[ 1,{"a":[1e3]},null]"#.into(), 21));
+        assert_eq!(read(r#"["größe ☃","x"]"#).0, "größe ☃");
+        assert_eq!(read("[7]").0, "7");
+        assert!(Event::parse("[]", Vec::new()).is_err() && Event::parse("{}", Vec::new()).is_err());
+    }
+
+    #[test]
+    fn what_is_made_is_what_is_read() {
+        for list in ["[]", r#"[1]"#, r#"[{"a":"b"},null,"ü"]"#] {
+            let made = Event::new("a \"name\"", &args(list));
+            assert_eq!(made.args(), list);
+            assert_eq!(Event::parse(&made.text, Vec::new()).unwrap(), made);
+        }
+    }
+
+    #[test]
+    fn attachments_become_base64() {
+        let text = r#"["file",{"a":{"_placeholder":true,"num":1}},{"_placeholder":true,"num":9}]"#;
+        let event = Event::parse(text, vec![Bytes::from_static(b"x"), Bytes::from_static(b"hello")]).unwrap();
+        assert_eq!(event.args(), r#"[{"a":"aGVsbG8="},null]"#);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_is_parsed_or_refused(text in "\\PC*") {
+            let _ = Event::parse(&text, vec![Bytes::from_static(b"x")]);
+        }
+    }
+}

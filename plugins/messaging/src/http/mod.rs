@@ -1,0 +1,115 @@
+//! `/v1/messaging/`: publishing, and asking and changing what is connected, for backends.
+
+mod emit;
+mod sockets;
+
+use crate::emit::{EmitError, Emitter, To, Unreached};
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::DefaultBodyLimit;
+use axum::extract::rejection::{BytesRejection, QueryRejection};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::{get, post};
+use greyhound_sdk::Shard;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+/// A message may name so many rooms; one for more people is better published to a room that they share.
+const MAX_ROOMS: usize = 1000;
+
+#[derive(Clone)]
+struct Backend {
+    emitter: Emitter,
+    shard: Shard,
+}
+
+/// The routes, for bodies up to `max_payload` bytes.
+pub(crate) fn routes(emitter: Emitter, shard: Shard, max_payload: usize) -> Router {
+    Router::new()
+        .route("/emit", post(emit::emit))
+        .route("/sockets", get(sockets::sockets))
+        .route("/rooms", get(sockets::rooms))
+        .route("/nodes", get(sockets::nodes))
+        .route("/join", post(sockets::join))
+        .route("/leave", post(sockets::leave))
+        .route("/disconnect", post(sockets::disconnect))
+        .layer(DefaultBodyLimit::max(max_payload))
+        .with_state(Backend { emitter, shard })
+}
+
+/// Whether the other nodes were reached.
+#[derive(Serialize)]
+struct Reached {
+    reached: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+}
+
+impl Reached {
+    fn new(outcome: Result<(), Unreached>) -> Self {
+        Self { reached: outcome.is_ok(), why: outcome.err().map(|why| why.to_string()) }
+    }
+}
+
+/// Why a request is refused.
+struct Refusal(StatusCode, String);
+
+impl Refusal {
+    fn bad(why: impl Into<String>) -> Self {
+        Self(StatusCode::BAD_REQUEST, why.into())
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        (self.0, Json(json!({ "error": self.1 }))).into_response()
+    }
+}
+
+impl From<EmitError> for Refusal {
+    fn from(error: EmitError) -> Self {
+        match error {
+            EmitError::Reserved(_) => Self(StatusCode::BAD_REQUEST, format!("`event`: {error}")),
+            EmitError::UnknownNamespace(_) => Self(StatusCode::NOT_FOUND, format!("`namespace`: {error}")),
+            EmitError::NotRunning => Self(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+        }
+    }
+}
+
+/// Reads a JSON body; `what` names what it should be.
+fn read<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>, what: &str) -> Result<T, Refusal> {
+    let too_long =
+        |e: BytesRejection| Refusal(e.status(), format!("{}; a body may be as long as plugins.messaging.max_payload", e.body_text()));
+    let body = body.map_err(too_long)?;
+    serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_slice(&body))
+        .map_err(|e| Refusal::bad(format!("the body is not {what}: `{}`: {}", e.path(), e.inner())))
+}
+
+fn bad_query(error: QueryRejection) -> Refusal {
+    Refusal(error.status(), error.body_text())
+}
+
+/// Whom a request is for.
+fn to<'a>(namespace: &'a str, rooms: &'a [String], except: &'a [String]) -> Result<To<'a>, Refusal> {
+    limit("rooms", rooms)?;
+    limit("except", except)?;
+    Ok(To { namespace, rooms, except })
+}
+
+fn limit(field: &str, rooms: &[String]) -> Result<(), Refusal> {
+    match rooms.len() {
+        0..=MAX_ROOMS => Ok(()),
+        count => Err(Refusal::bad(format!("`{field}` names {count} rooms: expected at most {MAX_ROOMS}"))),
+    }
+}
+
+fn root() -> String {
+    "/".into()
+}
+
+fn yes() -> bool {
+    true
+}

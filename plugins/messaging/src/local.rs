@@ -1,0 +1,113 @@
+//! The sockets of this node, as other nodes and backends see them.
+
+use crate::cluster::protocol::{RemoteSocket, Target};
+use crate::fanout::{Fanout, Roster};
+use crate::gateway::{FAREWELL, Session};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use greyhound_sdk::Shard;
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+use socketioxide::SocketIo;
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The sockets of this node.
+pub(crate) struct Local {
+    io: SocketIo<Fanout>,
+    shard: Shard,
+}
+
+/// How a socket connected, in the words of Node's server; without what proves who it is.
+#[derive(Serialize)]
+struct Handshake<'a> {
+    headers: BTreeMap<&'a str, &'a str>,
+    /// Node writes it in its own way; `Date` reads both.
+    time: String,
+    address: String,
+    xdomain: bool,
+    secure: bool,
+    /// Milliseconds since 1970.
+    issued: u64,
+    url: String,
+    query: BTreeMap<&'a str, &'a str>,
+    auth: BTreeMap<&'a str, &'a str>,
+}
+
+#[derive(Serialize)]
+struct Data<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
+}
+
+impl Local {
+    pub(crate) fn new(io: SocketIo<Fanout>, shard: Shard) -> Self {
+        Self { io, shard }
+    }
+
+    /// The id of the message whose row has this number.
+    pub(crate) fn id(&self, seq: u64) -> String {
+        format!("{}:{seq}", self.shard)
+    }
+
+    /// The sockets of a roster; not those that are just going.
+    pub(crate) fn describe(&self, namespace: &str, roster: &Roster) -> Vec<RemoteSocket> {
+        let Some(sockets) = self.io.of(namespace) else { return Vec::new() };
+        let described = roster.sessions().iter().filter_map(|session| {
+            let socket = sockets.get_socket(session.sid)?;
+            let mut rooms = session.rooms();
+            // As in Node, a socket is in the room of its own id.
+            rooms.insert(0, session.sid.to_string());
+            let user = session.user();
+            let data = to_raw_value(&Data { user: user.as_deref() }).expect("a text is JSON");
+            Some(RemoteSocket { id: session.sid.to_string(), handshake: handshake(socket.req_parts(), session), rooms, data })
+        });
+        described.collect()
+    }
+
+    /// Disconnects the members of `target`, or closes their connections.
+    pub(crate) fn disconnect(&self, namespace: &Fanout, target: &Target, close: bool) -> usize {
+        let members = namespace.members(target);
+        members.sessions().iter().for_each(|session| namespace.disconnect(session.sid));
+        if close {
+            let members = members.clone();
+            tokio::spawn(async move {
+                // They are told first: who only loses the connection connects again.
+                tokio::time::sleep(FAREWELL).await;
+                members.sessions().iter().for_each(|session| session.hang_up());
+            });
+        }
+        members.len()
+    }
+}
+
+fn handshake(parts: &Parts, session: &Session) -> Box<RawValue> {
+    let opened = SystemTime::now().checked_sub(session.age()).unwrap_or(UNIX_EPOCH);
+    let query: BTreeMap<&str, &str> = parts
+        .uri
+        .query()
+        .unwrap_or_default()
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .filter(|(key, _)| *key != "token")
+        .collect();
+    let pairs: Vec<String> = query.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let handshake = Handshake {
+        headers: headers(&parts.headers),
+        time: httpdate::fmt_http_date(opened),
+        address: session.address().to_string(),
+        xdomain: parts.headers.contains_key(header::ORIGIN),
+        secure: false,
+        issued: opened.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
+        url: format!("{}?{}", parts.uri.path(), pairs.join("&")),
+        query,
+        auth: BTreeMap::new(),
+    };
+    to_raw_value(&handshake).expect("texts and numbers are JSON")
+}
+
+/// Those that are text, but for credentials.
+fn headers(all: &HeaderMap) -> BTreeMap<&str, &str> {
+    let told = |name: &header::HeaderName| *name != header::AUTHORIZATION && *name != header::COOKIE;
+    all.iter().filter(|(name, _)| told(name)).filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect()
+}

@@ -1,0 +1,232 @@
+//! The client: fred.
+
+use super::{Incoming, Messages, Publication, Redis, RedisError, Subscription};
+use async_trait::async_trait;
+use fred::clients::Client;
+use fred::error::Error;
+use fred::interfaces::{ClientLike, ClusterInterface, EventInterface, FredResult, PubsubInterface};
+use fred::prelude::{Builder, Config, Options, Server, Value};
+use fred::types::{ClusterHash, ConnectHandle, Message, RespVersion};
+use fred::util::redis_keyslot;
+use std::collections::HashMap;
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tokio::time::timeout;
+
+/// How long Redis may take for anything.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// So many messages may wait to be handled; more are counted as lost.
+const INBOX: usize = 1 << 16;
+/// So many channels are subscribed to by one command.
+const AT_ONCE: usize = 512;
+
+/// Says what is wrong with a URL.
+pub(crate) fn check_url(url: &str) -> Result<(), String> {
+    Config::from_url(url).map(drop).map_err(|e| e.details().to_owned())
+}
+
+/// Connects. The messages come in the order in which Redis sends them.
+pub(crate) async fn connect(url: &str) -> Result<(Box<dyn Redis>, Box<dyn Messages>), RedisError> {
+    let mut config = Config::from_url(url)?;
+    config.version = RespVersion::RESP3;
+    let client = Builder::from_config(config)
+        .with_performance_config(|performance| {
+            performance.default_command_timeout = PATIENCE;
+            performance.broadcast_channel_capacity = INBOX;
+        })
+        .with_connection_config(|connection| {
+            connection.connection_timeout = PATIENCE;
+            connection.internal_command_timeout = PATIENCE;
+            connection.max_command_attempts = 1;
+            connection.tcp.nodelay = Some(true);
+        })
+        .build()?;
+    let (inbox, errors) = (Inbox(client.message_rx()), client.error_rx());
+    let life = timeout(2 * PATIENCE, client.init()).await.map_err(|_| RedisError::from("it does not answer"))??;
+    Ok((Box::new(Fred { client, ends: Mutex::new(Ends { life, errors }) }), Box::new(inbox)))
+}
+
+struct Fred {
+    client: Client,
+    ends: Mutex<Ends>,
+}
+
+/// What tells that a connection broke.
+struct Ends {
+    life: ConnectHandle,
+    errors: Receiver<(Error, Option<Server>)>,
+}
+
+struct Inbox(Receiver<Message>);
+
+impl Fred {
+    /// Waits until Redis has done what was sent before: subscribing is not answered by itself.
+    async fn settle(&self) -> FredResult<()> {
+        // In a Redis Cluster: by the server that subscriptions are sent to.
+        let slot = redis_keyslot(self.client.id().as_bytes());
+        let options = Options { cluster_hash: Some(ClusterHash::Custom(slot)), ..Options::default() };
+        self.client.with_options(&options).ping::<Value>(None).await.map(drop)
+    }
+
+    /// The servers of a Redis Cluster; empty for a single one.
+    fn servers(&self) -> Vec<Server> {
+        self.client.cached_cluster_state().map(|state| state.unique_primary_nodes()).unwrap_or_default()
+    }
+}
+
+#[async_trait]
+impl Redis for Fred {
+    async fn subscribe(&self, to: &[Subscription]) -> Result<(), RedisError> {
+        let sorted = Sorted::new(to);
+        for channels in sorted.channels.chunks(AT_ONCE) {
+            self.client.subscribe(channels.to_vec()).await?;
+        }
+        for patterns in sorted.patterns.chunks(AT_ONCE) {
+            self.client.psubscribe(patterns.to_vec()).await?;
+        }
+        for shard in sorted.shards {
+            self.client.ssubscribe(shard).await?;
+        }
+        Ok(self.settle().await?)
+    }
+
+    async fn unsubscribe(&self, from: &[Subscription]) -> Result<(), RedisError> {
+        let sorted = Sorted::new(from);
+        for channels in sorted.channels.chunks(AT_ONCE) {
+            self.client.unsubscribe(channels.to_vec()).await?;
+        }
+        for patterns in sorted.patterns.chunks(AT_ONCE) {
+            self.client.punsubscribe(patterns.to_vec()).await?;
+        }
+        for shard in sorted.shards {
+            self.client.sunsubscribe(shard).await?;
+        }
+        Ok(())
+    }
+
+    async fn publish(&self, publications: &[Publication]) -> Vec<Result<(), RedisError>> {
+        let pipeline = self.client.pipeline();
+        for Publication { channel, body, sharded } in publications {
+            // Only queues it.
+            let queued: FredResult<()> = match sharded {
+                false => pipeline.publish(channel.as_str(), Value::Bytes(body.clone())).await,
+                true => pipeline.spublish(channel.as_str(), Value::Bytes(body.clone())).await,
+            };
+            debug_assert!(queued.is_ok());
+        }
+        let mut outcomes: Vec<_> = pipeline.try_all::<Value>().await.into_iter().map(|r| r.map(drop).map_err(RedisError::from)).collect();
+        // One error stands for all.
+        if let Some(Err(all)) = outcomes.first().cloned() {
+            outcomes.resize(publications.len(), Err(all));
+        }
+        outcomes
+    }
+
+    async fn subscribers(&self, channel: &str, sharded: bool) -> Result<usize, RedisError> {
+        let of = |counts: HashMap<String, usize>| counts.get(channel).copied().unwrap_or(0);
+        if sharded {
+            return Ok(of(self.client.pubsub_shardnumsub(channel).await?));
+        }
+        let servers = self.servers();
+        if servers.is_empty() {
+            return Ok(of(self.client.pubsub_numsub(channel).await?));
+        }
+        let mut sum = 0;
+        for server in servers {
+            sum += of(self.client.with_cluster_node(server).pubsub_numsub(channel).await?);
+        }
+        Ok(sum)
+    }
+
+    async fn channels(&self, pattern: &str) -> Result<Vec<String>, RedisError> {
+        let servers = self.servers();
+        if servers.is_empty() {
+            return Ok(self.client.pubsub_channels(pattern).await?);
+        }
+        let mut all: Vec<String> = Vec::new();
+        for server in servers {
+            all.extend::<Vec<String>>(self.client.with_cluster_node(server).pubsub_channels(pattern).await?);
+        }
+        Ok(all)
+    }
+
+    fn one_on_each_server(&self, prefix: &str) -> Vec<String> {
+        let Some(state) = self.client.cached_cluster_state() else { return vec![prefix.to_owned()] };
+        let mut found: HashMap<&Server, String> = HashMap::new();
+        let servers = state.unique_primary_nodes().len();
+        let names = (0_u32..).map(|n| format!("{prefix}{n}")).take(1 << 14);
+        for name in names {
+            if let Some(server) = state.get_server(redis_keyslot(name.as_bytes())) {
+                found.entry(server).or_insert(name);
+            }
+            if found.len() == servers {
+                break;
+            }
+        }
+        found.into_values().collect()
+    }
+
+    async fn broken(&self) -> RedisError {
+        let Ends { life, errors } = &mut *self.ends.lock().await;
+        tokio::select! {
+            error = errors.recv() => match error {
+                Ok((error, _)) => error.into(),
+                Err(_) => "the connection ended".into(),
+            },
+            ended = life => match ended {
+                Ok(Err(error)) => error.into(),
+                _ => "the connection ended".into(),
+            },
+        }
+    }
+
+    async fn close(&self) {
+        let _ = timeout(PATIENCE, self.client.quit()).await;
+    }
+}
+
+#[async_trait]
+impl Messages for Inbox {
+    async fn next(&mut self) -> Option<Incoming> {
+        loop {
+            match self.0.recv().await {
+                Ok(Message { channel, value, .. }) => match value {
+                    Value::Bytes(body) => return Some(Incoming::Message { channel, body }),
+                    Value::String(text) => return Some(Incoming::Message { channel, body: text.into_inner() }),
+                    // Redis has no other messages.
+                    _ => {}
+                },
+                Err(RecvError::Lagged(count)) => return Some(Incoming::Lost(count)),
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    }
+}
+
+/// Subscriptions by the command that each needs.
+struct Sorted<'a> {
+    channels: Vec<&'a str>,
+    patterns: Vec<&'a str>,
+    shards: Vec<&'a str>,
+}
+
+impl<'a> Sorted<'a> {
+    fn new(all: &'a [Subscription]) -> Self {
+        let mut sorted = Self { channels: Vec::new(), patterns: Vec::new(), shards: Vec::new() };
+        for subscription in all {
+            match subscription {
+                Subscription::Channel(name) => sorted.channels.push(name),
+                Subscription::Pattern(glob) => sorted.patterns.push(glob),
+                Subscription::Shard(name) => sorted.shards.push(name),
+            }
+        }
+        sorted
+    }
+}
+
+impl From<Error> for RedisError {
+    fn from(error: Error) -> Self {
+        Self(error.to_string().into())
+    }
+}
