@@ -4,7 +4,8 @@ use arrow_schema::DataType;
 use greyhound_sdk::{SchemaError, TopicSchema};
 
 /// `CREATE VIEW` statements for DuckDB over the tables in `root`: one view a topic of `schemas` (`.` becomes `_`),
-/// and `messaging_deliveries`, which has a row for each recipient of each message with its furthest outcome.
+/// `messaging_deliveries`, which has a row for each recipient of each message with its furthest outcome, and
+/// `messaging_cluster`, which has a row for each message with what became of it on all nodes.
 ///
 /// # Errors
 /// Where one of the gateway's own schemas is not valid.
@@ -12,6 +13,7 @@ pub fn duckdb(root: &str, others: &[TopicSchema]) -> Result<String, SchemaError>
     let own = crate::rows::topics()?;
     let mut sql: String = own.iter().chain(others).map(|schema| topic(root, schema)).collect();
     sql.push_str(DELIVERIES);
+    sql.push_str(CLUSTER);
     Ok(sql)
 }
 
@@ -60,4 +62,33 @@ FROM furthest d
 LEFT JOIN messaging_message m ON m.shard = d.shard AND m.seq = d.message_seq
 LEFT JOIN messaging_connection c ON c.shard = d.shard AND c.seq = d.connection_seq
 WHERE d.place = 1;
+";
+
+/// A message from another Greyhound node has the id of its row there. Others are known by the digest of their bytes: where
+/// the same bytes are published again within two seconds, the nth on one node is the nth on another.
+const CLUSTER: &str = "
+CREATE OR REPLACE VIEW messaging_cluster AS
+WITH steps AS (
+  SELECT *, CASE WHEN time - lag(time) OVER (PARTITION BY digest ORDER BY time, shard, seq) <= INTERVAL 2 SECOND THEN 0 ELSE 1 END AS step
+  FROM messaging_message
+), bursts AS (
+  SELECT *, sum(step) OVER (PARTITION BY digest ORDER BY time, shard, seq) AS burst FROM steps
+), copies AS (
+  SELECT *, CASE
+    WHEN origin IS NOT NULL THEN origin
+    WHEN digest IS NULL THEN shard || ':' || seq
+    ELSE digest || '/' || burst || '/' || row_number() OVER (PARTITION BY digest, burst, shard ORDER BY seq)
+  END AS message_id
+  FROM bursts
+), outcomes AS (
+  SELECT shard, message_seq, count(*) AS deliveries, count(*) FILTER (WHERE outcome IN ('queued', 'acked')) AS told
+  FROM messaging_deliveries GROUP BY shard, message_seq
+)
+SELECT m.message_id, min(m.time) AS time, coalesce(min(m.source) FILTER (WHERE m.origin IS NULL), min(m.source)) AS source,
+       min(m.publisher) AS publisher, min(m.namespace) AS namespace, any_value(m.rooms) AS rooms, any_value(m.excluded) AS excluded,
+       min(m.event) AS event, min(m.size_bytes) AS size_bytes, list(DISTINCT m.shard ORDER BY m.shard) AS shards,
+       sum(m.recipients)::BIGINT AS recipients, coalesce(sum(o.told), 0)::BIGINT AS told
+FROM copies m
+LEFT JOIN outcomes o ON o.shard = m.shard AND o.message_seq = m.seq
+GROUP BY m.message_id;
 ";

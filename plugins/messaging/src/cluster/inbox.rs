@@ -112,7 +112,8 @@ impl Inbox {
         let digest = origin.is_none().then(|| XxHash3_64::oneshot(body).cast_signed());
         let source = Source { source, publisher: publisher.as_deref(), origin: origin.as_deref(), digest };
         // Old emitters publish a copy to each room: who has no member there leaves it to the others, as Node does.
-        if channel_room.is_some_and(|room| !fanout.rooms.read().has(&room)) {
+        let copy = channel_room.filter(|room| target.rooms != [room.as_str()]);
+        if copy.is_some_and(|room| !fanout.rooms.read().has(&room)) {
             self.outlet.record_undelivered(&namespace, &event, &target, source);
             return 0;
         }

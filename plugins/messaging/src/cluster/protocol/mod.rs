@@ -6,6 +6,8 @@
 mod classic;
 mod options;
 mod sharded;
+#[cfg(test)]
+mod tests;
 
 use crate::config::{Mode, RedisConfig, Rooms};
 use crate::event::Event;

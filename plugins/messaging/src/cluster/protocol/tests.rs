@@ -1,0 +1,300 @@
+use super::*;
+use proptest::prelude::*;
+use rmp_serde::to_vec_named;
+use serde_json::json;
+
+fn protocol(mode: Mode, uid: &str) -> Protocol {
+    Protocol::new(&RedisConfig { mode, ..RedisConfig::default() }, uid.into())
+}
+
+fn read(mode: Mode, channel: &str, body: impl Into<Bytes>) -> Result<Received, Malformed> {
+    protocol(mode, "us").read(channel, &body.into())
+}
+
+fn message(channel: &str, body: impl Into<Bytes>) -> Message {
+    match read(Mode::Classic, channel, body).unwrap() {
+        Received::Message(message) => message,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn pack(value: &serde_json::Value) -> Vec<u8> {
+    to_vec_named(value).unwrap()
+}
+
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+fn event() -> Event {
+    Event::parse(r#"["news",{"a":[1,null]},"ü"]"#, Vec::new()).unwrap()
+}
+
+fn binary() -> Event {
+    Event::parse(r#"["file",{"_placeholder":true,"num":0}]"#, vec![Bytes::from_static(b"\x00\xff")]).unwrap()
+}
+
+fn target() -> Target {
+    Target { rooms: names(&["a", "b"]), except: names(&["c"]), volatile: true }
+}
+
+/// What another member reads of what one publishes.
+fn arrives(mode: Mode, publish: impl Fn(&Protocol) -> Publication) -> Received {
+    let Publication { channel, body, sharded } = publish(&protocol(mode, "them"));
+    assert_eq!(sharded, mode == Mode::Sharded);
+    let own = protocol(mode, "them").read(&channel, &body).unwrap();
+    assert!(matches!(own, Received::NotForUs | Received::Answer { .. }), "its own is nothing to a member: {own:?}");
+    read(mode, &channel, body).unwrap()
+}
+
+#[test]
+fn an_emitter_before_1_is_read_as_it_was_captured() {
+    let hex = "9283a47479706502a46461746192a76d657373616765b8323032362d30312d30325430333a30343a30352e3030305aa36e7370a12f\
+               82a5726f6f6d7391a775736572283129a5666c61677380";
+    let body: Vec<u8> = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
+    let it = message("socket.io#emitter", body);
+    assert_eq!((it.source, it.publisher, it.namespace.as_str(), it.channel_room), ("emitter 0.x", None, "/", None));
+    assert_eq!(it.event.text, r#"["message","2026-01-02T03:04:05.000Z"]"#);
+    assert_eq!(it.target, Target::room("user(1)".into()));
+}
+
+#[test]
+fn who_published_is_told_by_what_was_published() {
+    let packet = json!({"type": 2, "data": ["x"], "nsp": "/"});
+    let source = |body: serde_json::Value| message("socket.io#/#", pack(&body)).source;
+    assert_eq!(source(json!(["emitter", packet, {"rooms": [], "flags": {}}])), "emitter 1-3");
+    assert_eq!(source(json!(["emitter", packet, {"rooms": [], "flags": {}, "except": []}])), "emitter 4-5");
+    assert_eq!(source(json!(["abcdef", packet, {"rooms": [], "except": [], "flags": {}}])), "node");
+    assert_eq!(source(json!(["abcdef", packet, {"rooms": [], "flags": {}, "greyhound": "n-1:2"}])), "greyhound");
+    assert_eq!(source(json!([packet, {"rooms": [], "flags": {}}])), "emitter 0.x");
+}
+
+#[test]
+fn a_literal_map_is_a_message() {
+    let it = |body: serde_json::Value| {
+        let it = message("socket.io#emitter", pack(&body));
+        (it.event.text, it.target.rooms)
+    };
+    let rooms = || names(&["user(1)"]);
+    assert_eq!(it(json!({"data": ["news", 1], "room": "user(1)"})), (r#"["news",1]"#.into(), rooms()));
+    assert_eq!(it(json!({"data": {"text": "hi"}, "room": ["user(1)"]})), (r#"["message",{"text":"hi"}]"#.into(), rooms()));
+    assert_eq!(it(json!({"data": "hi", "rooms": ["user(1)"]})), (r#"["message","hi"]"#.into(), rooms()));
+    assert_eq!(it(json!({"data": [1, 2], "room": ""})), (r#"["message",[1,2]]"#.into(), Vec::new()));
+}
+
+#[test]
+fn no_flags_and_no_rooms_are_said_in_many_ways() {
+    for none in [json!([]), json!({}), json!(""), json!(null)] {
+        let options = json!({"rooms": none, "flags": none, "except": none});
+        let body = pack(&json!(["emitter", {"data": ["x"]}, options]));
+        assert_eq!(message("socket.io#/#", body).target, Target::default());
+    }
+    let body = pack(&json!(["emitter", {"data": ["x"]}, {"rooms": ["a", 7], "flags": {"volatile": true, "json": true}}]));
+    assert_eq!(message("socket.io#/#", body).target, Target { rooms: names(&["a", "7"]), except: vec![], volatile: true });
+}
+
+#[test]
+fn the_room_of_a_channel_is_told() {
+    let body = pack(&json!(["emitter", {"data": ["x"], "nsp": "/chat"}, {"rooms": ["a#b", "c"]}]));
+    let it = message("socket.io#/chat#a#b#", body.clone());
+    assert_eq!((it.namespace.as_str(), it.channel_room.as_deref()), ("/chat", Some("a#b")));
+    assert_eq!(message("socket.io#/chat#", body.clone()).channel_room, None);
+    assert!(matches!(read(Mode::Classic, "socket.io#/other#", body), Ok(Received::NotForUs)), "the packet is for /chat");
+}
+
+#[test]
+fn what_is_no_message_is_refused() {
+    let packet = json!({"data": ["x"]});
+    let refused = [
+        json!(null),
+        json!(1),
+        json!("text"),
+        json!([]),
+        json!([packet]),
+        json!({}),
+        json!(["emitter", packet, null]),
+        json!(["emitter", null, {}]),
+        json!(["emitter", {"data": "x"}, {}]),
+        json!(["emitter", {"data": []}, {}]),
+        json!(["emitter", packet, {"rooms": [{}]}]),
+        json!(["emitter", packet, {"rooms": {"a": 1}}]),
+    ];
+    for body in refused {
+        assert!(read(Mode::Classic, "socket.io#/#", pack(&body)).is_err(), "{body}");
+    }
+    assert!(read(Mode::Classic, "elsewhere", pack(&json!([]))).is_err());
+    // Binary data is for the event alone: where it stands elsewhere, nobody knows what is meant.
+    let hidden = [&b"\x93\xc4\x01x"[..], &pack(&packet), &pack(&json!({"rooms": []}))].concat();
+    assert!(matches!(read(Mode::Classic, "socket.io#/#", hidden), Err(Malformed::Binary)));
+}
+
+#[test]
+fn a_message_arrives_as_it_was_sent() {
+    for mode in [Mode::Classic, Mode::Sharded] {
+        for (event, origin) in [(event(), Some("n-1:7")), (binary(), None)] {
+            let arrived = arrives(mode, |them| them.message("/chat", &event, &target(), origin).unwrap());
+            let Received::Message(it) = arrived else { panic!("{arrived:?}") };
+            assert_eq!((it.event, it.target, it.origin.as_deref()), (event, target(), origin));
+            assert_eq!((it.namespace.as_str(), it.publisher.as_deref(), it.channel_room), ("/chat", Some("them"), None));
+        }
+    }
+}
+
+#[test]
+fn a_message_to_one_room_goes_by_its_channel() {
+    let channel = |mode, rooms, names_: &[&str]| {
+        let protocol = Protocol::new(&RedisConfig { mode, subscription: Some(rooms), ..RedisConfig::default() }, "us".into());
+        let to = Target { rooms: names(names_), ..Target::default() };
+        protocol.message("/", &event(), &to, None).unwrap().channel
+    };
+    let id = "twenty characters ab";
+    assert_eq!(channel(Mode::Classic, Rooms::Pattern, &["a"]), "socket.io#/#a#");
+    assert_eq!(channel(Mode::Classic, Rooms::Rooms, &["a", "b"]), "socket.io#/#");
+    assert_eq!(channel(Mode::Sharded, Rooms::Dynamic, &["a"]), "socket.io#/#a#");
+    assert_eq!(channel(Mode::Sharded, Rooms::Dynamic, &[id]), "socket.io#/#");
+    assert_eq!(channel(Mode::Sharded, Rooms::DynamicPrivate, &[id]), format!("socket.io#/#{id}#"));
+    assert_eq!(channel(Mode::Sharded, Rooms::Static, &["a"]), "socket.io#/#");
+}
+
+#[test]
+fn requests_arrive_as_they_were_sent() {
+    let timeout = Duration::from_millis(1500);
+    let requests = || {
+        let rooms = || names(&["x"]);
+        vec![
+            Request::Emit { event: event(), target: target(), timeout },
+            Request::Emit { event: binary(), target: target(), timeout },
+            Request::Join { target: target(), rooms: rooms() },
+            Request::Leave { target: target(), rooms: rooms() },
+            Request::Disconnect { target: target(), close: true },
+            Request::Sockets(target()),
+            Request::ServerSide(r#"["hello",1]"#.into()),
+            Request::Rooms,
+        ]
+    };
+    let sent = |request: &Request| format!("{request:?}");
+    for mode in [Mode::Classic, Mode::Sharded] {
+        for request in requests() {
+            if mode == Mode::Sharded && matches!(request, Request::Rooms) {
+                continue;
+            }
+            let arrived = arrives(mode, |them| them.request("/chat", &request, Some("id")).unwrap());
+            let Received::Request { namespace, request: got, reply_to } = arrived else { panic!("{arrived:?}") };
+            assert_eq!((namespace.as_str(), sent(&got)), ("/chat", sent(&request)));
+            let reply_to = reply_to.unwrap();
+            assert_eq!((reply_to.id.as_str(), reply_to.uid()), ("id", Some("them")));
+        }
+    }
+}
+
+#[test]
+fn answers_arrive_as_they_were_sent() {
+    let raw = |text: &str| RawValue::from_string(text.into()).unwrap();
+    let socket =
+        || RemoteSocket { id: "s".into(), handshake: raw(r#"{"issued":1}"#), rooms: names(&["s", "a"]), data: raw(r#"{"user":"1"}"#) };
+    let ack = |text: &str, attachments: Vec<Bytes>| Answer::Ack(Json { text: text.into(), attachments, placed: Vec::new() });
+    let answers = || {
+        vec![
+            Answer::Sockets(vec![socket(), socket()]),
+            Answer::Clients(3),
+            ack(r#"{"got":[1,2]}"#, Vec::new()),
+            ack(r#"{"_placeholder":true,"num":0}"#, vec![Bytes::from_static(b"\x01")]),
+            Answer::ServerSide("\"yes\"".into()),
+            Answer::Rooms(names(&["a", "b"])),
+        ]
+    };
+    let said = |answer: &Answer| match answer {
+        Answer::Ack(Json { text, attachments, .. }) => format!("{text} {attachments:?}"),
+        answer => format!("{answer:?}"),
+    };
+    let to = ReplyTo { id: "id".into(), uid: Some("us".into()), dialect: Dialect::New };
+    for mode in [Mode::Classic, Mode::Sharded] {
+        for answer in answers() {
+            if mode == Mode::Sharded && matches!(answer, Answer::Rooms(_)) {
+                continue;
+            }
+            let Publication { channel, body, .. } = protocol(mode, "them").answer("/chat", &to, &answer).unwrap();
+            let arrived = read(mode, &channel, body).unwrap();
+            let Received::Answer { id, answer: got } = arrived else { panic!("{arrived:?}") };
+            assert_eq!((id.as_str(), said(&got)), ("id", said(&answer)));
+        }
+    }
+}
+
+#[test]
+fn old_requests_have_other_numbers() {
+    let asked = |body: serde_json::Value| match read(Mode::Classic, "socket.io-request#/#", body.to_string()).unwrap() {
+        Received::Request { request, reply_to, .. } => (format!("{request:?}"), reply_to),
+        other => panic!("{other:?}"),
+    };
+    let room = |room: &str| Target::room(room.into());
+    let (old, reply_to) = asked(json!({"requestid": "x", "type": 2}));
+    assert_eq!(old, format!("{:?}", Request::Rooms));
+    let answered = protocol(Mode::Classic, "us").answer("/", &reply_to.unwrap(), &Answer::SocketIds(names(&["a"]))).unwrap();
+    assert_eq!((answered.channel.as_str(), &*answered.body), ("socket.io-response#/#", &br#"{"requestid":"x","clients":["a"]}"#[..]));
+    assert_eq!(
+        asked(json!({"requestid": "x", "type": 3, "sid": "s", "room": "r"})).0,
+        format!("{:?}", Request::Join { target: room("s"), rooms: names(&["r"]) })
+    );
+    assert_eq!(
+        asked(json!({"requestid": "x", "type": 6, "sid": "s"})).0,
+        format!("{:?}", Request::Disconnect { target: room("s"), close: false })
+    );
+    assert_eq!(asked(json!({"requestid": "x", "type": 1, "sid": "s"})).0, format!("{:?}", Request::RoomsOf("s".into())));
+    // Between 6 and 7 one socket is named in the new words.
+    assert_eq!(
+        asked(json!({"requestId": "x", "type": 3, "sid": "s", "room": "r"})).0,
+        format!("{:?}", Request::Leave { target: room("s"), rooms: names(&["r"]) })
+    );
+    // Emitters want no answer.
+    let (joined, reply_to) = asked(json!({"type": 2, "opts": {"rooms": ["a"], "except": []}, "rooms": ["b"]}));
+    assert_eq!((joined, reply_to.is_none()), (format!("{:?}", Request::Join { target: room("a"), rooms: names(&["b"]) }), true));
+}
+
+#[test]
+fn a_name_in_a_glob_fits_itself_alone() {
+    assert_eq!(escape("/a*[b]?\\"), "/a\\*\\[b\\]\\?\\\\");
+}
+
+#[test]
+fn a_probe_is_told_from_everything_else() {
+    let us = protocol(Mode::Classic, "us");
+    let probe = us.probe(format!("{}7", us.probe_prefix()), 42);
+    assert!(matches!(us.read(&probe.channel, &probe.body), Ok(Received::Probe(42))));
+    assert!(matches!(us.read(&probe.channel, &Bytes::from_static(b"junk")), Ok(Received::NotForUs)));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// Whatever is published, on whatever channel: it is understood or refused.
+    #[test]
+    fn nothing_that_is_published_does_harm(body in prop::collection::vec(any::<u8>(), 0..200), at in 0..8_usize) {
+        let channels = ["socket.io#/#", "socket.io#/#a#", "socket.io#emitter", "socket.io-request#/#", "socket.io-response#/#", "socket.io-response#/#us#", "socket.io#", "x"];
+        for mode in [Mode::Classic, Mode::Sharded] {
+            let _ = read(mode, channels[at], body.clone());
+        }
+    }
+
+    /// The same where it is nearly right.
+    #[test]
+    fn nothing_that_is_nearly_right_does_harm(at in any::<prop::sample::Index>(), byte in any::<u8>(), kind in 0..14_u8, cut in any::<prop::sample::Index>()) {
+        for mode in [Mode::Classic, Mode::Sharded] {
+            let them = protocol(mode, "them");
+            let Ok(Publication { channel, body, .. }) = (match kind {
+                0 => them.message("/", &event(), &target(), Some("n-1:7")),
+                1 => them.message("/", &binary(), &target(), None),
+                2 => them.request("/", &Request::Emit { event: binary(), target: target(), timeout: Duration::ZERO }, Some("id")),
+                3 => them.request("/", &Request::Join { target: target(), rooms: names(&["x"]) }, None),
+                4 => them.request("/", &Request::Sockets(target()), Some("id")),
+                _ => them.answer("/", &ReplyTo { id: "id".into(), uid: None, dialect: Dialect::New }, &Answer::Clients(u64::from(kind))),
+            }) else { continue };
+            let mut body = body.to_vec();
+            let at = at.index(body.len());
+            body[at] = byte;
+            let _ = read(mode, &channel, body.clone());
+            body.truncate(cut.index(body.len()));
+            let _ = read(mode, &channel, body);
+        }
+    }
+}
