@@ -16,8 +16,16 @@ use twox_hash::XxHash3_64;
 
 /// How often complaints are logged.
 const COMPLAINTS: Duration = Duration::from_secs(10);
-/// After a message to so many, those who send get their turn.
-const MANY: usize = 64;
+/// After so many messages, or so many deliveries, those who write to clients get their turn. Until then messages to the same
+/// client join: they are written by one call. Fewer than a client's buffer holds.
+const TURN: Turn = Turn { messages: 256, deliveries: 16_384 };
+
+/// How much is done at a time.
+#[derive(Default)]
+struct Turn {
+    messages: usize,
+    deliveries: usize,
+}
 
 /// What handles the messages of one connection.
 pub(super) struct Inbox {
@@ -64,12 +72,16 @@ impl Inbox {
     /// Handles messages until the connection is closed.
     pub(super) async fn run(mut self, mut messages: Box<dyn Messages>) {
         let mut before = SystemTime::now();
+        let mut turn = Turn::default();
         while let Some(incoming) = messages.next().await {
             match incoming {
                 Incoming::Message { channel, body } => {
                     let recipients = self.message(&channel, &body);
                     self.handled.fetch_add(1, Relaxed);
-                    if recipients >= MANY {
+                    turn.messages += 1;
+                    turn.deliveries += recipients;
+                    if turn.messages >= TURN.messages || turn.deliveries >= TURN.deliveries {
+                        turn = Turn::default();
                         tokio::task::yield_now().await;
                     }
                 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, unconstrained};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// How often it is proved that messages arrive.
@@ -117,7 +117,8 @@ impl Member {
             complaint: Complaint::default(),
         };
         let probed = redis.one_on_each_server(&self.cluster.protocol.probe_prefix());
-        let inbox = tokio::spawn(inbox.run(messages));
+        // It says itself when others get their turn.
+        let inbox = tokio::spawn(unconstrained(inbox.run(messages)));
         Connected { redis, inbox, probes, handled, probed, next_number: 0, proved: SystemTime::now() }
     }
 
