@@ -4,64 +4,18 @@ import { execFile, spawn } from 'node:child_process'
 import { createRequire } from 'node:module'
 import { join, resolve } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { inspect, isDeepStrictEqual, promisify } from 'node:util'
+import { promisify } from 'node:util'
 import { until } from '../clients/greyhound.mjs'
 import { login, next, record } from '../clients/sockets.mjs'
+import { allHave } from './essentials.mjs'
 import { assembled, greyhound, shared } from './greyhound.mjs'
 import { allAlive, emitter, node } from './node.mjs'
 import { redis } from './redis.mjs'
+import { asMsgpackJs, assertSame, lengths, sensible, values } from './values.mjs'
 
 const msgpack = createRequire(import.meta.url)('notepack.io')
 const run = promisify(execFile)
 const here = import.meta.dirname
-
-const integers = [0, 127, 128, 255, 256, 65535, 65536, 2 ** 31 - 1, 2 ** 31, 2 ** 32 - 1, 2 ** 32, 2 ** 53 - 1, 2 ** 53, 2 ** 63]
-const negative = [-1, -32, -33, -128, -129, -32768, -32769, -(2 ** 31), -(2 ** 31) - 1, -(2 ** 32), -(2 ** 53 - 1), -(2 ** 63)]
-const fractions = [1.5, -0, 0.1, 1e21, -1e21, 1e300, 5e-324, NaN, Infinity, -Infinity]
-const lengths = [0, 1, 31, 32, 255, 256, 65535, 65536]
-
-/** What may be published, by name. */
-const values = {
-  null: null, true: true, false: false,
-  ...Object.fromEntries([...integers, ...negative, ...fractions].map(number => [`number ${number}`, number])),
-  ...Object.fromEntries(lengths.map(length => [`text of ${length}`, 'x'.repeat(length)])),
-  unicode: 'žluťoučký 🐎 \u2028 \u0000 "\\', 'long unicode': 'ž🐎'.repeat(100), 'half a surrogate pair': '\ud800',
-  nested: { a: { b: [1, { c: null, d: [] }], e: {} }, ž: 'é' },
-  ...Object.fromEntries([15, 16, 70_000].map(length => [`array of ${length}`, Array(length).fill(1)])),
-  ...Object.fromEntries([15, 16, 70_000].map(size => [`map of ${size}`, Object.fromEntries(Array.from({ length: size }, (_, n) => [`k${n}`, n]))])),
-  'keys that are numbers': { 1: 'a', 2: 'b' }, 'a key __proto__': JSON.parse('{"__proto__": 1, "a": 2}'),
-  undefined: undefined, 'undefined in a map': { a: undefined, b: 1 }, 'undefined in an array': [undefined, 1],
-  Buffer: Buffer.from([0, 1, 0xd8, 0xff]), 'Buffer, empty': Buffer.alloc(0), 'Buffer of 300': Buffer.alloc(300, 7),
-  'Buffer of 70000': Buffer.alloc(70_000, 7), 'Buffers, deep': { a: [Buffer.from([1]), { b: Buffer.from([2]) }] },
-  'typed array': new Uint8Array([1, 2, 3]), 'ArrayBuffer': new Uint8Array([1, 2, 3]).buffer,
-  ...Object.fromEntries(['1970-01-01T00:00:00.000Z', '2026-11-25T09:14:03.123Z', '1969-12-31T23:59:59.999Z', '2500-01-01T00:00:00.123Z', '9999-12-31T23:59:59.999Z']
-    .map(text => [`date ${text}`, new Date(text)])),
-  'date, deep': { a: [new Date(5)] },
-}
-
-/** What a client should see of a value: what JSON makes of it, and bytes as they are. */
-function sensible(value) {
-  if (value === undefined) return null
-  if (value instanceof ArrayBuffer || ArrayBuffer.isView(value)) return Buffer.from(value)
-  if (Array.isArray(value)) return value.map(sensible)
-  if (value === null || typeof value !== 'object' || value instanceof Date) return JSON.parse(JSON.stringify(value).replace('\\ud800', '\ufffd'))
-  return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, one === undefined ? undefined : sensible(one)]).filter(([, one]) => one !== undefined))
-}
-
-/** What is left of a value when msgpack-js has written it: typed arrays are maps to it, and an ArrayBuffer is an empty one. */
-function asMsgpackJs(value) {
-  if (value instanceof ArrayBuffer) return {}
-  if (value instanceof Uint8Array && !Buffer.isBuffer(value)) return { ...value }
-  return sensible(value)
-}
-
-/** Two lists of messages, [event, name, value], are the same; says in a few lines where they are not. */
-function assertSame(seen, wanted) {
-  const short = message => message && inspect(message, { depth: 4, breakLength: Infinity, maxArrayLength: 6, maxStringLength: 40 }).slice(0, 200)
-  const differ = Array.from({ length: Math.max(seen.length, wanted.length) }, (_, n) => n).filter(n => !isDeepStrictEqual(seen[n], wanted[n]))
-  assert.deepEqual(differ.map(n => short(seen[n])), differ.map(n => short(wanted[n])))
-  assert.ok(differ.length === 0)
-}
 
 const emitters = {
   'socket.io-emitter 0.1.0': { package: 'socket.io-emitter-0.1', source: 'emitter 0.x' },
@@ -91,9 +45,6 @@ describe('emitters', { concurrency: 3 }, () => {
   /** A device of each kind at each of the servers: [[at Node, at Greyhound]...], all of one user. */
   const devices = (t, user, namespace = '/', options) => Promise.all(['4.8', '2.5'].map(generation =>
     Promise.all([peer, hound].map(server => login(t, server, user, { generation, url: server.url + namespace, ...options })))))
-
-  /** Waits until each of the sockets has seen the last message. */
-  const allHave = (sockets, last = 'last') => until(`\`${last}\` at all of the clients`, () => sockets.every(socket => socket.seen.at(-1)?.[1] === last))
 
   for (const [name, { package: npm, source, alone, copies, whole }] of Object.entries(emitters)) {
     const old = source === 'emitter 0.x'
