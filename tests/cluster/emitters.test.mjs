@@ -36,11 +36,10 @@ describe('emitters', { concurrency: 3 }, () => {
     ;[hound, peer] = await Promise.all([greyhound(all, server, { namespaces: ['/', '/chat', '/alone'], env: { LOG__DURABILITY: 'memory' } }), node(all, server)])
     await assembled(server, 2)
   })
-  after(async () => {
+  after(() => all.end(async () => {
     allAlive([peer])
     await hound.stop()
-    await all.end()
-  })
+  }))
 
   /** A device of each kind at each of the servers: [[at Node, at Greyhound]...], all of one user. */
   const devices = (t, user, namespace = '/', options) => Promise.all(['4.8', '2.5'].map(generation =>

@@ -53,23 +53,35 @@ export async function prepareMember(t, redis, { env, namespaces = ['/', '/chat']
 /** A Greyhound in the cluster of this Redis; it is gone when the test `t` ends. */
 export const greyhound = async (t, redis, options) => (await prepareMember(t, redis, options)).start()
 
-/** Waits until so many nodes of a cluster of the classic protocol are there for one another. */
-export const assembled = (redis, count, { namespaces = ['/', '/chat'], prefix = 'socket.io', servers = [redis] } = {}) =>
+/** How many have subscribed to a channel, on all of the servers. */
+async function subscribers(servers, channel, sharded) {
+  const answers = await Promise.all(servers.map(server => server.command('PUBSUB', sharded ? 'SHARDNUMSUB' : 'NUMSUB', channel)))
+  return answers.reduce((sum, [, number]) => sum + Number(number), 0)
+}
+
+/** Waits until so many nodes of a cluster are there for one another. Without `namespaces`: `/` and `/chat`. */
+export const assembled = (redis, count, { namespaces = ['/', '/chat'], prefix = 'socket.io', sharded = false } = {}) =>
   until(`${count} nodes in each namespace`, async () => {
-    const numbers = await Promise.all(namespaces.map(async namespace => {
-      const answers = await Promise.all(servers.map(server => server.command('PUBSUB', 'NUMSUB', `${prefix}-request#${namespace}#`)))
-      return answers.reduce((sum, [, number]) => sum + Number(number), 0)
-    }))
+    const channel = namespace => sharded ? `${prefix}#${namespace}#` : `${prefix}-request#${namespace}#`
+    const numbers = await Promise.all(namespaces.map(namespace => subscribers(redis.nodes ?? [redis], channel(namespace), sharded)))
     return numbers.every(number => number === count)
   })
 
-/** Something that servers and clients may hang on for all tests of a `describe`: `t.after` there, `await t.end()` at its end. */
+/** Waits until so many nodes of a sharded cluster get what is published to a room. */
+export const subscribed = (redis, namespace, room, count) =>
+  until(`${count} nodes to subscribe to ${room}`, async () => await subscribers(redis.nodes, `socket.io#${namespace}#${room}#`, true) === count)
+
+/** Something that servers and clients may hang on for all tests of a `describe`: `t.after` there, `await t.end(check)` at its end. */
 export function shared() {
   const cleanups = []
   return {
     after: cleanup => cleanups.push(cleanup),
-    async end() {
-      for (const cleanup of cleanups.reverse()) await cleanup()
+    async end(check) {
+      try {
+        await check()
+      } finally {
+        for (const cleanup of cleanups.reverse()) await cleanup()
+      }
     },
   }
 }

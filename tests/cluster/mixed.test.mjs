@@ -19,11 +19,10 @@ for (const subscription of ['pattern', 'rooms']) {
       ])
       await assembled(server, 3)
     })
-    after(async () => {
+    after(() => all.end(async () => {
       allAlive([near, far])
       await hound.stop()
-      await all.end()
-    })
+    }))
     essentials(() => ({ near, far, hound }))
   })
 }
@@ -105,11 +104,10 @@ describe('socket.io 2 with socket.io-redis 5 and Greyhound', () => {
     await assembled(server, 3)
     adapter = peer.io.of('/').adapter
   })
-  after(async () => {
+  after(() => all.end(async () => {
     allAlive([peer, other])
     await hound.stop()
-    await all.end()
-  })
+  }))
   const pair = (t, user) => Promise.all([peer, other, hound].map(server => login(t, server, user, { generation: '2.5' })))
 
   test('with nobody connected Node\'s questions are answered', async () => {

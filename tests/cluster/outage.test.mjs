@@ -151,7 +151,7 @@ describe('an outage of Redis', { concurrency: 3 }, () => {
   test('of one server of a Redis Cluster is an outage, and ends with it', async t => {
     const servers = await cluster(t)
     const hound = await greyhound(t, servers)
-    await assembled(servers.nodes[0], 1, { servers: servers.nodes })
+    await assembled(servers, 1)
     const socket = await login(t, hound, 'patient')
     const [, second] = servers.nodes
     await second.kill()

@@ -1,6 +1,8 @@
 // Lets the test at the other end of the IPC channel use an object of this process as if it were its own.
 const CALLBACK = '$callback'
 
+process.on('disconnect', () => process.exit())
+
 /** What can be sent of a result: sockets as what is known of them, sets as arrays, no servers and operators. */
 function plain(value) {
   if (value instanceof Set) return [...value]
@@ -39,7 +41,6 @@ exports.serve = objects => {
       process.send({ id, error: String(error.message ?? error), partial: plain(error.partial) })
     }
   })
-  process.on('disconnect', () => process.exit())
   process.send('ready')
 }
 
