@@ -77,21 +77,22 @@ export function essentials(members, { subscribed = () => {}, allRooms = true } =
     await publisher([], [], '/').emit(everyone)
     await publisher([mine, yours], [], '/').emit('message', 'last')
 
-    await allHave([...every(a), ...every(b)])
-    await allHave(every(chat), 'chat')
+    const wanted = new Map(every(chat).map(socket => [socket, ['chat']]))
     for (const generation of generations) {
       a[generation].forEach((socket, n) => {
         const spared = (generation === '4.8' && n === 0) || (generation === '2.5' && n === 2)
         const meant = generation === '4.8' && n === 1
-        assert.deepEqual(texts(socket), ['volatile', 'one room', 'three rooms', 'except', ...spared ? [] : ['except two sockets'],
+        wanted.set(socket, ['volatile', 'one room', 'three rooms', 'except', ...spared ? [] : ['except two sockets'],
           ...meant ? ['two sockets'] : [], everyone, 'last'])
       })
       b[generation].forEach((socket, n) => {
         const meant = generation === '4.8' && n === 2 ? ['two sockets', 'a socket'] : []
-        assert.deepEqual(texts(socket), ['except two sockets', ...meant, everyone, 'last'])
+        wanted.set(socket, ['except two sockets', ...meant, everyone, 'last'])
       })
     }
-    for (const socket of every(chat)) assert.deepEqual(texts(socket), ['chat'])
+    await until('all of it', () => [...wanted].every(([socket, texts]) => socket.seen.length >= texts.length))
+    // Not in order: with the sharded protocol, messages to different rooms take different ways.
+    for (const [socket, list] of wanted) assert.deepEqual(texts(socket).sort(), list.sort())
   }
 
   test('rooms, exceptions and namespaces of what Node publishes hold at Greyhound', t => addressing(t, 'by Node', (rooms, except, namespace) => {

@@ -50,7 +50,7 @@ export class Redis {
 
   /** Runs one command; arguments and answers may be Buffers. */
   command(name, ...args) {
-    this.commands ??= this.connect({ maxRetriesPerRequest: 0 })
+    this.commands ??= this.connect({ maxRetriesPerRequest: 3 })
     return this.commands.call(name, ...args)
   }
 
