@@ -146,17 +146,18 @@ impl Emitter {
         Ok((receipt, Acks::gather(receipt.recipients, local, asked, timeout).await))
     }
 
-    /// The sockets of all nodes that a message would go to.
+    /// The sockets that a message would go to: those of this node, and those of the others.
     ///
     /// # Errors
     /// [`EmitError`].
-    pub async fn sockets(&self, to: To<'_>) -> Result<Gathered<RemoteSocket>, EmitError> {
+    pub async fn sockets(&self, to: To<'_>) -> Result<(Vec<RemoteSocket>, Gathered<RemoteSocket>), EmitError> {
         let (gate, namespace, target) = self.to(to)?;
         let local = gate.local.describe(to.namespace, &namespace.members(&target));
-        Ok(match &gate.cluster {
-            Some(cluster) => cluster.sockets(to.namespace, target, local).await,
-            None => Gathered::complete(local),
-        })
+        let remote = match &gate.cluster {
+            Some(cluster) => cluster.sockets(to.namespace, target).await,
+            None => Gathered::complete(Vec::new()),
+        };
+        Ok((local, remote))
     }
 
     /// The rooms of all nodes, those of single sockets (their ids) as well, in alphabetical order.

@@ -207,6 +207,9 @@ impl Outlet {
     }
 
     fn record_deliveries(&self, message: i64, roster: &Roster, sent: Sent, latency_us: i32) {
+        if roster.len() == 0 {
+            return;
+        }
         let Some((connections, users)) = roster.columns() else {
             let (Sent::Alike(outcome), session) = (&sent, roster.session(0)) else {
                 return self.record_single(message, roster, &sent, latency_us);

@@ -33,6 +33,8 @@ struct Socket {
     handshake: Box<RawValue>,
     /// What the program attached to it.
     data: Box<RawValue>,
+    /// Whether it is on this node.
+    local: bool,
 }
 
 /// The rooms.
@@ -90,8 +92,10 @@ pub(super) struct Done {
 
 pub(super) async fn sockets(State(backend): State<Backend>, query: Pairs) -> Result<Json<Sockets>, Refusal> {
     let Asked { namespace, rooms, except } = Asked::new(query, &["room", "except"])?;
-    let Gathered { items, complete } = backend.emitter.sockets(to(&namespace, &rooms, &except)?).await?;
-    Ok(Json(Sockets { sockets: items.into_iter().map(Socket::from).collect(), complete }))
+    let (local, Gathered { items: remote, complete }) = backend.emitter.sockets(to(&namespace, &rooms, &except)?).await?;
+    let socket = |local: bool| move |socket| Socket::new(socket, local);
+    let sockets = local.into_iter().map(socket(true)).chain(remote.into_iter().map(socket(false))).collect();
+    Ok(Json(Sockets { sockets, complete }))
 }
 
 pub(super) async fn rooms(State(backend): State<Backend>, query: Pairs) -> Result<Json<Rooms>, Refusal> {
@@ -151,9 +155,9 @@ impl Asked {
     }
 }
 
-impl From<RemoteSocket> for Socket {
-    fn from(RemoteSocket { id, handshake, rooms, data }: RemoteSocket) -> Self {
+impl Socket {
+    fn new(RemoteSocket { id, handshake, rooms, data }: RemoteSocket, local: bool) -> Self {
         let user = rooms.iter().find_map(|room| room.strip_prefix("user(")?.strip_suffix(')')).map(str::to_owned);
-        Self { id, user, rooms, handshake, data }
+        Self { id, user, rooms, handshake, data, local }
     }
 }
