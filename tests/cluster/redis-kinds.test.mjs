@@ -51,7 +51,7 @@ describe('a cluster', { concurrency: 3 }, () => {
     const group = await sentinel(t)
     const [peer, hound] = await Promise.all([node(t, { client: 'ioredis', sentinel: group.sentinel, name: group.name }), greyhound(t, group)])
     await assembled(group.primary, 2)
-    await group.sentinel.command('SENTINEL', 'FAILOVER', group.name)
+    await until('the sentinel to begin', () => group.sentinel.command('SENTINEL', 'FAILOVER', group.name).then(() => true, () => false))
     await until('the failover', async () => await group.primaryPort() === group.replica.port, 30_000)
     // What the sentinel does ten seconds later: the old primary follows the new one and lets its clients go.
     await group.primary.command('REPLICAOF', '127.0.0.1', group.replica.port)

@@ -10,7 +10,7 @@ use metrics::{counter, gauge};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, unconstrained};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -34,6 +34,8 @@ pub(crate) struct Member {
 struct Connected {
     redis: Arc<dyn Redis>,
     inbox: JoinHandle<()>,
+    /// Tells the inbox that nothing more will come.
+    over: Option<oneshot::Sender<()>>,
     probes: mpsc::Receiver<u64>,
     handled: Arc<AtomicU64>,
     /// A channel on each server that messages come from.
@@ -113,13 +115,15 @@ impl Member {
             requests,
             probes: probed,
             handled: handled.clone(),
+            last: SystemTime::now(),
             counters: Counters::default(),
             complaint: Complaint::default(),
         };
         let probed = redis.one_on_each_server(&self.cluster.protocol.probe_prefix());
         // It says itself when others get their turn.
-        let inbox = tokio::spawn(unconstrained(inbox.run(messages)));
-        Connected { redis, inbox, probes, handled, probed, next_number: 0, proved: SystemTime::now() }
+        let (over, is_over) = oneshot::channel();
+        let inbox = tokio::spawn(unconstrained(inbox.run(messages, is_over)));
+        Connected { redis, inbox, over: Some(over), probes, handled, probed, next_number: 0, proved: SystemTime::now() }
     }
 
     fn up(&self, proved: SystemTime) {
@@ -232,6 +236,7 @@ impl Connected {
     /// Closes the connection, and lets what has arrived be handled.
     async fn end(mut self) {
         self.redis.close().await;
+        self.over.take();
         let _ = timeout(REST, &mut self.inbox).await;
     }
 }

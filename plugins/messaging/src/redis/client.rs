@@ -11,7 +11,8 @@ use fred::util::redis_keyslot;
 use std::collections::HashMap;
 use std::time::Duration;
 use tokio::sync::Mutex;
-use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::time::timeout;
 
 /// How long Redis may take for anything.
@@ -191,16 +192,36 @@ impl Messages for Inbox {
     async fn next(&mut self) -> Option<Incoming> {
         loop {
             match self.0.recv().await {
-                Ok(Message { channel, value, .. }) => match value {
-                    Value::Bytes(body) => return Some(Incoming::Message { channel, body }),
-                    Value::String(text) => return Some(Incoming::Message { channel, body: text.into_inner() }),
-                    // Redis has no other messages.
-                    _ => {}
+                Ok(message) => match incoming(message) {
+                    None => {}
+                    incoming => return incoming,
                 },
                 Err(RecvError::Lagged(count)) => return Some(Incoming::Lost(count)),
                 Err(RecvError::Closed) => return None,
             }
         }
+    }
+
+    fn arrived(&mut self) -> Option<Incoming> {
+        loop {
+            match self.0.try_recv() {
+                Ok(message) => match incoming(message) {
+                    None => {}
+                    incoming => return incoming,
+                },
+                Err(TryRecvError::Lagged(count)) => return Some(Incoming::Lost(count)),
+                Err(TryRecvError::Closed | TryRecvError::Empty) => return None,
+            }
+        }
+    }
+}
+
+fn incoming(Message { channel, value, .. }: Message) -> Option<Incoming> {
+    match value {
+        Value::Bytes(body) => Some(Incoming::Message { channel, body }),
+        Value::String(text) => Some(Incoming::Message { channel, body: text.into_inner() }),
+        // Redis has no other messages.
+        _ => None,
     }
 }
 

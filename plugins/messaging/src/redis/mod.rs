@@ -78,4 +78,6 @@ pub(crate) trait Redis: Send + Sync + 'static {
 pub(crate) trait Messages: Send + 'static {
     /// The next one; none when the connection is closed.
     async fn next(&mut self) -> Option<Incoming>;
+    /// The next one that has arrived already.
+    fn arrived(&mut self) -> Option<Incoming>;
 }
