@@ -52,32 +52,34 @@ impl Member {
         let (requests, asked) = mpsc::channel(WAITING);
         let cluster = self.cluster.clone();
         let mut connected = None;
+        // Nothing is missing before: nobody was connected.
+        let mut proved = SystemTime::now();
         tokio::select! {
             () = stop => {}
             () = self.answering.clone().run(cluster.clone(), asked) => {}
             () = cluster.outbox.run(|| cluster.connection()) => {}
-            () = self.keep(requests, &mut connected) => {}
+            () = self.keep(requests, &mut connected, &mut proved) => {}
         }
-        cluster.state.send_replace(State::Down("the gateway is closing".into()));
+        if let State::Down(_) = cluster.state.send_replace(State::Down("the gateway is closing".into())) {
+            self.answering.outlet.topics.missed("redis", None, proved, SystemTime::now());
+        }
         *cluster.connection.write() = None;
         if let Some(connected) = connected {
             connected.end().await;
         }
     }
 
-    async fn keep(&self, requests: mpsc::Sender<Asking>, connected: &mut Option<Connected>) {
-        // Nothing is missing before: nobody was connected.
-        let mut proved = SystemTime::now();
+    async fn keep(&self, requests: mpsc::Sender<Asking>, connected: &mut Option<Connected>, proved: &mut SystemTime) {
         let mut pause = PAUSES.0;
         loop {
             let why = match self.connect(&requests).await {
                 Err(why) => why,
                 Ok(new) => {
-                    self.up(proved);
+                    self.up(*proved);
                     pause = PAUSES.0;
                     let now = connected.insert(new);
                     let why = now.serve(&self.cluster).await;
-                    proved = now.proved;
+                    *proved = now.proved;
                     why
                 }
             };
@@ -171,10 +173,11 @@ impl Connected {
     /// Serves until the connection breaks, and says why.
     async fn serve(&mut self, cluster: &Cluster) -> RedisError {
         let redis = self.redis.clone();
+        let mut broken = redis.broken();
         let mut due = Instant::now() + PROBE;
         loop {
             let done = tokio::select! {
-                why = redis.broken() => return why,
+                why = &mut broken => return why,
                 () = sleep_until(due) => {
                     due = Instant::now() + PROBE;
                     self.prove(cluster).await

@@ -8,17 +8,20 @@ use fred::interfaces::{ClientLike, ClusterInterface, EventInterface, FredResult,
 use fred::prelude::{Builder, Config, Options, Server, Value};
 use fred::types::{ClusterHash, ConnectHandle, Message, RespVersion};
 use fred::util::redis_keyslot;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::future::pending;
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// How long Redis may take for anything.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// So many messages may wait to be handled; more are counted as lost.
 const INBOX: usize = 1 << 16;
+/// How often it is looked whether a Redis Cluster has moved slots: a sharded subscription ends with that.
+const ROUTES: Duration = Duration::from_secs(5);
 /// So many channels are subscribed to by one command.
 const AT_ONCE: usize = 512;
 
@@ -45,13 +48,18 @@ pub(crate) async fn connect(url: &str) -> Result<(Box<dyn Redis>, Box<dyn Messag
         .build()?;
     let (inbox, errors) = (Inbox(client.message_rx()), client.error_rx());
     let life = timeout(2 * PATIENCE, client.init()).await.map_err(|_| RedisError::from("it does not answer"))??;
-    Ok((Box::new(Fred { client, ends: Mutex::new(Ends { life, errors }) }), Box::new(inbox)))
+    let routes = client.cached_cluster_state().map(|state| state.pretty());
+    Ok((Box::new(Fred { client, routes, ends: Mutex::new(Ends { life, errors }) }), Box::new(inbox)))
 }
 
 struct Fred {
     client: Client,
+    /// Which server of a Redis Cluster has which slots.
+    routes: Option<Routes>,
     ends: Mutex<Ends>,
 }
+
+type Routes = BTreeMap<Server, (Vec<(u16, u16)>, BTreeSet<Server>)>;
 
 /// What tells that a connection broke.
 struct Ends {
@@ -68,6 +76,24 @@ impl Fred {
         let slot = redis_keyslot(self.client.id().as_bytes());
         let options = Options { cluster_hash: Some(ClusterHash::Custom(slot)), ..Options::default() };
         self.client.with_options(&options).ping::<Value>(None).await.map(drop)
+    }
+
+    /// Waits until slots of a Redis Cluster have moved.
+    async fn moved(&self) -> RedisError {
+        if self.routes.is_none() {
+            return pending().await;
+        }
+        loop {
+            sleep(ROUTES).await;
+            match timeout(PATIENCE, self.client.sync_cluster()).await {
+                Err(_) => return "the cluster does not answer".into(),
+                Ok(Err(error)) => return error.into(),
+                Ok(Ok(())) if self.client.cached_cluster_state().map(|state| state.pretty()) != self.routes => {
+                    return "slots of the cluster have moved".into();
+                }
+                Ok(Ok(())) => {}
+            }
+        }
     }
 
     /// The servers of a Redis Cluster; empty for a single one.
@@ -171,6 +197,7 @@ impl Redis for Fred {
     async fn broken(&self) -> RedisError {
         let Ends { life, errors } = &mut *self.ends.lock().await;
         tokio::select! {
+            moved = self.moved() => moved,
             error = errors.recv() => match error {
                 Ok((error, _)) => error.into(),
                 Err(_) => "the connection ended".into(),
