@@ -299,10 +299,13 @@ fn read_request(protocol: &Protocol, namespace: &str, body: &Bytes) -> Result<Re
 
 fn new_request(it: RequestIn<'_>, namespace: &str, all: &Json) -> Result<Option<Request>, Malformed> {
     let timeout = it.opts.as_ref().and_then(Options::timeout);
-    let target = match (it.opts, it.sid) {
-        (Some(options), _) => options.target(),
-        (None, Some(sid)) => Target::room(sid),
-        (None, None) => Target { rooms: it.rooms.clone(), ..Target::default() },
+    let target = match (it.opts, it.sid, it.r#type) {
+        (Some(options), ..) => options.target(),
+        (None, Some(sid), _) => Target::room(sid),
+        (None, None, kind::SOCKETS) => Target { rooms: it.rooms.clone(), ..Target::default() },
+        (None, None, kind::ALL_ROOMS | kind::SERVER_SIDE_EMIT) => Target::default(),
+        // Whoever names nobody does not mean everybody.
+        (None, None, _) => return Ok(None),
     };
     let rooms = match it.room {
         Some(serde_json::Value::String(room)) => vec![room],

@@ -252,6 +252,18 @@ fn old_requests_have_other_numbers() {
 }
 
 #[test]
+fn who_names_nobody_does_not_mean_everybody() {
+    for kind in 2..=7 {
+        if kind != 6 {
+            let body = json!({"uid": "x", "type": kind, "requestId": "id", "packet": {"data": ["x"]}}).to_string();
+            assert!(matches!(read(Mode::Classic, "socket.io-request#/#", body), Ok(Received::NotForUs)), "classic {kind}");
+            let body = json!({"uid": "x", "nsp": "/", "type": kind, "data": {"requestId": "id", "packet": {"data": ["x"]}}}).to_string();
+            assert!(matches!(read(Mode::Sharded, "socket.io#/#", body), Ok(Received::NotForUs)), "sharded {kind}");
+        }
+    }
+}
+
+#[test]
 fn a_name_in_a_glob_fits_itself_alone() {
     assert_eq!(escape("/a*[b]?\\"), "/a\\*\\[b\\]\\?\\\\");
 }
