@@ -62,90 +62,112 @@ const bodies = {
   ],
 }
 
-const channels = uid => [
-  'socket.io#/#', 'socket.io#/#user(nobody)#', 'socket.io#/##', 'socket.io#/#a#b#', 'socket.io#emitter', 'socket.io#/chat#', 'socket.io#/nowhere#',
-  'socket.io-request#/#', 'socket.io-response#/#', `socket.io-response#/#${uid}#`,
-]
-
-describe('what nobody should publish', () => {
-  const all = shared()
-  let server, hound, bystander, uid
-  before(async () => {
-    server = await redis(all, 'proto-max-bulk-len 64mb')
-    hound = await greyhound(all, server)
-    await assembled(server, 1)
-    bystander = await login(all, hound, 'bystander')
-    // Its name is in what it publishes.
-    const seen = await server.record()
-    await hound.emit({ rooms: ['user(nobody)'], event: 'message', args: [] })
-    await until('a message', () => seen.find(({ channel }) => channel.startsWith('socket.io#')))
-    ;[uid] = msgpack.decode(seen.find(({ channel }) => channel.startsWith('socket.io#')).bytes)
-  })
-  after(() => all.end(async () => {
-    assert.ok(!hound.output.includes('panicked'), hound.output)
-    await hound.stop()
-  }))
-
-  let fences = 0
-  /** The bystander is there, hears what is meant for it and nothing else, and Greyhound still does everything. */
-  async function unharmed() {
-    const text = `fence ${fences++}`
-    bystander.seen.length = 0
-    await server.publish('socket.io#/#', message('emitter', { ...packet, data: ['message', text] }, { ...opts, rooms: ['user(bystander)'] }))
-    await allHave([bystander], text)
-    assert.deepEqual(bystander.seen, [['message', text]])
-    await push(bystander, 'still here')
-    assert.equal((await hound.sockets({ room: 'user(bystander)' })).sockets.length, 1)
-    assert.ok((await hound.ready()).ok, (await hound.ready()).text)
-  }
-
-  for (const [kind, list] of Object.entries(bodies)) {
-    test(`${kind} are ignored on every channel`, async () => {
-      const mark = hound.output.length
-      const malformed = await hound.metric('greyhound_messaging_redis_received_total')
-      for (const channel of channels(uid)) {
-        for (const body of list) await server.publish(channel, body)
-      }
-      await unharmed()
-      assert.ok(await hound.metric('greyhound_messaging_redis_received_total') > malformed)
-      const lines = hound.output.slice(mark).split('\n').length - 1
-      assert.ok(lines <= 20, `${lines} lines in the log:\n${hound.output.slice(mark, mark + 3000)}`)
-    })
-  }
-
-  test('they are counted', async () => {
-    const text = await fetch(`${hound.admin}/metrics`).then(answer => answer.text())
-    const counted = /^greyhound_messaging_redis_received_total\{kind="malformed"\} (\d+)/m.exec(text)
-    assert.ok(Number(counted?.[1]) > 1000, counted?.[0])
-  })
-
-  test('a flood of questions on all channels holds nobody up for long', async () => {
-    const mark = hound.output.length
-    const client = server.connect()
-    const questions = [
+/** How the members of a cluster of either kind speak: the channels, a message, questions that may be many, and who published. */
+const protocols = {
+  classic: {
+    channels: uid => ['socket.io#/#', 'socket.io#/#user(nobody)#', 'socket.io#/##', 'socket.io#/#a#b#', 'socket.io#emitter', 'socket.io#/chat#',
+      'socket.io#/nowhere#', 'socket.io-request#/#', 'socket.io-response#/#', `socket.io-response#/#${uid}#`],
+    publish: 'PUBLISH',
+    message: (data, opts) => message('emitter', { ...packet, data }, opts),
+    uidOf: bytes => msgpack.decode(bytes)[0],
+    questions: [
       n => ['socket.io-request#/#', json({ uid: 'flood0', requestId: `r${n}`, type: 5, opts: { rooms: [], except: [] } })],
       n => ['socket.io-request#/#', json({ uid: 'flood0', requestId: `r${n}`, type: 1 })],
       n => ['socket.io-request#/chat#', json({ requestid: `r${n}`, type: 0, rooms: [] })],
       n => ['socket.io-request#/#', json({ uid: 'flood0', type: 2, opts: { rooms: ['user(nobody)'], except: [] }, rooms: [`a${n}`] })],
       n => ['socket.io-request#/#', json({ uid: 'flood0', requestId: `r${n}`, type: 6, data: ['ask', n] })],
-      n => ['socket.io-request#/#', msgpack.encode({ uid: 'flood0', requestId: `r${n}`, type: 7, packet, opts: { rooms: ['user(nobody)'], except: [], flags: { timeout: 60_000 } } })],
+      n => ['socket.io-request#/#', msgpack.encode({ uid: 'flood0', requestId: `r${n}`, type: 7, packet, opts: { ...opts, flags: { timeout: 60_000 } } })],
       n => ['socket.io-response#/#', json({ requestId: `r${n}`, sockets: [] })],
       n => ['socket.io#/#', message('flood0', { ...packet, data: ['message', n] }, opts)],
-    ]
-    const sent = Array.from({ length: 24_000 }, (_, n) => client.publish(...questions[n % questions.length](n)))
-    await Promise.all(sent)
-    await unharmed()
-    assert.ok(bystander.connected)
-    assert.ok(hound.output.slice(mark).split('\n').length < 20, hound.output.slice(mark, mark + 3000))
-  })
+    ],
+  },
+  sharded: {
+    channels: uid => ['socket.io#/#', 'socket.io#/#user(bystander)#', 'socket.io#/chat#', `socket.io#/#${uid}#`],
+    publish: 'SPUBLISH',
+    message: (data, opts) => json({ type: 3, uid: '0123456789abcdef', nsp: '/', data: { packet: { type: 2, data }, opts } }),
+    uidOf: bytes => JSON.parse(bytes).uid,
+    questions: [
+      { type: 4, data: { opts, rooms: ['a'] } }, { type: 7, data: { opts: { ...opts, rooms: [] }, requestId: 'r' } }, { type: 9, data: { requestId: 'r', packet: ['ask', 1] } },
+      { type: 3, data: { packet, requestId: 'r', opts: { ...opts, flags: { timeout: 60_000 } } } }, { type: 3, data: { packet, opts } },
+      { type: 8, data: { requestId: 'r', sockets: [] } }, { type: 1 }, { type: 2 },
+    ].map(question => n => ['socket.io#/#', json({ uid: `flood${n % 7}`, nsp: '/', ...question })]),
+  },
+}
 
-  test('a message of many megabytes is survived', async () => {
-    const huge = message('emitter', { ...packet, data: ['message', 'x'.repeat(20_000_000)] }, opts)
-    await server.publish('socket.io#/#', huge)
-    await server.publish('socket.io-request#/#', json({ uid: 'abcdef', requestId: 'x', type: 6, data: ['ask', 'x'.repeat(20_000_000)] }))
-    await unharmed()
+for (const [mode, protocol] of Object.entries(protocols)) {
+  describe(`what nobody should publish, mode = ${mode}`, () => {
+    const all = shared()
+    let server, hound, bystander, channels
+    before(async () => {
+      server = await redis(all)
+      hound = await greyhound(all, server, { mode })
+      await assembled(server, 1, { sharded: mode === 'sharded' })
+      bystander = await login(all, hound, 'bystander')
+      // Its name is in what it publishes.
+      const seen = await server.record(...mode === 'sharded' ? ['socket.io#/#'] : [])
+      await hound.emit({ rooms: ['user(nobody)', 'user(nobody else)'], event: 'message', args: [] })
+      await until('a message', () => seen.find(({ channel }) => channel === 'socket.io#/#'))
+      seen.end()
+      channels = protocol.channels(protocol.uidOf(seen.find(({ channel }) => channel === 'socket.io#/#').bytes))
+    })
+    after(() => all.end(async () => {
+      assert.ok(!hound.output.includes('panicked'), hound.output)
+      await hound.stop()
+    }))
+
+    let fences = 0
+    /** The bystander is there, hears what is meant for it and nothing else, and Greyhound still does everything. */
+    async function unharmed() {
+      const text = `fence ${fences++}`
+      bystander.seen.length = 0
+      await server.command(protocol.publish, 'socket.io#/#', protocol.message(['message', text], { ...opts, rooms: ['user(bystander)'] }))
+      await allHave([bystander], text)
+      assert.deepEqual(bystander.seen, [['message', text]])
+      await push(bystander, 'still here')
+      assert.equal((await hound.sockets({ room: 'user(bystander)' })).sockets.length, 1)
+      assert.ok((await hound.ready()).ok, (await hound.ready()).text)
+    }
+    const received = kind => hound.metric('greyhound_messaging_redis_received_total', kind && `kind="${kind}"`)
+    const fewLines = mark => {
+      const lines = hound.output.slice(mark).split('\n').length - 1
+      assert.ok(lines <= 20, `${lines} lines in the log:\n${hound.output.slice(mark, mark + 3000)}`)
+    }
+
+    for (const [kind, list] of Object.entries(bodies)) {
+      test(`${kind} are ignored on every channel`, async () => {
+        const mark = hound.output.length
+        const before = await received()
+        for (const channel of channels) {
+          for (const body of list) await server.command(protocol.publish, channel, body)
+        }
+        await unharmed()
+        assert.ok(await received() > before)
+        fewLines(mark)
+      })
+    }
+
+    test('they are counted', async () => {
+      assert.ok(await received('malformed') > 1000)
+    })
+
+    test('a flood of questions on all channels holds nobody up for long', async () => {
+      const mark = hound.output.length
+      const client = server.connect()
+      const { questions, publish } = protocol
+      await Promise.all(Array.from({ length: 24_000 }, (_, n) => client.call(publish, ...questions[n % questions.length](n))))
+      await unharmed()
+      assert.ok(bystander.connected)
+      fewLines(mark)
+    })
+
+    test('a message of many megabytes is survived', async () => {
+      for (const to of [['user(nobody)'], []]) {
+        await server.command(protocol.publish, 'socket.io#/#', protocol.message(['for nobody', 'x'.repeat(20_000_000)], { ...opts, rooms: to, except: ['user(bystander)'] }))
+      }
+      await unharmed()
+    })
   })
-})
+}
 
 const isText = it => typeof it === 'string'
 const areTexts = list => Array.isArray(list) && list.every(isText)
@@ -191,7 +213,7 @@ function readAsNode({ channel, bytes }) {
   return `response ${it.type ?? Object.keys(it).filter(key => key !== 'requestId')}`
 }
 
-test('Node could read everything that Greyhound publishes', async t => {
+test('Node could read everything that Greyhound publishes by the classic protocol', async t => {
   const server = await redis(t)
   const [hound, other] = await Promise.all([greyhound(t, server), greyhound(t, server)])
   await assembled(server, 2)
@@ -257,4 +279,54 @@ test('Node could read everything that Greyhound publishes', async t => {
   }
   // Whatever else it says is for other Greyhounds, on channels that no Node subscribes to.
   for (const { channel } of theirs) assert.match(channel, /^socket\.io(#|-request#|-response#|-greyhound#)/)
+})
+
+/** What a Node with the sharded adapter 8.3 reads. */
+function readAsShardedNode({ channel, bytes }) {
+  const it = bytes[0] === 0x7b ? JSON.parse(bytes) : msgpack.decode(bytes)
+  assert.match(it.uid, /^[0-9a-f]{16}$/)
+  assert.equal(it.nsp, '/')
+  const { type, data } = it
+  const [, room] = /^socket\.io#\/#(?:(.*)#)?$/.exec(channel)
+  if ([3, 4, 5, 6, 7].includes(type)) assert.ok(isTarget(data.opts))
+  if (type === 3) assert.ok(data.packet.type === 2 && isText(data.packet.data[0]) && data.opts.flags)
+  if (type === 4 || type === 5) assert.ok(areTexts(data.rooms))
+  if (type === 6) assert.equal(typeof data.close, 'boolean')
+  if (type >= 7 && type <= 12) assert.ok(isText(data.requestId))
+  if (type === 8) assert.ok(data.sockets.every(socket => isText(socket.id) && areTexts(socket.rooms) && socket.handshake && socket.data !== undefined))
+  if (type === 11) assert.ok(Number.isInteger(data.clientCount))
+  if (type === 3 && room) assert.deepEqual(data.opts.rooms, [room])
+  assert.ok([1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13].includes(type))
+  return type
+}
+
+test('Node could read everything that Greyhound publishes by the sharded protocol', async t => {
+  const server = await redis(t)
+  const [hound, other] = await Promise.all([greyhound(t, server, { mode: 'sharded' }), greyhound(t, server, { mode: 'sharded' })])
+  await assembled(server, 2, { sharded: true })
+  const fake = 'fedcba9876543210'
+  const seen = await server.record('socket.io#/#', 'socket.io#/#user(author)#', `socket.io#/#${fake}#`)
+  const sockets = await Promise.all([hound, other].map(server => login(t, server, 'author')))
+  sockets.forEach(socket => socket.on('question', answer => answer({ ž: 1 })))
+  const rooms = ['user(author)']
+  const sendable = Object.entries(values).map(([name, it]) => [name, JSON.parse(JSON.stringify(it ?? null))])
+  for (const args of [[], ...sendable]) await hound.emit({ rooms, event: 'message', args, durable: false })
+  await hound.emit({ rooms: [], event: 'message', args: [] })
+  // Who listens counts as a member here, and never answers.
+  assert.equal((await hound.emit({ rooms, event: 'question', args: [], ack_timeout: '2s' })).acks.length, 2)
+  assert.equal((await hound.sockets()).complete, false)
+  assert.equal(await hound.nodes(), 3)
+  await hound.tell('join', { rooms, targets: ['a'] })
+  await hound.tell('leave', { rooms, targets: ['a'] })
+  const ask = (type, data) => server.command('SPUBLISH', 'socket.io#/#', json({ uid: fake, nsp: '/', type, data }))
+  await ask(7, { requestId: 'q7', opts })
+  await ask(9, { requestId: 'q9', packet: ['ask', 1] })
+  await ask(3, { requestId: 'q3', packet: { type: 2, data: ['question'] }, opts: { rooms, except: [], flags: { timeout: 3000 } } })
+  await until('the acknowledgements', () => seen.filter(({ bytes }) => bytes.includes('q3') && readAsShardedNode({ channel: 'socket.io#/#', bytes }) === 12).length === 2)
+  await hound.tell('disconnect', { rooms, close: false })
+  await Promise.all([hound.stop(), other.stop()])
+
+  const theirs = seen.filter(({ bytes }) => !bytes.includes(`"uid":"${fake}"`))
+  const kinds = new Set(theirs.map(readAsShardedNode))
+  for (const kind of [3, 4, 5, 6, 7, 8, 10, 11, 12]) assert.ok(kinds.has(kind), `no ${kind} among ${[...kinds]}`)
 })
