@@ -1,7 +1,7 @@
 // What nobody should publish on the cluster's channels does no harm, and Greyhound publishes nothing that would harm a Node.
 import assert from 'node:assert/strict'
 import { createRequire } from 'node:module'
-import { after, before, describe, test } from 'node:test'
+import { after, before, beforeEach, describe, test } from 'node:test'
 import { until } from '../clients/greyhound.mjs'
 import { login, next, push } from '../clients/sockets.mjs'
 import { allHave } from './essentials.mjs'
@@ -53,7 +53,8 @@ const bodies = {
   ],
   'requests that are none': [
     ...Array.from({ length: 16 }, (_, type) => type - 2).flatMap(type => [
-      { type }, { type, requestId: 'x' }, { type, requestid: 'x' }, { type, requestId: null, uid: null, opts: null }, { type, requestId: 1, uid: [], opts: 7, rooms: 'x', data: {} },
+      // Whom it is for is missing: that is nobody, not everybody.
+      { type }, { type, rooms: ['prison'] }, { type, uid: 'fedcba9876543210', nsp: '/', data: { rooms: ['prison'] } }, { type, requestId: 'x' }, { type, requestid: 'x' }, { type, requestId: null, uid: null, opts: null }, { type, requestId: 1, uid: [], opts: 7, rooms: 'x', data: {} },
       { type, requestId: {}, uid: 'emitter', opts: { rooms: 5, except: 'user(bystander)' }, rooms: [null, {}] }, { type, requestid: [], sid: {}, room: [] },
       { type, requestId: 'x'.repeat(100_000), uid: 'x'.repeat(100_000), opts: { rooms: [], except: ['user(bystander)'] }, rooms: [], data: [] },
     ].flatMap(request => [json(request), msgpack.encode(request)])),
@@ -102,13 +103,15 @@ for (const [mode, protocol] of Object.entries(protocols)) {
       server = await redis(all)
       hound = await greyhound(all, server, { mode })
       await assembled(server, 1, { sharded: mode === 'sharded' })
-      bystander = await login(all, hound, 'bystander')
       // Its name is in what it publishes.
       const seen = await server.record(...mode === 'sharded' ? ['socket.io#/#'] : [])
       await hound.emit({ rooms: ['user(nobody)', 'user(nobody else)'], event: 'message', args: [] })
       await until('a message', () => seen.find(({ channel }) => channel === 'socket.io#/#'))
       seen.end()
       channels = protocol.channels(protocol.uidOf(seen.find(({ channel }) => channel === 'socket.io#/#').bytes))
+    })
+    beforeEach(async () => {
+      if (!bystander?.connected) bystander = await login(all, hound, 'bystander')
     })
     after(() => all.end(async () => {
       assert.ok(!hound.output.includes('panicked'), hound.output)
@@ -124,7 +127,8 @@ for (const [mode, protocol] of Object.entries(protocols)) {
       await allHave([bystander], text)
       assert.deepEqual(bystander.seen, [['message', text]])
       await push(bystander, 'still here')
-      assert.equal((await hound.sockets({ room: 'user(bystander)' })).sockets.length, 1)
+      const { sockets } = await hound.sockets({ room: 'user(bystander)' })
+      assert.deepEqual(sockets.map(socket => socket.rooms.filter(room => room !== bystander.id)), [['user(bystander)']])
       assert.ok((await hound.ready()).ok, (await hound.ready()).text)
     }
     const received = kind => hound.metric('greyhound_messaging_redis_received_total', kind && `kind="${kind}"`)
