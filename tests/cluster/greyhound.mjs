@@ -26,10 +26,10 @@ const members = {
     assert.ok(status === 200, `${status} ${JSON.stringify(json)}`)
     return json
   },
-  /** The value of a metric, its labels' values added up. */
-  async metric(name) {
+  /** The value of a metric, over all labels or those with `label`. */
+  async metric(name, label = '') {
     const text = await fetch(`${this.admin}/metrics`).then(answer => answer.text())
-    return text.split('\n').filter(line => line.startsWith(`${name} `) || line.startsWith(`${name}{`))
+    return text.split('\n').filter(line => line.startsWith(`${name} `) || (line.startsWith(`${name}{`) && line.includes(label)))
       .reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0)
   },
   async ready() {

@@ -58,13 +58,14 @@ export class Redis {
     return this.command('PUBLISH', channel, message)
   }
 
-  /** Every message that anybody publishes from now on: [{channel, bytes}], growing. */
-  async record() {
+  /** What anybody publishes from now on, or to these sharded channels: [{channel, bytes}], growing until its `end()`. */
+  async record(...sharded) {
     const client = this.connect()
     const seen = []
     client.on('pmessageBuffer', (_, channel, bytes) => seen.push({ channel: String(channel), bytes }))
-    await client.psubscribe('*')
-    return seen
+    client.on('smessageBuffer', (channel, bytes) => seen.push({ channel: String(channel), bytes }))
+    await (sharded.length ? Promise.all(sharded.map(channel => client.ssubscribe(channel))) : client.psubscribe('*'))
+    return Object.assign(seen, { end: () => client.disconnect() })
   }
 
   /** Stops answering without closing a connection. */
