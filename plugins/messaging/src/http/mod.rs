@@ -101,8 +101,12 @@ fn read<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>, what: &str) ->
     let too_long =
         |e: BytesRejection| Refusal(e.status(), format!("{}; a body may be as long as plugins.messaging.max_payload", e.body_text()));
     let body = body.map_err(too_long)?;
-    serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_slice(&body))
-        .map_err(|e| Refusal::bad(format!("the body is not {what}: `{}`: {}", e.path(), e.inner())))
+    let mut json = serde_json::Deserializer::from_slice(&body);
+    let value = serde_path_to_error::deserialize(&mut json)
+        .map_err(|e| Refusal::bad(format!("the body is not {what}: `{}`: {}", e.path(), e.inner())))?;
+    // What follows would be dropped silently.
+    json.end().map_err(|e| Refusal::bad(format!("the body is more than {what}: {e}")))?;
+    Ok(value)
 }
 
 fn bad_query(error: QueryRejection) -> Refusal {

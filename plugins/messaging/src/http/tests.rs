@@ -137,7 +137,14 @@ async fn what_is_wrong_is_refused_in_json() {
         let (given, answer) = ask(method, path, body.to_owned()).await;
         assert!(given == status && answer["error"].is_string(), "{path} {body}: {given}, {answer}");
     };
-    for body in ["", "[]", "{}", r#"{"event": "a", "ack_timeout": 2}"#, r#"{"event": "a", "ack_timeout": "61s"}"#] {
+    for body in [
+        "",
+        "[]",
+        "{}",
+        r#"{"event": "a"} {"event": "b"}"#,
+        r#"{"event": "a", "ack_timeout": 2}"#,
+        r#"{"event": "a", "ack_timeout": "61s"}"#,
+    ] {
         refused("POST", "/emit", body, StatusCode::BAD_REQUEST).await;
     }
     refused("POST", "/emit", &format!(r#"{{"event": "{}"}}"#, "a".repeat(1000)), StatusCode::PAYLOAD_TOO_LARGE).await;
