@@ -135,15 +135,18 @@ impl Emitter {
     ///
     /// # Errors
     /// [`EmitError`]; nothing was sent then.
-    pub async fn emit_with_ack(&self, message: &Message<'_>, timeout: Duration) -> Result<(Receipt, Acks), EmitError> {
+    pub async fn emit_with_ack(&self, message: &Message<'_>, timeout: Duration) -> Result<(Emission, Acks), EmitError> {
         let (gate, namespace, target) = self.to(message.to)?;
         let (event, name) = (event(message)?, message.to.namespace);
         let asked = match &gate.cluster {
             Some(cluster) => cluster.ask_for_acks(name, &event, &target, timeout).await,
             None => None,
         };
+        let alone = gate.cluster.is_some() && asked.is_none();
         let (receipt, local) = gate.outlet.deliver_with_ack(&namespace, name, event, &target, source(message), timeout);
-        Ok((receipt, Acks::gather(receipt.recipients, local, asked, timeout).await))
+        let mut acks = Acks::gather(receipt.recipients, local, asked, timeout).await;
+        acks.complete &= !alone;
+        Ok((Emission { receipt, outlet: gate.outlet, published: None }, acks))
     }
 
     /// The sockets that a message would go to: those of this node, and those of the others.

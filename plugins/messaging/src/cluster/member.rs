@@ -220,6 +220,7 @@ impl Connected {
                 _ => {}
             }
         }
+        self.redis.check().await?;
         self.proved = begun;
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! `POST /v1/messaging/emit`.
 
 use super::{Backend, Reached, Refusal, read, root, to, yes};
-use crate::emit::Message;
+use crate::emit::{Emission, Message};
 use crate::outlet::Receipt;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -40,7 +40,7 @@ pub(super) struct Request {
     #[serde(default = "root")]
     #[schema(default = root)]
     namespace: String,
-    /// Whether to answer only when the message's row is durable. With `ack_timeout`, that is not waited for.
+    /// Whether to answer only when the message's row is durable.
     #[serde(default = "yes")]
     #[schema(default = yes)]
     durable: bool,
@@ -122,30 +122,32 @@ pub(super) async fn emit(State(backend): State<Backend>, body: Result<Bytes, Byt
         Some(timeout) if !(Duration::from_millis(1)..=LONGEST).contains(timeout) => {
             Err(Refusal::bad("`ack_timeout`: expected \"1ms\" to \"60s\""))
         }
-        Some(timeout) => send_with_ack(&backend, &message, *timeout).await,
+        Some(timeout) => send_with_ack(&backend, &message, *durable, *timeout).await,
     }
     .map(Json)
 }
 
 async fn send(backend: &Backend, message: &Message<'_>, durable: bool) -> Result<Answer, Refusal> {
     let emission = backend.emitter.emit(message)?;
-    let receipt = emission.receipt;
-    if durable && let Err(lost) = emission.durable().await {
-        let error = format!("it was sent to {} sockets but not recorded: {lost}", receipt.recipients);
-        return Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, error));
-    }
+    let answer = answer(backend, &emission, durable).await?;
     let cluster = emission.reached().await.map(Reached::new);
-    Ok(Answer { cluster, ..answer(backend, receipt) })
+    Ok(Answer { cluster, ..answer })
 }
 
-async fn send_with_ack(backend: &Backend, message: &Message<'_>, timeout: Duration) -> Result<Answer, Refusal> {
-    let (receipt, acks) = backend.emitter.emit_with_ack(message, timeout).await?;
+async fn send_with_ack(backend: &Backend, message: &Message<'_>, durable: bool, timeout: Duration) -> Result<Answer, Refusal> {
+    let (emission, acks) = backend.emitter.emit_with_ack(message, timeout).await?;
     let values = acks.values.into_iter().filter_map(|value| RawValue::from_string(value).ok()).collect();
     let acks = Some(Acks { acks: values, expected: acks.expected, complete: acks.complete });
-    Ok(Answer { acks, ..answer(backend, receipt) })
+    Ok(Answer { acks, ..answer(backend, &emission, durable).await? })
 }
 
-fn answer(backend: &Backend, receipt: Receipt) -> Answer {
-    let message = backend.emitter.id(&backend.shard, receipt);
-    Answer { message, seq: receipt.seq, recipients: receipt.recipients, cluster: None, acks: None }
+/// What is known here, once the message's row is durable where that is wanted.
+async fn answer(backend: &Backend, emission: &Emission, durable: bool) -> Result<Answer, Refusal> {
+    let Receipt { seq, recipients } = emission.receipt;
+    if durable && let Err(lost) = emission.durable().await {
+        let error = format!("it was sent to {recipients} sockets but not recorded: {lost}");
+        return Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, error));
+    }
+    let message = backend.emitter.id(&backend.shard, emission.receipt);
+    Ok(Answer { message, seq, recipients, cluster: None, acks: None })
 }

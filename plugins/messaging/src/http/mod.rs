@@ -34,6 +34,12 @@ pub(crate) fn routes(emitter: Emitter, shard: Shard, max_payload: usize) -> Rout
     described().layer(DefaultBodyLimit::max(max_payload)).with_state(Backend { emitter, shard }).into()
 }
 
+/// The route `/emit` alone.
+pub(crate) fn emit_route(emitter: Emitter, shard: Shard, max_payload: usize) -> Router {
+    let emit = OpenApiRouter::new().routes(routes!(emit::emit));
+    emit.layer(DefaultBodyLimit::max(max_payload)).with_state(Backend { emitter, shard }).into()
+}
+
 /// The routes, and what each tells of itself.
 fn described() -> OpenApiRouter<Backend> {
     OpenApiRouter::new()

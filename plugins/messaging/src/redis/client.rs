@@ -1,5 +1,6 @@
 //! The client: fred.
 
+use super::sentinel::Sentinel;
 use super::{Incoming, Messages, Publication, Redis, RedisError, Subscription};
 use async_trait::async_trait;
 use fred::clients::Client;
@@ -9,19 +10,16 @@ use fred::prelude::{Builder, Config, Options, Server, Value};
 use fred::types::{ClusterHash, ConnectHandle, Message, RespVersion};
 use fred::util::redis_keyslot;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::future::pending;
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 /// How long Redis may take for anything.
-const PATIENCE: Duration = Duration::from_secs(3);
+pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 /// So many messages may wait to be handled; more are counted as lost.
 const INBOX: usize = 1 << 16;
-/// How often it is looked whether a Redis Cluster has moved slots: a sharded subscription ends with that.
-const ROUTES: Duration = Duration::from_secs(5);
 /// So many channels are subscribed to by one command.
 const AT_ONCE: usize = 512;
 
@@ -49,13 +47,16 @@ pub(crate) async fn connect(url: &str) -> Result<(Box<dyn Redis>, Box<dyn Messag
     let (inbox, errors) = (Inbox(client.message_rx()), client.error_rx());
     let life = timeout(2 * PATIENCE, client.init()).await.map_err(|_| RedisError::from("it does not answer"))??;
     let routes = client.cached_cluster_state().map(|state| state.pretty());
-    Ok((Box::new(Fred { client, routes, ends: Mutex::new(Ends { life, errors }) }), Box::new(inbox)))
+    let sentinel = Sentinel::ask(&client.client_config()).await;
+    Ok((Box::new(Fred { client, routes, sentinel, ends: Mutex::new(Ends { life, errors }) }), Box::new(inbox)))
 }
 
 struct Fred {
     client: Client,
     /// Which server of a Redis Cluster has which slots.
     routes: Option<Routes>,
+    /// Who names the primary, where it is a sentinel.
+    sentinel: Option<Sentinel>,
     ends: Mutex<Ends>,
 }
 
@@ -76,24 +77,6 @@ impl Fred {
         let slot = redis_keyslot(self.client.id().as_bytes());
         let options = Options { cluster_hash: Some(ClusterHash::Custom(slot)), ..Options::default() };
         self.client.with_options(&options).ping::<Value>(None).await.map(drop)
-    }
-
-    /// Waits until slots of a Redis Cluster have moved.
-    async fn moved(&self) -> RedisError {
-        if self.routes.is_none() {
-            return pending().await;
-        }
-        loop {
-            sleep(ROUTES).await;
-            match timeout(PATIENCE, self.client.sync_cluster()).await {
-                Err(_) => return "the cluster does not answer".into(),
-                Ok(Err(error)) => return error.into(),
-                Ok(Ok(())) if self.client.cached_cluster_state().map(|state| state.pretty()) != self.routes => {
-                    return "slots of the cluster have moved".into();
-                }
-                Ok(Ok(())) => {}
-            }
-        }
     }
 
     /// The servers of a Redis Cluster; empty for a single one.
@@ -194,10 +177,22 @@ impl Redis for Fred {
         found.into_values().collect()
     }
 
+    async fn check(&self) -> Result<(), RedisError> {
+        if self.routes.is_some() {
+            timeout(PATIENCE, self.client.sync_cluster()).await.map_err(|_| RedisError::from("the cluster does not answer"))??;
+            if self.client.cached_cluster_state().map(|state| state.pretty()) != self.routes {
+                return Err("slots of the cluster have moved".into());
+            }
+        }
+        match &self.sentinel {
+            Some(sentinel) if sentinel.names_another().await => Err("the sentinel names another primary".into()),
+            _ => Ok(()),
+        }
+    }
+
     async fn broken(&self) -> RedisError {
         let Ends { life, errors } = &mut *self.ends.lock().await;
         tokio::select! {
-            moved = self.moved() => moved,
             error = errors.recv() => match error {
                 Ok((error, _)) => error.into(),
                 Err(_) => "the connection ended".into(),
@@ -270,6 +265,16 @@ impl<'a> Sorted<'a> {
             }
         }
         sorted
+    }
+}
+
+impl Drop for Fred {
+    fn drop(&mut self) {
+        // A client that is only dropped stays connected, and subscribed.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let client = self.client.clone();
+            runtime.spawn(async move { client.quit().await });
+        }
     }
 }
 
