@@ -49,9 +49,10 @@ def mint(user, secret=SECRET, **claims):
 
 
 class Greyhound:
-    """The program, with everything but ports, secret and freshness as it comes: tables in `data/tables`."""
+    """The program, with everything but ports, secret, freshness and `settings` as it comes: tables in `data/tables`."""
 
-    def __init__(self, home):
+    def __init__(self, home, **settings):
+        self.settings = {f"GREYHOUND__{key}": value for key, value in settings.items()}
         self.home, self.child = Path(home), None
         self.port, self.admin = free_port(), free_port()
         self.log = self.home / "log"
@@ -64,7 +65,7 @@ class Greyhound:
             "GREYHOUND__PLUGINS__MESSAGING__LISTEN": f"127.0.0.1:{self.port}",
             "GREYHOUND__PLUGINS__MESSAGING__AUTH__SECRET": SECRET,
             "GREYHOUND__PLUGINS__ACTIVITY__FRESHNESS": "1s",
-        }
+        } | self.settings
 
     def start(self):
         with self.log.open("ab") as log:
