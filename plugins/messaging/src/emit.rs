@@ -135,28 +135,32 @@ impl Emitter {
     ///
     /// # Errors
     /// [`EmitError`]; nothing was sent then.
-    pub async fn emit_with_ack(&self, message: &Message<'_>, timeout: Duration) -> Result<(Receipt, Acks), EmitError> {
+    pub async fn emit_with_ack(&self, message: &Message<'_>, timeout: Duration) -> Result<(Emission, Acks), EmitError> {
         let (gate, namespace, target) = self.to(message.to)?;
         let (event, name) = (event(message)?, message.to.namespace);
         let asked = match &gate.cluster {
             Some(cluster) => cluster.ask_for_acks(name, &event, &target, timeout).await,
             None => None,
         };
+        let alone = gate.cluster.is_some() && asked.is_none();
         let (receipt, local) = gate.outlet.deliver_with_ack(&namespace, name, event, &target, source(message), timeout);
-        Ok((receipt, Acks::gather(receipt.recipients, local, asked, timeout).await))
+        let mut acks = Acks::gather(receipt.recipients, local, asked, timeout).await;
+        acks.complete &= !alone;
+        Ok((Emission { receipt, outlet: gate.outlet, published: None }, acks))
     }
 
-    /// The sockets of all nodes that a message would go to.
+    /// The sockets that a message would go to: those of this node, and those of the others.
     ///
     /// # Errors
     /// [`EmitError`].
-    pub async fn sockets(&self, to: To<'_>) -> Result<Gathered<RemoteSocket>, EmitError> {
+    pub async fn sockets(&self, to: To<'_>) -> Result<(Vec<RemoteSocket>, Gathered<RemoteSocket>), EmitError> {
         let (gate, namespace, target) = self.to(to)?;
         let local = gate.local.describe(to.namespace, &namespace.members(&target));
-        Ok(match &gate.cluster {
-            Some(cluster) => cluster.sockets(to.namespace, target, local).await,
-            None => Gathered::complete(local),
-        })
+        let remote = match &gate.cluster {
+            Some(cluster) => cluster.sockets(to.namespace, target).await,
+            None => Gathered::complete(Vec::new()),
+        };
+        Ok((local, remote))
     }
 
     /// The rooms of all nodes, those of single sockets (their ids) as well, in alphabetical order.

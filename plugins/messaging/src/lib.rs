@@ -85,8 +85,9 @@ impl Plugin for Messaging {
         let verifier = Verifier::new(&config.auth, &secret);
         let handlers = Handlers::new(&config, verifier, topics.clone(), links.clone(), namespaces.clone(), cluster.clone());
         let handlers = Arc::new(handlers);
-        let admin = http::routes(self.emitter.clone(), context.bus.shard().clone(), usize::try_from(config.max_payload.as_u64())?);
-        let beside = beside(&config, &context, &secret, admin.clone());
+        let (shard, max_payload) = (context.bus.shard(), usize::try_from(config.max_payload.as_u64())?);
+        let admin = http::routes(self.emitter.clone(), shard.clone(), max_payload);
+        let beside = beside(&config, &context, &secret, http::emit_route(self.emitter.clone(), shard.clone(), max_payload));
         let (parts, io) = service(&config, namespaces.clone(), links.clone(), beside);
         config.namespaces.iter().for_each(|name| handlers.serve(&io, name));
         let outlet = Arc::new(Outlet {
@@ -110,7 +111,7 @@ impl Plugin for Messaging {
 }
 
 /// What the gateway's listener serves beside socket.io.
-fn beside(config: &Config, context: &Context, secret: &Secret, admin: axum::Router) -> axum::Router {
+fn beside(config: &Config, context: &Context, secret: &Secret, emit: axum::Router) -> axum::Router {
     if !config.has_demo() {
         return axum::Router::new();
     }
@@ -119,7 +120,7 @@ fn beside(config: &Config, context: &Context, secret: &Secret, admin: axum::Rout
         let claims = serde_json::Map::from_iter([("id".to_owned(), user.into())]);
         mint(&secret, &claims).expect("a text claim is encodable")
     };
-    demo::routes(context.bus.clone(), mint, admin)
+    demo::routes(context.bus.clone(), mint, emit)
 }
 
 struct Gateway {

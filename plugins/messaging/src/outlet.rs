@@ -208,10 +208,11 @@ impl Outlet {
 
     fn record_deliveries(&self, message: i64, roster: &Roster, sent: Sent, latency_us: i32) {
         let Some((connections, users)) = roster.columns() else {
-            let (Sent::Alike(outcome), session) = (&sent, roster.session(0)) else {
-                return self.record_single(message, roster, &sent, latency_us);
-            };
-            return self.record_one(message, session, *outcome, latency_us);
+            // To nobody, or to one.
+            if let (Sent::Alike(outcome), Some(session)) = (sent, roster.sessions().first()) {
+                self.record_one(message, session, outcome, latency_us);
+            }
+            return;
         };
         let count = roster.len();
         let outcomes: ArrayRef = match sent {
@@ -224,12 +225,6 @@ impl Outlet {
         let rows =
             RecordBatch::try_new(self.topics.delivery.schema().columns().clone(), columns).expect("the columns of messaging.delivery");
         numbered(self.topics.delivery.offer_batch(rows));
-    }
-
-    fn record_single(&self, message: i64, roster: &Roster, sent: &Sent, latency_us: i32) {
-        if let Sent::Each(outcomes) = sent {
-            outcomes.iter().zip(roster.sessions()).for_each(|(outcome, session)| self.record_one(message, session, *outcome, latency_us));
-        }
     }
 
     fn record_one(&self, message_seq: i64, session: &Session, outcome: i8, latency_us: i32) {

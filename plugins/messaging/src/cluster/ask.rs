@@ -81,9 +81,9 @@ impl Cluster {
         redis.subscribers(&self.protocol.counted(namespace), self.protocol.sharded()).await.map_err(|e| NotReached::Refused(e.0))
     }
 
-    /// The sockets of all members, those of this one being `local`.
-    pub(crate) async fn sockets(self: &Arc<Self>, namespace: &str, target: Target, local: Vec<RemoteSocket>) -> Gathered<RemoteSocket> {
-        let mut all = Gathered::complete(local);
+    /// The sockets of the other members.
+    pub(crate) async fn sockets(self: &Arc<Self>, namespace: &str, target: Target) -> Gathered<RemoteSocket> {
+        let mut all = Gathered::complete(Vec::new());
         let asked = self.ask(namespace, &Request::Sockets(target), PATIENCE).await;
         all.complete = asked
             .gather(|answer| match answer {

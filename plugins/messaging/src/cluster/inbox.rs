@@ -11,13 +11,21 @@ use metrics::{Counter, counter};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use twox_hash::XxHash3_64;
 
 /// How often complaints are logged.
 const COMPLAINTS: Duration = Duration::from_secs(10);
-/// After a message to so many, those who send get their turn.
-const MANY: usize = 64;
+/// After so many messages, or so many deliveries, those who write to clients get their turn. Until then messages to the same
+/// client join: they are written by one call. Fewer than a client's buffer holds.
+const TURN: Turn = Turn { messages: 256, deliveries: 16_384 };
+
+/// How much is done at a time.
+#[derive(Default)]
+struct Turn {
+    messages: usize,
+    deliveries: usize,
+}
 
 /// What handles the messages of one connection.
 pub(super) struct Inbox {
@@ -28,6 +36,8 @@ pub(super) struct Inbox {
     pub(super) probes: mpsc::Sender<u64>,
     /// How many messages were handled.
     pub(super) handled: Arc<AtomicU64>,
+    /// When the last one was.
+    pub(super) last: SystemTime,
     pub(super) counters: Counters,
     pub(super) complaint: Complaint,
 }
@@ -61,25 +71,41 @@ impl Default for Counters {
 }
 
 impl Inbox {
-    /// Handles messages until the connection is closed.
-    pub(super) async fn run(mut self, mut messages: Box<dyn Messages>) {
-        let mut before = SystemTime::now();
-        while let Some(incoming) = messages.next().await {
-            match incoming {
-                Incoming::Message { channel, body } => {
-                    let recipients = self.message(&channel, &body);
-                    self.handled.fetch_add(1, Relaxed);
-                    if recipients >= MANY {
-                        tokio::task::yield_now().await;
-                    }
-                }
-                Incoming::Lost(count) => {
-                    self.counters.lost.increment(count);
-                    tracing::error!(count, "messages came from Redis faster than they could be handled, and are lost");
-                    self.outlet.topics.missed("overrun", Some(count), before, SystemTime::now());
-                }
+    /// Handles messages until the connection is over, and then those that have arrived.
+    pub(super) async fn run(mut self, mut messages: Box<dyn Messages>, mut over: oneshot::Receiver<()>) {
+        let mut turn = Turn::default();
+        loop {
+            let incoming = match messages.arrived() {
+                Some(incoming) => incoming,
+                None => tokio::select! {
+                    Some(incoming) = messages.next() => incoming,
+                    _ = &mut over => return,
+                },
+            };
+            turn.messages += 1;
+            turn.deliveries += self.handle(incoming);
+            if turn.messages >= TURN.messages || turn.deliveries >= TURN.deliveries {
+                turn = Turn::default();
+                tokio::task::yield_now().await;
             }
-            before = SystemTime::now();
+        }
+    }
+
+    /// Returns to how many sockets something was sent.
+    fn handle(&mut self, incoming: Incoming) -> usize {
+        match incoming {
+            Incoming::Message { channel, body } => {
+                let recipients = self.message(&channel, &body);
+                self.handled.fetch_add(1, Relaxed);
+                self.last = SystemTime::now();
+                recipients
+            }
+            Incoming::Lost(count) => {
+                self.counters.lost.increment(count);
+                tracing::error!(count, "messages came from Redis faster than they could be handled, and are lost");
+                self.outlet.topics.missed("overrun", Some(count), self.last, SystemTime::now());
+                0
+            }
         }
     }
 

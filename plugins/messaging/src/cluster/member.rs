@@ -10,8 +10,8 @@ use metrics::{counter, gauge};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinHandle, unconstrained};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// How often it is proved that messages arrive.
@@ -34,6 +34,8 @@ pub(crate) struct Member {
 struct Connected {
     redis: Arc<dyn Redis>,
     inbox: JoinHandle<()>,
+    /// Tells the inbox that nothing more will come.
+    over: Option<oneshot::Sender<()>>,
     probes: mpsc::Receiver<u64>,
     handled: Arc<AtomicU64>,
     /// A channel on each server that messages come from.
@@ -50,32 +52,34 @@ impl Member {
         let (requests, asked) = mpsc::channel(WAITING);
         let cluster = self.cluster.clone();
         let mut connected = None;
+        // Nothing is missing before: nobody was connected.
+        let mut proved = SystemTime::now();
         tokio::select! {
             () = stop => {}
             () = self.answering.clone().run(cluster.clone(), asked) => {}
             () = cluster.outbox.run(|| cluster.connection()) => {}
-            () = self.keep(requests, &mut connected) => {}
+            () = self.keep(requests, &mut connected, &mut proved) => {}
         }
-        cluster.state.send_replace(State::Down("the gateway is closing".into()));
+        if let State::Down(_) = cluster.state.send_replace(State::Down("the gateway is closing".into())) {
+            self.answering.outlet.topics.missed("redis", None, proved, SystemTime::now());
+        }
         *cluster.connection.write() = None;
         if let Some(connected) = connected {
             connected.end().await;
         }
     }
 
-    async fn keep(&self, requests: mpsc::Sender<Asking>, connected: &mut Option<Connected>) {
-        // Nothing is missing before: nobody was connected.
-        let mut proved = SystemTime::now();
+    async fn keep(&self, requests: mpsc::Sender<Asking>, connected: &mut Option<Connected>, proved: &mut SystemTime) {
         let mut pause = PAUSES.0;
         loop {
             let why = match self.connect(&requests).await {
                 Err(why) => why,
                 Ok(new) => {
-                    self.up(proved);
+                    self.up(*proved);
                     pause = PAUSES.0;
                     let now = connected.insert(new);
                     let why = now.serve(&self.cluster).await;
-                    proved = now.proved;
+                    *proved = now.proved;
                     why
                 }
             };
@@ -113,12 +117,15 @@ impl Member {
             requests,
             probes: probed,
             handled: handled.clone(),
+            last: SystemTime::now(),
             counters: Counters::default(),
             complaint: Complaint::default(),
         };
         let probed = redis.one_on_each_server(&self.cluster.protocol.probe_prefix());
-        let inbox = tokio::spawn(inbox.run(messages));
-        Connected { redis, inbox, probes, handled, probed, next_number: 0, proved: SystemTime::now() }
+        // It says itself when others get their turn.
+        let (over, is_over) = oneshot::channel();
+        let inbox = tokio::spawn(unconstrained(inbox.run(messages, is_over)));
+        Connected { redis, inbox, over: Some(over), probes, handled, probed, next_number: 0, proved: SystemTime::now() }
     }
 
     fn up(&self, proved: SystemTime) {
@@ -166,10 +173,11 @@ impl Connected {
     /// Serves until the connection breaks, and says why.
     async fn serve(&mut self, cluster: &Cluster) -> RedisError {
         let redis = self.redis.clone();
+        let mut broken = redis.broken();
         let mut due = Instant::now() + PROBE;
         loop {
             let done = tokio::select! {
-                why = redis.broken() => return why,
+                why = &mut broken => return why,
                 () = sleep_until(due) => {
                     due = Instant::now() + PROBE;
                     self.prove(cluster).await
@@ -212,6 +220,7 @@ impl Connected {
                 _ => {}
             }
         }
+        self.redis.check().await?;
         self.proved = begun;
         Ok(())
     }
@@ -231,6 +240,7 @@ impl Connected {
     /// Closes the connection, and lets what has arrived be handled.
     async fn end(mut self) {
         self.redis.close().await;
+        self.over.take();
         let _ = timeout(REST, &mut self.inbox).await;
     }
 }

@@ -79,6 +79,14 @@ impl Fanout {
     /// Sends `packet` to those whose roster this is: the members of `target`. Nobody may join or leave meanwhile:
     /// `own` is read under the lock of `rooms`.
     pub(crate) fn send(&self, own: &Rooms, packet: Packet, target: &Target, roster: &Roster, anybody_behind: bool) -> Sent {
+        if let [one] = roster.sessions() {
+            // By its id, which spares looking its rooms up.
+            let sent = match anybody_behind && one.may_fail() {
+                true => self.send_to_one(one, packet, target.volatile),
+                false => self.send_by_id(one, packet),
+            };
+            return Sent::Alike(sent);
+        }
         let mut options = self.options(own, target);
         let behind: Vec<usize> = match anybody_behind {
             true => (0..roster.len()).filter(|&at| roster.session(at).may_fail()).collect(),
@@ -104,17 +112,21 @@ impl Fanout {
 
     /// Sends to a socket that may be behind.
     fn send_to_one(&self, session: &Session, packet: Packet, volatile: bool) -> i8 {
-        let mut options = BroadcastOptions::new(session.sid);
         match (volatile, session.is_polling()) {
-            (false, _) => outcome(self.local.broadcast(packet, options).map_err(|e| e.len()), 1),
+            (false, _) => self.send_by_id(session, packet),
             (true, false) => DROPPED,
             (true, true) => {
                 // Dropped where it does not poll at this moment: the library does not tell.
+                let mut options = BroadcastOptions::new(session.sid);
                 options.add_flag(BroadcastFlags::Volatile);
                 let _ = self.local.broadcast(packet, options);
                 UNKNOWN
             }
         }
+    }
+
+    fn send_by_id(&self, session: &Session, packet: Packet) -> i8 {
+        outcome(self.local.broadcast(packet, BroadcastOptions::new(session.sid)).map_err(|e| e.len()), 1)
     }
 
     /// Sends an event and waits for acknowledgements: to how many sockets, and what they say.

@@ -1,7 +1,10 @@
 //! `/v1/messaging/`: publishing, and asking and changing what is connected, for backends.
 
 mod emit;
+mod openapi;
 mod sockets;
+#[cfg(test)]
+mod tests;
 
 use crate::emit::{EmitError, Emitter, To, Unreached};
 use axum::Router;
@@ -10,11 +13,12 @@ use axum::extract::DefaultBodyLimit;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
-use axum::routing::{get, post};
 use greyhound_sdk::Shard;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 /// A message may name so many rooms; one for more people is better published to a room that they share.
 const MAX_ROOMS: usize = 1000;
@@ -27,24 +31,36 @@ struct Backend {
 
 /// The routes, for bodies up to `max_payload` bytes.
 pub(crate) fn routes(emitter: Emitter, shard: Shard, max_payload: usize) -> Router {
-    Router::new()
-        .route("/emit", post(emit::emit))
-        .route("/sockets", get(sockets::sockets))
-        .route("/rooms", get(sockets::rooms))
-        .route("/nodes", get(sockets::nodes))
-        .route("/join", post(sockets::join))
-        .route("/leave", post(sockets::leave))
-        .route("/disconnect", post(sockets::disconnect))
-        .layer(DefaultBodyLimit::max(max_payload))
-        .with_state(Backend { emitter, shard })
+    described().layer(DefaultBodyLimit::max(max_payload)).with_state(Backend { emitter, shard }).into()
+}
+
+/// The route `/emit` alone.
+pub(crate) fn emit_route(emitter: Emitter, shard: Shard, max_payload: usize) -> Router {
+    let emit = OpenApiRouter::new().routes(routes!(emit::emit));
+    emit.layer(DefaultBodyLimit::max(max_payload)).with_state(Backend { emitter, shard }).into()
+}
+
+/// The routes, and what each tells of itself.
+fn described() -> OpenApiRouter<Backend> {
+    OpenApiRouter::new()
+        .routes(routes!(emit::emit))
+        .routes(routes!(sockets::sockets))
+        .routes(routes!(sockets::rooms))
+        .routes(routes!(sockets::nodes))
+        .routes(routes!(sockets::join))
+        .routes(routes!(sockets::leave))
+        .routes(routes!(sockets::disconnect))
+        .routes(routes!(openapi::openapi))
 }
 
 /// Whether the other nodes were reached.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Reached {
+    /// Whether they were; also where there are none.
     reached: bool,
-    /// Why not.
+    /// Why not; left out where they were.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     why: Option<String>,
 }
 
@@ -52,6 +68,13 @@ impl Reached {
     fn new(outcome: Result<(), Unreached>) -> Self {
         Self { reached: outcome.is_ok(), why: outcome.err().map(|why| why.to_string()) }
     }
+}
+
+/// What a refused request is answered with.
+#[derive(Serialize, ToSchema)]
+struct Failure {
+    /// What is wrong, and where it can be said, what was expected.
+    error: String,
 }
 
 /// Why a request is refused.
@@ -65,7 +88,7 @@ impl Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        (self.0, Json(json!({ "error": self.1 }))).into_response()
+        (self.0, Json(Failure { error: self.1 })).into_response()
     }
 }
 
@@ -84,8 +107,12 @@ fn read<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>, what: &str) ->
     let too_long =
         |e: BytesRejection| Refusal(e.status(), format!("{}; a body may be as long as plugins.messaging.max_payload", e.body_text()));
     let body = body.map_err(too_long)?;
-    serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_slice(&body))
-        .map_err(|e| Refusal::bad(format!("the body is not {what}: `{}`: {}", e.path(), e.inner())))
+    let mut json = serde_json::Deserializer::from_slice(&body);
+    let value = serde_path_to_error::deserialize(&mut json)
+        .map_err(|e| Refusal::bad(format!("the body is not {what}: `{}`: {}", e.path(), e.inner())))?;
+    // What follows would be dropped silently.
+    json.end().map_err(|e| Refusal::bad(format!("the body is more than {what}: {e}")))?;
+    Ok(value)
 }
 
 fn bad_query(error: QueryRejection) -> Refusal {

@@ -5,20 +5,28 @@ use super::{DEEPEST, Json, Malformed, date, text};
 use bytes::Bytes;
 use std::fmt::Write;
 
+/// A body as it reads in one dialect.
+pub(super) struct Reading {
+    pub(super) json: Json,
+    /// A key is not a text. JavaScript's codecs write no such keys; those of other languages may.
+    pub(super) odd: bool,
+}
+
 /// Decodes a body, all of it, by the rules of one dialect.
-pub(super) fn decode(body: &Bytes, dialect: Dialect) -> Result<Json, Malformed> {
+pub(super) fn decode(body: &Bytes, dialect: Dialect) -> Result<Reading, Malformed> {
     // Most bodies become a little longer, by quotes and commas.
     let json = Json { text: String::with_capacity(body.len() + body.len() / 4 + 32), ..Json::default() };
-    let mut decoder = Decoder { body, tokens: Tokens::new(body, dialect), depth: 0, json };
+    let mut decoder = Decoder { body, tokens: Tokens::new(body, dialect), depth: 0, odd: false, json };
     decoder.element()?;
     decoder.tokens.end()?;
-    Ok(decoder.json)
+    Ok(Reading { json: decoder.json, odd: decoder.odd })
 }
 
 struct Decoder<'a> {
     body: &'a Bytes,
     tokens: Tokens<'a>,
     depth: usize,
+    odd: bool,
     json: Json,
 }
 
@@ -108,6 +116,7 @@ impl Decoder<'_> {
             text::string(text, bytes);
             return Ok(());
         }
+        self.odd = true;
         text.push('"');
         match token {
             Token::Unsigned(n) => text::javascript(text, n as f64),

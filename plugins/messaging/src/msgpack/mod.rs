@@ -15,6 +15,7 @@ mod tokens;
 mod tests;
 
 use bytes::Bytes;
+use decode::Reading;
 pub(crate) use encode::FromJson;
 use tokens::Dialect;
 
@@ -49,9 +50,15 @@ pub(crate) enum Malformed {
 
 /// The JSON text that a client of Node's server would get for a body.
 ///
-/// A body that is not msgpack to its last byte is read again as msgpack-js 0.3 writes it. Nothing in a body tells the two
-/// apart, but hardly any that has to be read one way can be read the other.
+/// Nothing in a body tells msgpack-js 0.3's dialect from the standard. One that is no msgpack to its last byte, or that has
+/// keys which JavaScript's codecs do not write, is read as msgpack-js writes it, if it can be: hardly any can by chance.
 pub(crate) fn to_json(body: &Bytes) -> Result<Json, Malformed> {
     let standard = decode::decode(body, Dialect::Standard);
-    standard.or_else(|malformed| decode::decode(body, Dialect::MsgpackJs).map_err(|_| malformed))
+    if let Ok(Reading { json, odd: false }) = standard {
+        return Ok(json);
+    }
+    match decode::decode(body, Dialect::MsgpackJs) {
+        Ok(Reading { json, odd: false }) => Ok(json),
+        _ => standard.map(|reading| reading.json),
+    }
 }

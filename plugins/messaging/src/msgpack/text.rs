@@ -56,10 +56,7 @@ fn escape(out: &mut String, byte: u8) {
 
 /// Appends all digits, also those that JavaScript's numbers lose: who reads more precisely gets what was sent.
 pub(super) fn unsigned(out: &mut String, number: u64) {
-    match u8::try_from(number) {
-        Ok(digit @ 0..10) => out.push(char::from(b'0' + digit)),
-        _ => write!(out, "{number}").expect("writing to a string does not fail"),
-    }
+    out.push_str(itoa::Buffer::new().format(number));
 }
 
 pub(super) fn signed(out: &mut String, number: i64) {
@@ -80,6 +77,8 @@ pub(super) fn javascript(out: &mut String, number: f64) {
         return signed(out, number as i64);
     }
     let written = match size {
+        // Most: here the quick way writes the same.
+        1e-4..EXACT => return out.push_str(zmij::Buffer::new().format_finite(number)),
         f64::INFINITY => write!(out, "{}Infinity", if number < 0.0 { "-" } else { "" }),
         1e-6..1e21 => write!(out, "{number}"),
         1e21.. => write!(out, "{}", format!("{number:e}").replace('e', "e+")),

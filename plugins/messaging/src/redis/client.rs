@@ -1,5 +1,6 @@
 //! The client: fred.
 
+use super::sentinel::Sentinel;
 use super::{Incoming, Messages, Publication, Redis, RedisError, Subscription};
 use async_trait::async_trait;
 use fred::clients::Client;
@@ -8,14 +9,15 @@ use fred::interfaces::{ClientLike, ClusterInterface, EventInterface, FredResult,
 use fred::prelude::{Builder, Config, Options, Server, Value};
 use fred::types::{ClusterHash, ConnectHandle, Message, RespVersion};
 use fred::util::redis_keyslot;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 use tokio::sync::Mutex;
-use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::time::timeout;
 
 /// How long Redis may take for anything.
-const PATIENCE: Duration = Duration::from_secs(3);
+pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 /// So many messages may wait to be handled; more are counted as lost.
 const INBOX: usize = 1 << 16;
 /// So many channels are subscribed to by one command.
@@ -44,13 +46,21 @@ pub(crate) async fn connect(url: &str) -> Result<(Box<dyn Redis>, Box<dyn Messag
         .build()?;
     let (inbox, errors) = (Inbox(client.message_rx()), client.error_rx());
     let life = timeout(2 * PATIENCE, client.init()).await.map_err(|_| RedisError::from("it does not answer"))??;
-    Ok((Box::new(Fred { client, ends: Mutex::new(Ends { life, errors }) }), Box::new(inbox)))
+    let routes = client.cached_cluster_state().map(|state| state.pretty());
+    let sentinel = Sentinel::ask(&client.client_config()).await;
+    Ok((Box::new(Fred { client, routes, sentinel, ends: Mutex::new(Ends { life, errors }) }), Box::new(inbox)))
 }
 
 struct Fred {
     client: Client,
+    /// Which server of a Redis Cluster has which slots.
+    routes: Option<Routes>,
+    /// Who names the primary, where it is a sentinel.
+    sentinel: Option<Sentinel>,
     ends: Mutex<Ends>,
 }
+
+type Routes = BTreeMap<Server, (Vec<(u16, u16)>, BTreeSet<Server>)>;
 
 /// What tells that a connection broke.
 struct Ends {
@@ -167,6 +177,19 @@ impl Redis for Fred {
         found.into_values().collect()
     }
 
+    async fn check(&self) -> Result<(), RedisError> {
+        if self.routes.is_some() {
+            timeout(PATIENCE, self.client.sync_cluster()).await.map_err(|_| RedisError::from("the cluster does not answer"))??;
+            if self.client.cached_cluster_state().map(|state| state.pretty()) != self.routes {
+                return Err("slots of the cluster have moved".into());
+            }
+        }
+        match &self.sentinel {
+            Some(sentinel) if sentinel.names_another().await => Err("the sentinel names another primary".into()),
+            _ => Ok(()),
+        }
+    }
+
     async fn broken(&self) -> RedisError {
         let Ends { life, errors } = &mut *self.ends.lock().await;
         tokio::select! {
@@ -191,16 +214,36 @@ impl Messages for Inbox {
     async fn next(&mut self) -> Option<Incoming> {
         loop {
             match self.0.recv().await {
-                Ok(Message { channel, value, .. }) => match value {
-                    Value::Bytes(body) => return Some(Incoming::Message { channel, body }),
-                    Value::String(text) => return Some(Incoming::Message { channel, body: text.into_inner() }),
-                    // Redis has no other messages.
-                    _ => {}
+                Ok(message) => match incoming(message) {
+                    None => {}
+                    incoming => return incoming,
                 },
                 Err(RecvError::Lagged(count)) => return Some(Incoming::Lost(count)),
                 Err(RecvError::Closed) => return None,
             }
         }
+    }
+
+    fn arrived(&mut self) -> Option<Incoming> {
+        loop {
+            match self.0.try_recv() {
+                Ok(message) => match incoming(message) {
+                    None => {}
+                    incoming => return incoming,
+                },
+                Err(TryRecvError::Lagged(count)) => return Some(Incoming::Lost(count)),
+                Err(TryRecvError::Closed | TryRecvError::Empty) => return None,
+            }
+        }
+    }
+}
+
+fn incoming(Message { channel, value, .. }: Message) -> Option<Incoming> {
+    match value {
+        Value::Bytes(body) => Some(Incoming::Message { channel, body }),
+        Value::String(text) => Some(Incoming::Message { channel, body: text.into_inner() }),
+        // Redis has no other messages.
+        _ => None,
     }
 }
 
@@ -222,6 +265,16 @@ impl<'a> Sorted<'a> {
             }
         }
         sorted
+    }
+}
+
+impl Drop for Fred {
+    fn drop(&mut self) {
+        // A client that is only dropped stays connected, and subscribed.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let client = self.client.clone();
+            runtime.spawn(async move { client.quit().await });
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! Whoever uses it connects again afterwards and subscribes again: nothing is repaired behind one's back.
 
 mod client;
+mod sentinel;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -67,6 +68,9 @@ pub(crate) trait Redis: Send + Sync + 'static {
     async fn channels(&self, pattern: &str) -> Result<Vec<String>, RedisError>;
     /// Channels that begin with `prefix`, one on each server that messages come from.
     fn one_on_each_server(&self, prefix: &str) -> Vec<String>;
+    /// Whether this is still the way to what the others publish: it is not where slots of a Redis Cluster, or the primary that a
+    /// sentinel names, have moved.
+    async fn check(&self) -> Result<(), RedisError>;
     /// Waits until the connection breaks.
     async fn broken(&self) -> RedisError;
     /// Closes it.
@@ -78,4 +82,6 @@ pub(crate) trait Redis: Send + Sync + 'static {
 pub(crate) trait Messages: Send + 'static {
     /// The next one; none when the connection is closed.
     async fn next(&mut self) -> Option<Incoming>;
+    /// The next one that has arrived already.
+    fn arrived(&mut self) -> Option<Incoming>;
 }

@@ -12,8 +12,11 @@ use crate::msgpack::{FromJson, Json};
 use crate::redis::{Publication, Subscription};
 use bytes::Bytes;
 use rmp_serde::encode::to_vec_named;
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
+use std::fmt;
 use std::time::Duration;
 
 /// What the uid of emitters is.
@@ -69,6 +72,74 @@ struct PacketIn<'a> {
     nsp: Option<String>,
 }
 
+/// `[uid, packet, options]`, or before 1.0 `[packet, options]`.
+struct MessageIn<'a> {
+    uid: Option<String>,
+    packet: PacketIn<'a>,
+    options: Options,
+}
+
+/// What a message begins with.
+enum First<'a> {
+    Uid(Option<String>),
+    Packet(PacketIn<'a>),
+}
+
+impl<'de> Deserialize<'de> for MessageIn<'de> {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        struct Parts;
+        impl<'de> Visitor<'de> for Parts {
+            type Value = MessageIn<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of who sends, the packet and the options")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Self::Value, A::Error> {
+                let missing = |at| serde::de::Error::invalid_length(at, &self);
+                let (uid, packet) = match parts.next_element()?.ok_or_else(|| missing(0))? {
+                    First::Uid(uid) => (uid, parts.next_element()?.ok_or_else(|| missing(1))?),
+                    First::Packet(packet) => (None, packet),
+                };
+                let options = parts.next_element()?.ok_or_else(|| missing(2))?;
+                while parts.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(MessageIn { uid, packet, options })
+            }
+        }
+        input.deserialize_seq(Parts)
+    }
+}
+
+impl<'de> Deserialize<'de> for First<'de> {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = First<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("who sends, or a packet")
+            }
+
+            fn visit_str<E>(self, uid: &str) -> Result<Self::Value, E> {
+                Ok(First::Uid(Some(uid.to_owned())))
+            }
+
+            fn visit_unit<E>(self) -> Result<Self::Value, E> {
+                Ok(First::Uid(None))
+            }
+
+            fn visit_u64<E>(self, uid: u64) -> Result<Self::Value, E> {
+                Ok(First::Uid(Some(uid.to_string())))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, packet: A) -> Result<Self::Value, A::Error> {
+                PacketIn::deserialize(MapAccessDeserializer::new(packet)).map(First::Packet)
+            }
+        }
+        input.deserialize_any(Either)
+    }
+}
+
 /// `{data, room}`.
 #[derive(Deserialize)]
 struct MapIn<'a> {
@@ -85,17 +156,10 @@ fn read_message(protocol: &Protocol, namespace: Option<&str>, channel_room: Opti
     if all.text.starts_with('{') {
         return read_map(&all, namespace);
     }
-    let parts: Vec<&RawValue> = serde_json::from_str(&all.text)?;
-    let (uid, packet, options) = match parts[..] {
-        [packet, options] => (None, packet, options),
-        [uid, packet, options, ..] => (serde_json::from_str::<String>(uid.get()).ok(), packet, options),
-        _ => return Err(serde::de::Error::custom("a list of fewer than two")).map_err(Malformed::Shape),
-    };
+    let MessageIn { uid, packet, options } = serde_json::from_str(&all.text)?;
     if uid.as_deref() == Some(protocol.uid.as_str()) {
         return Ok(Received::NotForUs);
     }
-    let packet: PacketIn<'_> = serde_json::from_str(packet.get())?;
-    let options: Options = serde_json::from_str(options.get())?;
     let Some(namespace) = agreed(namespace, packet.nsp) else { return Ok(Received::NotForUs) };
     let source = match uid.as_deref() {
         _ if options.greyhound.is_some() => "greyhound",
@@ -235,10 +299,13 @@ fn read_request(protocol: &Protocol, namespace: &str, body: &Bytes) -> Result<Re
 
 fn new_request(it: RequestIn<'_>, namespace: &str, all: &Json) -> Result<Option<Request>, Malformed> {
     let timeout = it.opts.as_ref().and_then(Options::timeout);
-    let target = match (it.opts, it.sid) {
-        (Some(options), _) => options.target(),
-        (None, Some(sid)) => Target::room(sid),
-        (None, None) => Target { rooms: it.rooms.clone(), ..Target::default() },
+    let target = match (it.opts, it.sid, it.r#type) {
+        (Some(options), ..) => options.target(),
+        (None, Some(sid), _) => Target::room(sid),
+        (None, None, kind::SOCKETS) => Target { rooms: it.rooms.clone(), ..Target::default() },
+        (None, None, kind::ALL_ROOMS | kind::SERVER_SIDE_EMIT) => Target::default(),
+        // Whoever names nobody does not mean everybody.
+        (None, None, _) => return Ok(None),
     };
     let rooms = match it.room {
         Some(serde_json::Value::String(room)) => vec![room],

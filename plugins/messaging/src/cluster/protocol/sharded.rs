@@ -93,7 +93,12 @@ pub(super) fn read(protocol: &Protocol, channel: &str, body: &Bytes) -> Result<R
     let event = if r#type == kind::BROADCAST { Some(packet_event(&data)?) } else { None };
     let reply_to = data.id.map(|id| ReplyTo { id, uid, dialect: Dialect::New });
     let timeout = data.opts.as_ref().and_then(Options::timeout).unwrap_or(DEFAULT_ACK_TIMEOUT);
-    let target = data.opts.map(Options::target).unwrap_or_default();
+    let target = match data.opts.map(Options::target) {
+        Some(target) => target,
+        None if r#type == kind::SERVER_SIDE_EMIT => Target::default(),
+        // Whoever names nobody does not mean everybody.
+        None => return Ok(Received::NotForUs),
+    };
     let request = match r#type {
         kind::BROADCAST => Request::Emit { event: event.expect("read above"), target, timeout },
         kind::JOIN => Request::Join { target, rooms: data.rooms },

@@ -124,7 +124,7 @@ fn what_is_no_message_is_refused() {
     }
     assert!(read(Mode::Classic, "elsewhere", pack(&json!([]))).is_err());
     // Binary data is for the event alone: where it stands elsewhere, nobody knows what is meant.
-    let hidden = [&b"\x93\xc4\x01x"[..], &pack(&packet), &pack(&json!({"rooms": []}))].concat();
+    let hidden = [&b"\x93\xa1u"[..], &pack(&packet), b"\x81\xa1x\xc4\x01x"].concat();
     assert!(matches!(read(Mode::Classic, "socket.io#/#", hidden), Err(Malformed::Binary)));
 }
 
@@ -249,6 +249,18 @@ fn old_requests_have_other_numbers() {
     // Emitters want no answer.
     let (joined, reply_to) = asked(json!({"type": 2, "opts": {"rooms": ["a"], "except": []}, "rooms": ["b"]}));
     assert_eq!((joined, reply_to.is_none()), (format!("{:?}", Request::Join { target: room("a"), rooms: names(&["b"]) }), true));
+}
+
+#[test]
+fn who_names_nobody_does_not_mean_everybody() {
+    for kind in 2..=7 {
+        if kind != 6 {
+            let body = json!({"uid": "x", "type": kind, "requestId": "id", "packet": {"data": ["x"]}}).to_string();
+            assert!(matches!(read(Mode::Classic, "socket.io-request#/#", body), Ok(Received::NotForUs)), "classic {kind}");
+            let body = json!({"uid": "x", "nsp": "/", "type": kind, "data": {"requestId": "id", "packet": {"data": ["x"]}}}).to_string();
+            assert!(matches!(read(Mode::Sharded, "socket.io#/#", body), Ok(Received::NotForUs)), "sharded {kind}");
+        }
+    }
 }
 
 #[test]

@@ -1,0 +1,119 @@
+//! Bodies that nobody should send.
+
+use super::*;
+use proptest::prelude::*;
+use proptest::sample::Index;
+use std::thread;
+
+/// Decodes on a small stack, and checks that what comes of it is not much larger than what went in.
+fn survive(body: Vec<u8>) -> Result<Json, Malformed> {
+    let len = body.len();
+    let result = read(body);
+    if let Ok(json) = &result {
+        assert!(json.text.len() <= 64 * len, "{len} bytes became {}", json.text.len());
+        serde_json::from_str::<serde::de::IgnoredAny>(&json.text)
+            .map_or_else(|e| assert!(e.to_string().contains("recursion"), "{e}"), drop);
+    }
+    result
+}
+
+#[test]
+fn depth_is_limited() {
+    // An element, a field of a map, each in every width of length, and by either dialect's rules.
+    let heads: [&[u8]; 6] =
+        [b"\x91", b"\xdc\x00\x01", b"\xdd\x00\x00\x00\x01", b"\x81\xa0", b"\xde\x00\x01\xa0", b"\xdf\x00\x00\x00\x01\xa0"];
+    let within_half_a_workers_stack = move || {
+        for head in heads {
+            for end in [&b"\xc0"[..], b"\xc4"] {
+                assert!(survive([&head.repeat(DEEPEST), end].concat()).is_ok(), "{head:x?}");
+                let at = head.len() * DEEPEST;
+                assert_eq!(survive([&head.repeat(DEEPEST + 1), end].concat()), Err(Malformed::Deep { at }));
+                assert_eq!(survive([&head.repeat(1_000_000), end].concat()), Err(Malformed::Deep { at }));
+            }
+        }
+        assert!(packed(&["[".repeat(1_000_000), "]".repeat(1_000_000)].concat(), &[]).is_err());
+        assert!(packed(&["[".repeat(1_000_000), "]".repeat(1_000_000)].concat(), &[Bytes::new()]).is_err());
+    };
+    thread::Builder::new().stack_size(1 << 20).spawn(within_half_a_workers_stack).unwrap().join().unwrap();
+}
+
+#[test]
+fn a_length_beyond_the_body_is_refused() {
+    for marker in 0..=u8::MAX {
+        for filler in [0x00, 0x7f, 0x80, 0xc0, 0xff] {
+            for len in 0..40 {
+                let _ = survive([&[marker][..], &vec![filler; len]].concat());
+            }
+        }
+    }
+    for marker in [0xc6, 0xc9, 0xd9, 0xdb, 0xdd, 0xdf] {
+        assert!(survive([&[marker, 0xff, 0xff, 0xff, 0xff][..], &[0; 100]].concat()).is_err(), "{marker:x}");
+    }
+    // Heads of arrays, each of which has room for what it says but not for what the others say.
+    let bomb = b"\xdd\x00\x00\x10\x00".repeat(500);
+    assert!(matches!(
+        survive([bomb, vec![0; 8192]].concat()),
+        Err(Malformed::Trailing { .. } | Malformed::Truncated { .. } | Malformed::Deep { .. })
+    ));
+}
+
+#[test]
+fn what_grows_the_most_stays_within_bounds() {
+    for unit in [
+        &b"\xc4\x00"[..],
+        b"\xd8\x00\x00",
+        b"\xd4\x7f\x00",
+        b"\xd4\x0d\x00",
+        b"\xc7\x00\x80",
+        b"\xa1\x00",
+        b"\xca\x00\x00\x00\x01",
+        b"\xcf\xff\xff\xff\xff\xff\xff\xff\xff",
+    ] {
+        let count: u32 = 1 << 20;
+        let json = survive([&[0xdd][..], &count.to_be_bytes(), &unit.repeat(count as usize)].concat()).unwrap();
+        assert!(json.attachments.is_empty() || json.attachments.len() == count as usize);
+    }
+}
+
+#[test]
+fn what_is_wrong_is_told() {
+    let told = |body: &'static [u8]| read(body).unwrap_err().to_string();
+    assert_eq!(told(b""), "1 bytes are needed at byte 0, 0 are there");
+    assert_eq!(told(b"\xa5abc"), "5 bytes are needed at byte 1, 3 are there");
+    assert_eq!(told(b"\x92\x01\xc1"), "no value begins with 0xc1, as at byte 2");
+    assert_eq!(told(b"\x82\xa1a\x01\x90\x02"), "the key of a map at byte 4 is neither text nor a number, boolean or nil");
+    assert_eq!(told(b"\x01\x02\x03"), "the value ends before byte 1, the body 2 bytes later");
+    assert_eq!(told(&[0x91; 600]), "the value at byte 512 is nested deeper than 512 levels");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn any_bytes_are_decoded_or_refused(body in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = survive(body);
+    }
+
+    /// Bytes that are mostly heads of something, and small lengths.
+    #[test]
+    fn any_heads_are_decoded_or_refused(body in prop::collection::vec(prop_oneof![0x80_u8..0xa4, 0xc0_u8..0xe0, 0_u8..4], 0..200)) {
+        let _ = survive(body);
+    }
+}
+
+#[test]
+fn damaged_fixtures_are_decoded_or_refused() {
+    let bodies: Vec<_> = fixtures::all().iter().map(fixtures::Fixture::body).filter(|body| body.len() < 2_000).collect();
+    let damage = (any::<Index>(), any::<Index>(), any::<Index>(), any::<Index>(), 0..8_u8, 0..4_u8);
+    proptest!(ProptestConfig::with_cases(20_000), |((one, other, at, other_at, bit, way) in damage)| {
+        let (body, other) = (one.get(&bodies), other.get(&bodies));
+        let (at, other_at) = (at.index(body.len()), other_at.index(other.len()));
+        let damaged = match way {
+            0 => body[..at].to_vec(),
+            1 => [&body[..at], &other[other_at..]].concat(),
+            2 => [&body[..at], &other[..other_at], &body[at..]].concat(),
+            _ => [&body[..at], &[body[at] ^ (1 << bit)], &body[at + 1..]].concat(),
+        };
+        let _ = survive(damaged);
+    });
+}

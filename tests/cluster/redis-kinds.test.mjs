@@ -1,0 +1,116 @@
+// The classic protocol over every kind of Redis that a Node cluster stands on.
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { until } from '../clients/greyhound.mjs'
+import { login } from '../clients/sockets.mjs'
+import { allHave } from './essentials.mjs'
+import { assembled, greyhound, prepareMember } from './greyhound.mjs'
+import { allAlive, callback, emitter, node } from './node.mjs'
+import { cluster, redis, sentinel, withPassword, withTls } from './redis.mjs'
+
+/** A Node server and a Greyhound at this Redis: messages, questions and answers go both ways. */
+async function together(t, server, peer, hound, options) {
+  await assembled(server, 2, options)
+  const sockets = await Promise.all([peer, hound].map(server => login(t, server, 'kin')))
+  for (const [n, publisher] of [peer, hound].entries()) {
+    for (const rooms of [['user(kin)'], ['user(kin)', 'user(nobody)'], []]) {
+      await publisher.emit({ rooms, event: 'message', args: [`${n} ${rooms}`] })
+      await allHave(sockets, `${n} ${rooms}`)
+    }
+  }
+  for (const socket of sockets) assert.equal(socket.seen.length, 6)
+  const ids = sockets.map(socket => socket.id).sort()
+  const asHound = await hound.sockets()
+  assert.deepEqual([asHound.sockets.map(socket => socket.id).sort(), asHound.complete], [ids, true])
+  assert.deepEqual((await peer.io.fetchSockets()).map(socket => socket.id).sort(), ids)
+  assert.equal(await hound.nodes(), 2)
+  assert.equal((await peer.io.serverSideEmit('ask', callback)).length, 1)
+  allAlive([peer])
+  await hound.stop()
+}
+
+describe('a cluster', { concurrency: 3 }, () => {
+  test('stands on a Redis Cluster, and takes what emitters publish at any of its servers', async t => {
+    const servers = await cluster(t)
+    const kind = { client: 'ioredis', ports: servers.ports }
+    const [peer, hound, second] = await Promise.all([node(t, kind), greyhound(t, servers), greyhound(t, servers, { subscription: 'rooms' })])
+    await assembled(servers, 3)
+    const sockets = await Promise.all([peer, hound, second].map(server => login(t, server, 'scattered')))
+    for (const [n, server] of servers.nodes.entries()) {
+      const { io } = await emitter(t, 'socket.io-emitter-5', server)
+      await io.to('user(scattered)').emit('message', n)
+      await allHave(sockets, n)
+    }
+    for (const socket of sockets) assert.equal(socket.seen.length, 3)
+    sockets.forEach(socket => socket.disconnect())
+    await second.stop()
+    await together(t, servers, peer, hound)
+  })
+
+  test('stands on a primary that a sentinel names', async t => {
+    const group = await sentinel(t)
+    const [peer, hound] = await Promise.all([node(t, { client: 'ioredis', sentinel: group.sentinel, name: group.name }), greyhound(t, group)])
+    await together(t, group.primary, peer, hound)
+  })
+
+  test('stands on a Redis with TLS', async t => {
+    const server = await withTls(t)
+    const [peer, hound] = await Promise.all([node(t, server), greyhound(t, server)])
+    await together(t, server, peer, hound)
+  })
+
+  test('is not joined over TLS where nobody vouches for the certificate', async t => {
+    const server = await withTls(t)
+    const hound = await prepareMember(t, { url: server.url })
+    hound.spawn()
+    await until('the log to say it', () => /Redis cannot be reached/.test(hound.output))
+    assert.match(hound.output, /certificate/i)
+    await hound.kill()
+  })
+
+  test('stands on a Redis with a password', async t => {
+    const server = await withPassword(t)
+    const [peer, hound] = await Promise.all([node(t, server), greyhound(t, server)])
+    await together(t, server, peer, hound)
+    assert.ok(!hound.output.includes('secret@'), 'the password is shown')
+  })
+
+  test('is joined by a user who may do little else', async t => {
+    const server = await withPassword(t)
+    const [peer, hound] = await Promise.all([node(t, { url: server.userUrl }), greyhound(t, { url: server.userUrl })])
+    await together(t, server, peer, hound)
+    assert.ok(!hound.output.includes('hound&co') && !hound.output.includes('hound%26co'), 'the password is shown')
+  })
+
+  test('is not joined with a wrong password, and the log says why without showing it', async t => {
+    const server = await withPassword(t)
+    const hound = await prepareMember(t, { url: server.url.replace('secret', 'mistaken') })
+    hound.spawn()
+    await until('the log to say it', () => /Redis cannot be reached/.test(hound.output))
+    assert.match(hound.output, /WRONGPASS|password|authenti/i)
+    assert.ok(!hound.output.includes('mistaken'), hound.output)
+    await hound.kill()
+  })
+
+  test('has a prefix of its own, and hears nothing of another one', async t => {
+    const server = await redis(t)
+    const [peer, hound, stranger] = await Promise.all([
+      node(t, server, { adapter: { key: 'app:one*' } }), greyhound(t, server, { prefix: 'app:one*' }), greyhound(t, server, { prefix: 'app:one' }),
+    ])
+    const elsewhere = await login(t, stranger, 'kin')
+    const { io } = await emitter(t, 'socket.io-emitter-5', server, 'app:one*')
+    await assembled(server, 2, { prefix: 'app:one*' })
+    const socket = await login(t, hound, 'kin')
+    await io.to('user(kin)').emit('message', 'by an emitter')
+    await allHave([socket], 'by an emitter')
+    const old = await emitter(t, 'socket.io-emitter-0.2', server, 'app:one*')
+    await old.io.to('user(kin)').emit('message', 'by an old emitter')
+    await allHave([socket], 'by an old emitter')
+    socket.disconnect()
+    await together(t, server, peer, hound, { prefix: 'app:one*' })
+    await stranger.emit({ rooms: ['user(kin)'], event: 'message', args: ['own'] })
+    await allHave([elsewhere], 'own')
+    assert.equal(elsewhere.seen.length, 1)
+    await stranger.stop()
+  })
+})
