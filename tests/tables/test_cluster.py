@@ -3,7 +3,7 @@
 import subprocess
 
 import pytest
-from conftest import ROOT, Greyhound, free_port, until
+from program import ROOT, Greyhound, free_port, until
 
 
 @pytest.fixture
@@ -22,8 +22,12 @@ def redis(tmp_path):
 def nodes(tmp_path, redis):
     def node(name):
         (tmp_path / name).mkdir()
-        settings = {"PLUGINS__MESSAGING__REDIS__URL": f"redis://127.0.0.1:{redis}", "PLUGINS__ACTIVITY__STORE": str(tmp_path / "tables")}
-        return Greyhound(tmp_path / name, NODE__NAME=name, **settings).start()
+        settings = {
+            "GREYHOUND__NODE__NAME": name,
+            "GREYHOUND__PLUGINS__MESSAGING__REDIS__URL": f"redis://127.0.0.1:{redis}",
+            "GREYHOUND__PLUGINS__ACTIVITY__STORE": str(tmp_path / "tables"),
+        }
+        return Greyhound(tmp_path / name, **settings).start()
 
     started = [node("first"), node("second")]
     yield started

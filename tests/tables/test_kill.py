@@ -2,7 +2,7 @@
 
 import threading
 
-from conftest import mint, until
+from program import mint, until
 
 
 def test_every_acknowledged_push_is_there_exactly_once(greyhound, questions):

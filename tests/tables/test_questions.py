@@ -1,7 +1,8 @@
 """The README's SQL, word for word, with known answers."""
 
 import duckdb
-from conftest import TOPICS, until
+from conftest import TOPICS
+from program import until
 
 
 def traffic(greyhound):

@@ -1,18 +1,16 @@
 //! Exactly-once commit of one table's files.
 //!
 //! A data file is its own commit record: its name is a function of its first row alone, and renaming without
-//! overwrite is a compare-and-swap on the position. Whatever fails, the file is written again under a new
-//! temporary name; where the final name exists, its footer tells whose rows it has.
+//! overwrite is a compare-and-swap on the position. Whatever fails, it is looked whether the file is there, and
+//! if not, it is written again under a new temporary name; where the final name exists, its footer tells whose
+//! rows it has. Where to look after a restart the consumer's cursor says: nothing else is kept.
 
 use crate::encode::{Encoded, Footer};
 use crate::roll::Hour;
-use crate::store::{Published, Store, StoreError};
+use crate::store::{Published, Staging, Store, StoreError};
 use greyhound_sdk::Shard;
-use greyhound_sdk::fs::{self, SharedFs};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaDataReader;
-use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -22,21 +20,11 @@ const FOOTER_BYTES: usize = 64 << 10;
 /// Commits the files of one table.
 pub struct Committer {
     store: Arc<dyn Store>,
-    fs: SharedFs,
-    intent: PathBuf,
+    staging: Staging,
     topic: String,
     shard: Shard,
-    attempts: u64,
-}
-
-/// What is about to be committed: kept locally, so that a restart finds what an attempt left behind.
-#[derive(Debug, Serialize, Deserialize)]
-struct Intent {
-    topic: String,
-    shard: String,
-    first: u64,
-    schema: String,
-    temporary: String,
+    /// The first row of the file whose last attempt failed: it may have been committed all the same.
+    in_doubt: Option<u64>,
 }
 
 /// What came of an attempt to commit.
@@ -85,64 +73,30 @@ pub async fn find(store: &dyn Store, path: &str) -> Result<Found, StoreError> {
 }
 
 impl Committer {
-    /// A committer of `topic`'s table, with its intents in `directory`.
+    /// A committer of `topic`'s table.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, fs: SharedFs, directory: &std::path::Path, topic: &str, shard: Shard) -> Self {
-        Self { store, fs, intent: directory.join(format!("{topic}.intent")), topic: topic.to_owned(), shard, attempts: 0 }
-    }
-
-    /// Removes what an attempt of an earlier run left behind.
-    ///
-    /// # Errors
-    /// Where the store cannot.
-    pub async fn clean_up(&self) -> Result<(), StoreError> {
-        let (fs, intent) = (self.fs.clone(), self.intent.clone());
-        let read = tokio::task::spawn_blocking(move || fs::read(fs.as_ref(), &intent).ok()).await.unwrap_or(None);
-        match read.and_then(|text| serde_json::from_slice::<Intent>(&text).ok()) {
-            Some(intent) if intent.shard == self.shard.as_str() => self.store.remove(&intent.temporary).await,
-            _ => Ok(()),
-        }
+    pub fn new(store: Arc<dyn Store>, topic: &str, shard: Shard) -> Self {
+        let staging = Staging::new(store.clone(), topic, &shard);
+        Self { store, staging, topic: topic.to_owned(), shard, in_doubt: None }
     }
 
     /// Tries once to commit a file. After an error nobody knows whether it is committed: try again.
     ///
     /// # Errors
-    /// Where the store, or the local disk, cannot.
+    /// Where the store cannot, or says so.
     pub async fn attempt(&mut self, file: &Encoded, hour: Hour) -> Result<Outcome, StoreError> {
-        self.attempts += 1;
         let first = file.footer.first;
-        // Unique over attempts and processes: what an earlier one wrote may still be on its way.
-        let temporary = format!("_staging/{}/{}-{first:020}-{}-{}.tmp", self.shard, self.topic, std::process::id(), self.attempts);
-        self.intend(file, &temporary).await?;
         let path = format!("{}/{first:020}.parquet", directory(&self.topic, hour, &self.shard));
-        let outcome = self.place(file, &temporary, &path).await;
-        if !matches!(outcome, Ok(Outcome::Committed)) {
-            // It must not take the room that the next attempt needs. Where it cannot go, the next start removes it.
-            let _ = self.store.remove(&temporary).await;
+        if self.in_doubt.replace(first) == Some(first)
+            && let found @ (Found::File(_) | Found::Foreign) = find(self.store.as_ref(), &path).await?
+        {
+            return Ok(Outcome::Exists(found));
         }
-        outcome
-    }
-
-    async fn place(&self, file: &Encoded, temporary: &str, path: &str) -> Result<Outcome, StoreError> {
-        self.store.write(temporary, file.bytes.clone()).await?;
-        match self.store.publish(temporary, path).await? {
-            Published::Done => Ok(Outcome::Committed),
-            Published::Exists => Ok(Outcome::Exists(find(self.store.as_ref(), path).await?)),
-        }
-    }
-
-    async fn intend(&self, file: &Encoded, temporary: &str) -> Result<(), StoreError> {
-        let intent = Intent {
-            topic: self.topic.clone(),
-            shard: self.shard.to_string(),
-            first: file.footer.first,
-            schema: file.footer.schema.clone(),
-            temporary: temporary.to_owned(),
+        let outcome = match self.staging.place(file.bytes.clone(), &path).await? {
+            Published::Done => Outcome::Committed,
+            Published::Exists => Outcome::Exists(find(self.store.as_ref(), &path).await?),
         };
-        let error = |why: String| StoreError { operation: "write intent", path: self.intent.display().to_string(), why };
-        let text = serde_json::to_vec(&intent).map_err(|e| error(e.to_string()))?;
-        let (fs, path) = (self.fs.clone(), self.intent.clone());
-        let written = tokio::task::spawn_blocking(move || fs::replace(fs.as_ref(), &path, &text)).await;
-        written.map_err(|e| error(e.to_string()))?.map_err(|e| error(e.to_string()))
+        self.in_doubt = None;
+        Ok(outcome)
     }
 }

@@ -1,5 +1,6 @@
 //! `[plugins.activity]`.
 
+use crate::store::{Location, hdfs};
 use greyhound_sdk::config::{ByteSize, Problems, duration};
 use serde::Deserialize;
 use std::time::Duration;
@@ -8,8 +9,10 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Where the tables are: a local directory.
+    /// Where the tables are: see [`Location`].
     pub store: String,
+    /// Settings of Hadoop's client, over those in `HADOOP_CONF_DIR`.
+    pub hdfs: hdfs::Settings,
     /// How soon a row is readable in its table.
     #[serde(with = "duration")]
     pub freshness: Duration,
@@ -19,16 +22,23 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { store: "data/tables".into(), freshness: Duration::from_secs(60), file_size: ByteSize::mib(256) }
+        Self {
+            store: "data/tables".into(),
+            hdfs: hdfs::Settings::default(),
+            freshness: Duration::from_secs(60),
+            file_size: ByteSize::mib(256),
+        }
     }
 }
 
 impl Config {
     pub(crate) fn check(&self, problems: &mut Problems) {
-        if let Some((scheme, _)) = self.store.split_once("://") {
-            problems.report("store", format!("no store speaks `{scheme}://`: expected the path of a local directory"));
-        } else if self.store.trim().is_empty() {
-            problems.report("store", "is empty: expected the path of a local directory");
+        match self.store.parse() {
+            Ok(Location::Local(_)) if !self.hdfs.is_empty() => {
+                problems.report("hdfs", "is for a store \"hdfs://...\": leave it out, or set plugins.activity.store");
+            }
+            Ok(_) => self.hdfs.check(problems),
+            Err(why) => problems.report("store", why.to_string()),
         }
         if self.freshness < Duration::from_secs(1) {
             problems
@@ -46,7 +56,7 @@ mod tests {
 
     #[test]
     fn every_problem_is_reported_at_once() {
-        let config = Config { store: "s3://bucket".into(), freshness: Duration::ZERO, file_size: ByteSize::b(1) };
+        let config = Config { store: "s3://bucket".into(), freshness: Duration::ZERO, file_size: ByteSize::b(1), ..Config::default() };
         let mut problems = Problems::below("plugins.activity");
         config.check(&mut problems);
         let keys: Vec<_> = problems.into_list().into_iter().map(|p| p.key).collect();

@@ -2,7 +2,7 @@
 
 use crate::commit::{Found, directory, find};
 use crate::roll::Hour;
-use crate::store::{Store, StoreError};
+use crate::store::{Passing, Refusal, Staging, Store, StoreError, Trouble};
 use greyhound_sdk::Shard;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -14,6 +14,7 @@ const LONGEST_DOWNTIME_HOURS: i64 = 24 * 366;
 /// Closes the hours of one table, one after the other, empty ones and those of downtimes included.
 pub struct Hours {
     store: Arc<dyn Store>,
+    staging: Staging,
     topic: String,
     shard: Shard,
     /// The first hour that is not closed, and the number after the last row before it; none before the first row or floor.
@@ -45,7 +46,8 @@ impl Hours {
     /// The hours of `topic`'s table.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, topic: &str, shard: Shard) -> Self {
-        Self { store, topic: topic.to_owned(), shard, next: None }
+        let staging = Staging::new(store.clone(), topic, &shard);
+        Self { store, staging, topic: topic.to_owned(), shard, next: None }
     }
 
     /// Finds where an earlier run stopped: from the tables alone, so that a lost data directory is no harm.
@@ -89,7 +91,7 @@ impl Hours {
         Ok(())
     }
 
-    async fn close(&self, hour: Hour, expected: u64) -> Result<u64, StoreError> {
+    async fn close(&mut self, hour: Hour, expected: u64) -> Result<u64, StoreError> {
         let directory = directory(&self.topic, hour, &self.shard);
         let mut success = Success {
             topic: self.topic.clone(),
@@ -104,19 +106,13 @@ impl Hours {
         for name in self.store.list(&directory).await?.iter().filter(|n| n.ends_with(".parquet")) {
             let path = format!("{directory}/{name}");
             let Found::File(footer) = find(self.store.as_ref(), &path).await? else {
-                return Err(StoreError { operation: "read", path, why: "it is not a file that Greyhound wrote; move it away".into() });
+                return Err(Trouble::refused(Refusal::Obstacle, "it is not a file that Greyhound wrote").at("read", path));
             };
             success.add(footer.first, footer.last, footer.rows);
         }
-        let text = serde_json::to_vec_pretty(&success).map_err(|e| StoreError {
-            operation: "encode",
-            path: directory.clone(),
-            why: e.to_string(),
-        })?;
-        let temporary = format!("_staging/{}/{}{SUCCESS}-{}.tmp", self.shard, self.topic, std::process::id());
-        self.store.write(&temporary, text.into()).await?;
-        self.store.publish(&temporary, &format!("{directory}/{SUCCESS}")).await?;
-        self.store.remove(&temporary).await?;
+        let text = serde_json::to_vec_pretty(&success).map_err(|e| Trouble::passing(Passing::Other, e).at("encode", directory.as_str()))?;
+        // Where there is one already, an attempt whose answer was lost made it.
+        self.staging.place(text.into(), &format!("{directory}/{SUCCESS}")).await?;
         Ok(success.next)
     }
 

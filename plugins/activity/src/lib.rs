@@ -9,6 +9,7 @@ pub mod config;
 pub mod encode;
 pub mod hours;
 pub mod metrics;
+mod retry;
 pub mod roll;
 pub mod store;
 pub mod table;
@@ -17,15 +18,15 @@ use async_trait::async_trait;
 use commit::Committer;
 pub use config::Config;
 use greyhound_sdk::config::Problems;
-use greyhound_sdk::fs::{OsFileSystem, SharedFs};
+use greyhound_sdk::fs::OsFileSystem;
 use greyhound_sdk::{Component, Context, Drain, Error, Plugin, Start};
 use hours::Hours;
 use roll::Policy;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use store::Store;
+use store::hdfs::HdfsStore;
 use store::local::LocalStore;
+use store::{Location, Store};
 use table::{Stop, Table};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -59,23 +60,34 @@ impl Plugin for Activity {
 
     async fn build(&self, config: Config, context: Context) -> Result<Box<dyn Component>, Error> {
         metrics::describe();
-        let root = std::path::absolute(&config.store)?;
-        let fs: SharedFs = Arc::new(OsFileSystem);
-        Ok(Box::new(Sink { config, context, root, fs }))
+        let (store, shown) = open(&config).await?;
+        Ok(Box::new(Sink { config, context, store, shown }))
     }
 }
 
 struct Sink {
     config: Config,
     context: Context,
-    root: PathBuf,
-    fs: SharedFs,
+    store: Arc<dyn Store>,
+    /// Where the tables are, for people.
+    shown: String,
+}
+
+/// Opens the configured store. One that cannot be reached yet is opened all the same.
+async fn open(config: &Config) -> Result<(Arc<dyn Store>, String), Error> {
+    Ok(match config.store.parse()? {
+        Location::Local(path) => {
+            let root = std::path::absolute(path)?;
+            (Arc::new(LocalStore::new(Arc::new(OsFileSystem), &root)), root.display().to_string())
+        }
+        Location::Hdfs(location) => (Arc::new(HdfsStore::open(location, &config.hdfs).await?), config.store.clone()),
+    })
 }
 
 #[async_trait]
 impl Component for Sink {
     fn announce(&self) -> Vec<(String, String)> {
-        vec![("tables".into(), self.root.display().to_string())]
+        vec![("tables".into(), self.shown.clone())]
     }
 
     async fn run(self: Box<Self>, drain: Drain) -> Result<(), Error> {
@@ -94,10 +106,9 @@ impl Component for Sink {
 impl Sink {
     async fn table(&self, topic: &str, drain: Drain) -> Result<Table, Error> {
         let shard = self.context.bus.shard().clone();
-        let store: Arc<dyn Store> = Arc::new(LocalStore::new(self.fs.clone(), &self.root));
         let consumer = self.context.bus.consumer(CONSUMER, topic, Start::Earliest).await?;
-        let committer = Committer::new(store.clone(), self.fs.clone(), &self.context.data_dir, topic, shard.clone());
-        let hours = Hours::new(store, topic, shard.clone());
+        let committer = Committer::new(self.store.clone(), topic, shard.clone());
+        let hours = Hours::new(self.store.clone(), topic, shard.clone());
         let health = self.context.health.of(topic);
         Ok(Table::new(consumer, committer, hours, shard, self.config.policy(), health, drain))
     }

@@ -6,7 +6,7 @@ pub const ROWS: &str = "greyhound_activity_rows_total";
 pub const BYTES: &str = "greyhound_activity_bytes_total";
 /// Files committed.
 pub const FILES: &str = "greyhound_activity_files_total";
-/// How often a call of the store failed and was tried again, also by `operation`.
+/// How often a call of the store failed and was tried again, also by `operation` and `cause`.
 pub const RETRIES: &str = "greyhound_activity_retries_total";
 /// How long the oldest row that was read but not committed has waited, in seconds.
 pub const UNCOMMITTED_AGE: &str = "greyhound_activity_uncommitted_age_seconds";

@@ -4,20 +4,19 @@ use crate::commit::{Committer, Found, Outcome};
 use crate::encode::{Digest, Encoded, Encoder, Footer};
 use crate::hours::Hours;
 use crate::metrics as names;
+use crate::retry::Retry;
 use crate::roll::{Hour, Policy, Span};
-use crate::store::StoreError;
+use crate::store::{Passing, StoreError, Trouble};
 use greyhound_sdk::{Batch, Consumer, Drain, Health, ReadError, Shard};
 use metrics::{counter, gauge, histogram};
 use parquet::errors::ParquetError;
 use std::time::Duration;
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
 /// How much is read, and encoded, at a time.
 const READ_BYTES: usize = 1 << 20;
 /// How often it is looked whether an hour can be closed.
 const HOURS_INTERVAL: Duration = Duration::from_secs(1);
-const FIRST_BACKOFF: Duration = Duration::from_millis(100);
-const LAST_BACKOFF: Duration = Duration::from_secs(10);
 
 /// The writer of one table.
 pub struct Table {
@@ -75,11 +74,26 @@ impl Table {
         Self { topic, shard, consumer, committer, hours, policy, health, drain, open: None }
     }
 
-    /// Runs until drained.
+    /// Runs until drained, and no longer than the drain's deadline, whatever the store is at.
     ///
     /// # Errors
     /// [`Stop`].
-    pub async fn run(mut self) -> Result<(), Stop> {
+    pub async fn run(self) -> Result<(), Stop> {
+        let (mut drain, topic) = (self.drain.clone(), self.topic.clone());
+        let deadline = async { sleep_until(drain.requested().await).await };
+        let ended = tokio::select! {
+            biased;
+            ended = self.serve() => ended,
+            () = deadline => Err(Stop::Drained),
+        };
+        if let Err(Stop::Drained) = ended {
+            tracing::warn!(topic, "rows are not in the table yet; they are in the journal and will be committed after the next start");
+            return Ok(());
+        }
+        ended
+    }
+
+    async fn serve(mut self) -> Result<(), Stop> {
         self.health.ready();
         self.start().await?;
         let mut drain = self.drain.clone();
@@ -89,7 +103,7 @@ impl Table {
             let deadline = self.open.as_ref().map(|open| self.policy.deadline(&open.span));
             tokio::select! {
                 biased;
-                at = drain.requested() => return self.finish(at).await,
+                _ = drain.requested() => return self.finish().await,
                 () = until(deadline) => self.commit().await?,
                 _ = look.tick() => self.close_hours().await?,
                 batches = self.consumer.next(READ_BYTES) => {
@@ -101,10 +115,7 @@ impl Table {
     }
 
     async fn start(&mut self) -> Result<(), Stop> {
-        let mut retry = self.retry("clean up");
-        while let Err(e) = self.committer.clean_up().await {
-            retry.wait(e).await?;
-        }
+        let mut retry = self.retry("resume");
         while let Err(e) = self.hours.resume().await {
             retry.wait(e).await?;
         }
@@ -112,30 +123,18 @@ impl Table {
         Ok(())
     }
 
-    /// Reads what is durable, commits everything, within the deadline.
-    async fn finish(mut self, at: Instant) -> Result<(), Stop> {
-        let rest = async {
-            loop {
-                while self.consumer.position() < self.consumer.bounds().end {
-                    let batches = self.consumer.next(READ_BYTES).await?;
-                    self.take(batches).await?;
-                }
-                self.commit().await?;
-                // A commit may find that an earlier run wrote a shorter file: the rest is then still to be read.
-                if self.consumer.position() >= self.consumer.bounds().end {
-                    return Ok(());
-                }
+    /// Reads what is durable and commits everything.
+    async fn finish(mut self) -> Result<(), Stop> {
+        loop {
+            while self.consumer.position() < self.consumer.bounds().end {
+                let batches = self.consumer.next(READ_BYTES).await?;
+                self.take(batches).await?;
             }
-        };
-        match timeout_at(at, rest).await {
-            Ok(Err(Stop::Drained)) | Err(_) => {
-                tracing::warn!(
-                    topic = self.topic,
-                    "rows are not in the table yet; they are in the journal and will be committed after the next start"
-                );
-                Ok(())
+            self.commit().await?;
+            // A commit may find that an earlier run wrote a shorter file: the rest is then still to be read.
+            if self.consumer.position() >= self.consumer.bounds().end {
+                return Ok(());
             }
-            Ok(done) => done,
         }
     }
 
@@ -215,7 +214,7 @@ impl Table {
     async fn advance(&mut self, next: u64) -> Result<(), Stop> {
         let mut retry = self.retry("cursor");
         while let Err(e) = self.consumer.commit(next).await {
-            retry.wait(StoreError { operation: "write cursor of", path: self.topic.clone(), why: e.to_string() }).await?;
+            retry.wait(Trouble::passing(Passing::Other, e).at("write cursor of", self.topic.as_str())).await?;
         }
         retry.done();
         Ok(())
@@ -277,7 +276,7 @@ impl Table {
     }
 
     fn retry(&self, operation: &'static str) -> Retry {
-        Retry { operation, topic: self.topic.clone(), health: self.health.clone(), drain: self.drain.clone(), backoff: None }
+        Retry::new(operation, &self.topic, self.health.clone(), self.drain.clone())
     }
 
     fn unfit(&self, source: ParquetError) -> Stop {
@@ -289,47 +288,12 @@ impl Table {
     }
 
     fn vanished(&self, span: &Span) -> StoreError {
-        StoreError { operation: "rename to", path: self.path(span), why: "there was a file of this name, and then there was none".into() }
+        let why = "there was a file of this name, and then there was none";
+        Trouble::passing(Passing::Other, why).at("rename to", self.path(span))
     }
 
     fn stranger(&self, span: &Span) -> Stop {
         Stop::Stranger { path: self.path(span), shard: self.shard.to_string() }
-    }
-}
-
-/// Tries again what the store could not do, for as long as it takes or until drained, and says so.
-struct Retry {
-    operation: &'static str,
-    topic: String,
-    health: Health,
-    drain: Drain,
-    /// How long to wait next; none before the first failure.
-    backoff: Option<Duration>,
-}
-
-impl Retry {
-    async fn wait(&mut self, error: StoreError) -> Result<(), Stop> {
-        let backoff = self.backoff.unwrap_or(FIRST_BACKOFF);
-        if self.backoff.is_none() {
-            tracing::warn!(topic = self.topic, operation = self.operation, %error, "the store fails; rows wait in the journal");
-        }
-        counter!(names::RETRIES, "topic" => self.topic.clone(), "operation" => self.operation).increment(1);
-        self.health.not_ready(format!("{error}; rows wait in the journal until the store works again"));
-        self.backoff = Some((backoff * 2).min(LAST_BACKOFF));
-        if self.drain.is_requested() {
-            return Err(Stop::Drained);
-        }
-        tokio::select! {
-            () = sleep(backoff) => Ok(()),
-            _ = self.drain.requested() => Err(Stop::Drained),
-        }
-    }
-
-    fn done(self) {
-        if self.backoff.is_some() {
-            tracing::info!(topic = self.topic, operation = self.operation, "the store works again");
-            self.health.ready();
-        }
     }
 }
 

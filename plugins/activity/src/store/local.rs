@@ -1,6 +1,6 @@
 //! Tables in a local directory.
 
-use super::{Published, Store, StoreError};
+use super::{Published, Store, StoreError, Trouble};
 use async_trait::async_trait;
 use bytes::Bytes;
 use greyhound_sdk::fs::{self, SharedFs};
@@ -30,7 +30,7 @@ impl LocalStore {
     ) -> Result<T, StoreError> {
         let (fs, at) = (self.fs.clone(), self.root.join(path));
         let done = tokio::task::spawn_blocking(move || work(&fs, &at)).await.unwrap_or_else(|e| Err(io::Error::other(e)));
-        done.map_err(|e| StoreError { operation, path: self.root.join(path).display().to_string(), why: e.to_string() })
+        done.map_err(|e| Trouble::from(e).at(operation, self.root.join(path).display().to_string()))
     }
 }
 

@@ -1,14 +1,25 @@
 //! Where tables are kept.
 
+mod error;
+pub mod hdfs;
 pub mod local;
+mod location;
+mod staging;
+
+pub use error::{Passing, Refusal, StoreError, Trouble};
+pub use location::{HdfsLocation, Location, NotALocation};
+pub use staging::Staging;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 /// A tree of files with atomic renames. Paths are relative to the root, with `/`.
+///
+/// Every call ends within a limit of its own, and every call may fail although it was carried out, or be carried out
+/// after it has failed: after an error nobody knows, and the caller looks before it concludes anything.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// Writes a new file, with its parents, durably; replaces one of that name.
+    /// Writes a new file, with its parents, durably and whole; replaces one of that name.
     async fn write(&self, path: &str, bytes: Bytes) -> Result<(), StoreError>;
     /// Renames a file, durably, unless there is one of the new name: a compare-and-swap. Makes the parents.
     async fn publish(&self, from: &str, to: &str) -> Result<Published, StoreError>;
@@ -27,16 +38,4 @@ pub enum Published {
     Done,
     /// There was one of that name.
     Exists,
-}
-
-/// A call of the store failed; it may be tried again.
-#[derive(Debug, thiserror::Error)]
-#[error("{operation} {path}: {why}")]
-pub struct StoreError {
-    /// What was tried.
-    pub operation: &'static str,
-    /// On which path.
-    pub path: String,
-    /// What happened.
-    pub why: String,
 }

@@ -1,8 +1,12 @@
 //! The sink against a bus in memory and a disk whose power is cut.
 
+mod faults;
+mod faulty_store;
+
 use crate::commit::{Committer, directory};
 use crate::hours::{Hours, Success};
 use crate::roll::{HOUR_US, Hour, Policy};
+use crate::store::Store;
 use crate::store::local::LocalStore;
 use crate::table::{Stop, Table};
 use greyhound_sdk::fs::SharedFs;
@@ -20,7 +24,7 @@ use tokio::task::JoinHandle;
 const TOPIC: &str = "shop.order";
 const NOON: i64 = 494_000 * HOUR_US;
 
-#[derive(Serialize)]
+#[derive(Serialize, serde::Deserialize)]
 struct Order {
     state: i8,
     buyer_id: String,
@@ -51,15 +55,16 @@ struct Running {
 
 async fn start(memory: &MemoryBus, disk: &PowerCut, age: Duration) -> Running {
     let fs: SharedFs = Arc::new(disk.clone());
-    fs.create_dir_all(Path::new("/state")).ok();
+    start_on(memory, Arc::new(LocalStore::new(fs, "/tables")), Policy { file_size: 1 << 20, age }).await
+}
+
+async fn start_on(memory: &MemoryBus, store: Arc<dyn Store>, policy: Policy) -> Running {
     let shard = Shard::new("test", 1);
-    let store = Arc::new(LocalStore::new(fs.clone(), "/tables"));
     let consumer = memory.bus().consumer("activity", TOPIC, Start::Earliest).await.unwrap();
-    let committer = Committer::new(store.clone(), fs, Path::new("/state"), TOPIC, shard.clone());
+    let committer = Committer::new(store.clone(), TOPIC, shard.clone());
     let hours = Hours::new(store, TOPIC, shard.clone());
     let (handle, drain) = Drain::new();
     let health = Health::default().of(TOPIC);
-    let policy = Policy { file_size: 1 << 20, age };
     let table = Table::new(consumer, committer, hours, shard, policy, health.clone(), drain);
     Running { task: tokio::spawn(table.run()), drain: handle, health }
 }

@@ -1,0 +1,143 @@
+//! What keeps a store from doing what it is told, by who can end it.
+
+use std::io;
+
+/// A call of the store failed. Whether it was carried out nobody knows: look, then try again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{operation} {path}: {trouble}")]
+pub struct StoreError {
+    /// What was tried.
+    pub operation: &'static str,
+    /// On which path.
+    pub path: String,
+    /// What happened.
+    pub trouble: Trouble,
+}
+
+/// What happened, by what ends it. Either way the call is tried again: nobody tells the sink when an operator has acted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Trouble {
+    /// It ends by itself.
+    #[error("{why}")]
+    Passing {
+        /// What kind.
+        cause: Passing,
+        /// What the store said.
+        why: String,
+    },
+    /// It ends when an operator acts.
+    #[error("{why}: {}", cause.remedy())]
+    Refused {
+        /// What kind.
+        cause: Refusal,
+        /// What the store said.
+        why: String,
+    },
+}
+
+/// Troubles that end by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passing {
+    /// No answer within the limit of the call.
+    Timeout,
+    /// It cannot be reached, or too few of its parts can.
+    Unreachable,
+    /// It is starting, or is kept from writing for maintenance.
+    SafeMode,
+    /// Anything else.
+    Other,
+}
+
+/// Troubles that only an operator ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The quota of the directory is used up.
+    Quota,
+    /// The disk is full.
+    Full,
+    /// The user may not.
+    Permission,
+    /// It does not believe who we are.
+    Identity,
+    /// Something else is where a file or directory belongs.
+    Obstacle,
+    /// It cannot be used as configured.
+    Settings,
+}
+
+// === impl Trouble ===
+
+impl Trouble {
+    /// A trouble that ends by itself.
+    pub fn passing(cause: Passing, why: impl ToString) -> Self {
+        Self::Passing { cause, why: why.to_string() }
+    }
+
+    /// A trouble that an operator must end.
+    pub fn refused(cause: Refusal, why: impl ToString) -> Self {
+        Self::Refused { cause, why: why.to_string() }
+    }
+
+    /// At `operation` on `path`.
+    #[must_use]
+    pub fn at(self, operation: &'static str, path: impl Into<String>) -> StoreError {
+        StoreError { operation, path: path.into(), trouble: self }
+    }
+
+    /// The kind, as metrics name it.
+    #[must_use]
+    pub fn cause(&self) -> &'static str {
+        match self {
+            Self::Passing { cause, .. } => cause.name(),
+            Self::Refused { cause, .. } => cause.name(),
+        }
+    }
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull => Self::refused(Refusal::Full, error),
+            io::ErrorKind::QuotaExceeded => Self::refused(Refusal::Quota, error),
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::refused(Refusal::Permission, error),
+            io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => Self::refused(Refusal::Obstacle, error),
+            _ => Self::passing(Passing::Other, error),
+        }
+    }
+}
+
+impl Passing {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Unreachable => "unreachable",
+            Self::SafeMode => "safe_mode",
+            Self::Other => "other",
+        }
+    }
+}
+
+impl Refusal {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Quota => "quota",
+            Self::Full => "full",
+            Self::Permission => "permission",
+            Self::Identity => "identity",
+            Self::Obstacle => "obstacle",
+            Self::Settings => "settings",
+        }
+    }
+
+    /// What to do.
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::Quota => "raise the quota, or make room below it",
+            Self::Full => "make room",
+            Self::Permission => "let Greyhound's user write there",
+            Self::Identity => "give Greyhound a valid ticket or keytab, and the user that belongs to it",
+            Self::Obstacle => "move away what is in the place of Greyhound's files",
+            Self::Settings => "mend plugins.activity.store and plugins.activity.hdfs, or the files in HADOOP_CONF_DIR",
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Tables in HDFS.
+//!
+//! What HDFS and its client do under faults, and what follows from it:
+//! - A rename without overwrite is the only call that decides anything. It is carried out whole or not at all, but its
+//!   answer may be lost, and it may be carried out long after its limit has passed.
+//! - A file is visible under its final name only when it is closed and its length was checked. Leases are nobody's
+//!   concern: a file that was left open is removed, never recovered or appended to.
+//! - Any call may hang for ever: each has a limit, and after one that had no answer the client is thrown away.
+
+mod session;
+mod settings;
+mod trouble;
+
+pub use settings::Settings;
+
+use super::{HdfsLocation, Passing, Published, Store, StoreError, Trouble};
+use async_trait::async_trait;
+use bytes::Bytes;
+use session::Session;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+/// What it may take to make a client: it asks no NameNode, but perhaps DNS.
+const OPENING: Duration = Duration::from_secs(10);
+
+/// A directory of HDFS.
+pub struct HdfsStore {
+    location: HdfsLocation,
+    settings: Settings,
+    /// None after a call without an answer: what the client holds may be stuck.
+    session: Mutex<Option<Arc<Session>>>,
+}
+
+impl HdfsStore {
+    /// The tables below `location`, which is made when something is written. Connects nowhere yet.
+    ///
+    /// # Errors
+    /// Where the settings, with those in `HADOOP_CONF_DIR`, make no sense.
+    pub async fn open(location: HdfsLocation, settings: &Settings) -> Result<Self, StoreError> {
+        let store = Self { location, settings: settings.clone(), session: Mutex::default() };
+        let first = store.new_session(true).await.map_err(|trouble| trouble.at("open", store.location.url()))?;
+        *store.session.lock().await = Some(first);
+        Ok(store)
+    }
+
+    async fn new_session(&self, is_first: bool) -> Result<Arc<Session>, Trouble> {
+        let (location, settings) = (self.location.clone(), self.settings.clone());
+        let opened = tokio::task::spawn_blocking(move || Session::open(&location, &settings, is_first));
+        match timeout(OPENING, opened).await {
+            Ok(Ok(session)) => session.map(Arc::new),
+            Ok(Err(e)) => Err(Trouble::passing(Passing::Other, e)),
+            Err(_) => Err(Trouble::passing(Passing::Timeout, format!("no client within {OPENING:?}"))),
+        }
+    }
+
+    /// The client, made anew where the last one was thrown away.
+    async fn session(&self) -> Result<Arc<Session>, Trouble> {
+        let mut current = self.session.lock().await;
+        if let Some(session) = current.as_ref() {
+            return Ok(session.clone());
+        }
+        let session = self.new_session(false).await?;
+        *current = Some(session.clone());
+        Ok(session)
+    }
+
+    /// Throws the client away where the answer says that something in it may be stuck. Calls of others on it go on.
+    async fn judge<T>(&self, session: &Arc<Session>, answer: Result<T, Trouble>) -> Result<T, Trouble> {
+        if let Err(Trouble::Passing { cause: Passing::Timeout | Passing::Other, .. }) = &answer {
+            let mut current = self.session.lock().await;
+            if current.as_ref().is_some_and(|it| Arc::ptr_eq(it, session)) {
+                *current = None;
+            }
+        }
+        answer
+    }
+
+    /// `call` on the client of the moment, with the full path; its trouble is told with the URL.
+    async fn ask<T, F>(
+        &self,
+        operation: &'static str,
+        path: &str,
+        call: impl FnOnce(Arc<Session>, String) -> F + Send,
+    ) -> Result<T, StoreError>
+    where
+        T: Send,
+        F: Future<Output = Result<T, Trouble>> + Send,
+    {
+        let at = self.at(path);
+        let url = format!("{}{at}", self.location.url());
+        let session = self.session().await.map_err(|trouble| trouble.at(operation, url.as_str()))?;
+        let answer = call(session.clone(), at).await;
+        self.judge(&session, answer).await.map_err(|trouble| trouble.at(operation, url))
+    }
+
+    fn at(&self, path: &str) -> String {
+        format!("{}/{path}", self.location.root())
+    }
+}
+
+#[async_trait]
+impl Store for HdfsStore {
+    async fn write(&self, path: &str, bytes: Bytes) -> Result<(), StoreError> {
+        self.ask("write", path, |session, at| async move { session.write(&at, bytes).await }).await
+    }
+
+    async fn publish(&self, from: &str, to: &str) -> Result<Published, StoreError> {
+        let from = self.at(from);
+        self.ask("rename to", to, |session, to| async move { session.publish(&from, &to).await }).await
+    }
+
+    async fn read_tail(&self, path: &str, max: usize) -> Result<Option<(Bytes, u64)>, StoreError> {
+        self.ask("read", path, |session, at| async move { session.read_tail(&at, max).await }).await
+    }
+
+    async fn list(&self, path: &str) -> Result<Vec<String>, StoreError> {
+        self.ask("list", path, |session, at| async move { session.list(&at).await }).await
+    }
+
+    async fn remove(&self, path: &str) -> Result<(), StoreError> {
+        self.ask("remove", path, |session, at| async move { session.remove(&at).await }).await
+    }
+}

@@ -1,0 +1,183 @@
+//! One life of the client, and what the store asks of it, every call within a limit of its own.
+
+use super::super::{HdfsLocation, Passing, Published, Refusal, Trouble};
+use super::settings::Settings;
+use super::trouble::is_missing;
+use bytes::Bytes;
+use hdfs_native::{Client, ClientBuilder, HdfsError, WriteOptions};
+use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
+
+/// What a call to the NameNode may take. The client itself has no limit: without this, one that is stopped, or whose
+/// machine went away without a word, would hold the sink for ever.
+const CALL: Duration = Duration::from_secs(10);
+/// What it may take to move one [`CHUNK`]: DataNodes that fail are replaced in that time.
+const TRANSFER: Duration = Duration::from_secs(10);
+/// What it may take to close a file: the client asks the NameNode for 16 s whether enough DataNodes have it.
+const CLOSE: Duration = Duration::from_secs(20);
+/// DataNodes sync at least this much a second.
+const SYNC_RATE: u64 = 16 << 20;
+const CHUNK: usize = 1 << 20;
+/// A file has one block, of its own size: the client cannot begin a second one before the first is replicated, and a
+/// quota must have room for whole blocks. A multiple of what checksums are over, and no less than NameNodes allow.
+const BLOCK_UNIT: u64 = 1 << 20;
+/// Analysts read, Greyhound's user writes.
+const DIRECTORY_PERMISSION: u32 = 0o755;
+
+/// A client on a runtime of its own: what hangs in it goes with it (a client leaves a task behind that renews leases,
+/// writers leave tasks behind that wait for dead DataNodes), and what it computes does not hold up the gateway.
+pub(super) struct Session {
+    client: Client,
+    runtime: Option<Runtime>,
+}
+
+impl Session {
+    /// Makes a client. Connects nowhere yet, but reads Hadoop's files and may ask DNS: blocks.
+    ///
+    /// # Errors
+    /// Where the settings make no sense.
+    pub(super) fn open(location: &HdfsLocation, settings: &Settings, is_first: bool) -> Result<Self, Trouble> {
+        let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("hdfs").enable_all().build()?;
+        let mut session = ClientBuilder::new()
+            .with_url(location.url())
+            .with_config(settings.effective(location, is_first))
+            .with_io_runtime(runtime.handle().clone())
+            .build()
+            .map(|client| Self { client, runtime: None });
+        match &mut session {
+            Ok(session) => session.runtime = Some(runtime),
+            Err(_) => runtime.shutdown_background(),
+        }
+        Ok(session?)
+    }
+
+    /// Writes a file whole, or fails.
+    pub(super) async fn write(&self, path: &str, bytes: Bytes) -> Result<(), Trouble> {
+        let length = bytes.len() as u64;
+        let block = length.div_ceil(BLOCK_UNIT).max(1) * BLOCK_UNIT;
+        let options = WriteOptions::default().overwrite(true).block_size(block);
+        let (client, at) = (self.client.clone(), path.to_owned());
+        let mut writer = self.within(CALL, async move { client.create(&at, options).await }).await?;
+        for begin in (0..bytes.len()).step_by(CHUNK) {
+            let chunk = bytes.slice(begin..bytes.len().min(begin + CHUNK));
+            writer = self.within(TRANSFER, async move { writer.write_bytes(chunk).await.map(|_| writer) }).await?;
+        }
+        // The client hangs for ever in a sync during which a DataNode dies: small files must not wait long to be written again.
+        let sync = TRANSFER + Duration::from_secs(length / SYNC_RATE);
+        writer = self.within(sync, async move { writer.hsync().await.map(|()| writer) }).await?;
+        // Never a second time: a close that failed may have left the file open, or shorter than it was.
+        self.within(CLOSE, async move { writer.close().await }).await?;
+        match self.length(path).await? {
+            Some(found) if found == length => Ok(()),
+            found => Err(Trouble::passing(Passing::Other, format!("{length} bytes were written, then {found:?} were there"))),
+        }
+    }
+
+    /// Renames a file unless there is one of the new name.
+    pub(super) async fn publish(&self, from: &str, to: &str) -> Result<Published, Trouble> {
+        let (parent, _) = to.rsplit_once('/').unwrap_or_default();
+        self.make_directory(parent).await?;
+        let (client, from, to) = (self.client.clone(), from.to_owned(), to.to_owned());
+        let renamed = self.within_raw(CALL, async move { client.rename(&from, &to, false).await }).await?;
+        match renamed {
+            Ok(()) => Ok(Published::Done),
+            Err(HdfsError::AlreadyExists(_)) => Ok(Published::Exists),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// The last `max` bytes of a file and its length.
+    pub(super) async fn read_tail(&self, path: &str, max: usize) -> Result<Option<(Bytes, u64)>, Trouble> {
+        let (client, path) = (self.client.clone(), path.to_owned());
+        let opened = self.within_raw(CALL, async move { client.read(&path).await }).await?;
+        let reader = match opened {
+            Err(e) if is_missing(&e) => return Ok(None),
+            other => other?,
+        };
+        let length = reader.file_length();
+        let begin = length.saturating_sub(max);
+        let tail = self.within(TRANSFER, async move { reader.read_range(begin, length - begin).await }).await?;
+        match tail.len() == length - begin {
+            true => Ok(Some((tail, length as u64))),
+            false => Err(Trouble::passing(Passing::Other, format!("{} bytes came of {}", tail.len(), length - begin))),
+        }
+    }
+
+    /// The names in a directory, sorted.
+    pub(super) async fn list(&self, path: &str) -> Result<Vec<String>, Trouble> {
+        let (client, path) = (self.client.clone(), path.to_owned());
+        let listed = self.within_raw(CALL, async move { client.list_status(&path, false).await }).await?;
+        let files = match listed {
+            Err(e) if is_missing(&e) => return Ok(Vec::new()),
+            other => other?,
+        };
+        let mut names: Vec<String> = files.iter().filter_map(|f| Some(f.path.rsplit_once('/')?.1.to_owned())).collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Removes a file, if there is one.
+    pub(super) async fn remove(&self, path: &str) -> Result<(), Trouble> {
+        let (client, path) = (self.client.clone(), path.to_owned());
+        self.within(CALL, async move { client.delete(&path, false).await.map(|_| ()) }).await
+    }
+
+    async fn make_directory(&self, path: &str) -> Result<(), Trouble> {
+        let (client, path) = (self.client.clone(), path.to_owned());
+        let made = self.within_raw(CALL, async move { client.mkdirs(&path, DIRECTORY_PERMISSION, true).await }).await?;
+        match made {
+            Err(HdfsError::AlreadyExists(why)) => Err(Trouble::refused(Refusal::Obstacle, why)),
+            other => Ok(other?),
+        }
+    }
+
+    async fn length(&self, path: &str) -> Result<Option<u64>, Trouble> {
+        let (client, path) = (self.client.clone(), path.to_owned());
+        let info = self.within_raw(CALL, async move { client.get_file_info(&path).await }).await?;
+        match info {
+            Err(e) if is_missing(&e) => Ok(None),
+            other => Ok(Some(other?.length as u64)),
+        }
+    }
+
+    async fn within<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        call: impl Future<Output = Result<T, HdfsError>> + Send + 'static,
+    ) -> Result<T, Trouble> {
+        Ok(self.within_raw(limit, call).await??)
+    }
+
+    /// Runs `call` on the client's runtime for at most `limit`, which is kept here: the client may block its runtime.
+    async fn within_raw<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        call: impl Future<Output = Result<T, HdfsError>> + Send + 'static,
+    ) -> Result<Result<T, HdfsError>, Trouble> {
+        let runtime = self.runtime.as_ref().ok_or_else(|| Trouble::passing(Passing::Other, "the client is gone"))?;
+        let mut task = Abort(runtime.spawn(call));
+        match timeout(limit, &mut task.0).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(e)) => Err(Trouble::passing(Passing::Other, format!("the client ended: {e}"))),
+            Err(_) => Err(Trouble::passing(Passing::Timeout, format!("no answer within {limit:?}"))),
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// A task that ends when nobody waits for it any more.
+struct Abort<T>(tokio::task::JoinHandle<T>);
+
+impl<T> Drop for Abort<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

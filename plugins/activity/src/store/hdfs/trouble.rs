@@ -1,0 +1,77 @@
+//! What the client's errors mean for the sink.
+
+use super::super::{Passing, Refusal, Trouble};
+use hdfs_native::HdfsError;
+use std::io;
+
+impl From<HdfsError> for Trouble {
+    fn from(error: HdfsError) -> Self {
+        match error {
+            HdfsError::RPCError(class, text) | HdfsError::FatalRPCError(class, text) => of_class(&class, &text),
+            HdfsError::IOError(e) if e.kind() == io::ErrorKind::TimedOut => Self::passing(Passing::Timeout, e),
+            HdfsError::IOError(e) => Self::passing(Passing::Unreachable, e),
+            e @ (HdfsError::DataTransferError(_) | HdfsError::BlocksNotFound(_)) => Self::passing(Passing::Unreachable, e),
+            e @ (HdfsError::SASLError(_) | HdfsError::GSSAPIError(..) | HdfsError::NoSASLMechanism) => Self::refused(Refusal::Identity, e),
+            e @ HdfsError::IsADirectoryError(_) => Self::refused(Refusal::Obstacle, e),
+            e @ (HdfsError::InvalidArgument(_)
+            | HdfsError::UrlParseError(_)
+            | HdfsError::XmlParseError(_)
+            | HdfsError::UnsupportedFeature(_)
+            | HdfsError::UnsupportedErasureCodingPolicy(_)) => Self::refused(Refusal::Settings, e),
+            e => Self::passing(Passing::Other, first_line(&e.to_string())),
+        }
+    }
+}
+
+/// What the NameNode says, by the class of its exception.
+fn of_class(class: &str, text: &str) -> Trouble {
+    let name = class.rsplit(['.', '$']).next().unwrap_or(class);
+    let why = format!("{name}: {}", first_line(text));
+    match name {
+        "SafeModeException" | "RetriableException" => Trouble::passing(Passing::SafeMode, why),
+        "StandbyException" => Trouble::passing(Passing::Unreachable, why),
+        "DSQuotaExceededException" | "NSQuotaExceededException" | "QuotaByStorageTypeExceededException" => {
+            Trouble::refused(Refusal::Quota, why)
+        }
+        "AccessControlException" | "AuthorizationException" => Trouble::refused(Refusal::Permission, why),
+        "SaslException" | "GSSException" | "InvalidToken" => Trouble::refused(Refusal::Identity, why),
+        "ParentNotDirectoryException" => Trouble::refused(Refusal::Obstacle, why),
+        _ => Trouble::passing(Passing::Other, why),
+    }
+}
+
+/// Whether the client says that there is no such file or directory. Some calls tell by the class of the exception alone.
+pub(super) fn is_missing(error: &HdfsError) -> bool {
+    match error {
+        HdfsError::FileNotFound(_) => true,
+        HdfsError::RPCError(class, _) => class == "java.io.FileNotFoundException",
+        _ => false,
+    }
+}
+
+/// The NameNode sends its stack along.
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rpc(class: &str, text: &str) -> Trouble {
+        HdfsError::RPCError(class.into(), text.into()).into()
+    }
+
+    #[test]
+    fn what_ends_by_itself_is_told_from_what_an_operator_ends() {
+        let safe = rpc("org.apache.hadoop.hdfs.server.namenode.SafeModeException", "Cannot create file/x.\n\tat org.apache...");
+        assert_eq!(safe, Trouble::passing(Passing::SafeMode, "SafeModeException: Cannot create file/x."));
+        let quota = rpc("org.apache.hadoop.hdfs.protocol.DSQuotaExceededException", "The DiskSpace quota of /t is exceeded");
+        assert!(matches!(quota, Trouble::Refused { cause: Refusal::Quota, .. }));
+        assert!(quota.to_string().ends_with("raise the quota, or make room below it"), "{quota}");
+        let denied = rpc("org.apache.hadoop.security.AccessControlException", "Permission denied: user=x");
+        assert!(matches!(denied, Trouble::Refused { cause: Refusal::Permission, .. }));
+        let away: Trouble = HdfsError::IOError(io::ErrorKind::ConnectionRefused.into()).into();
+        assert!(matches!(away, Trouble::Passing { cause: Passing::Unreachable, .. }));
+    }
+}

@@ -1,0 +1,112 @@
+"""One HDFS for all tests, whole again after each; Greyhound with its tables in a directory of it."""
+
+import shutil
+import tempfile
+
+import duckdb
+import pytest
+from cluster import Hdfs
+
+from program import Greyhound, until
+
+USER = "greyhound"
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    with tempfile.TemporaryDirectory(prefix="greyhound-hdfs-") as home:
+        hdfs = Hdfs(home)
+        try:
+            yield hdfs.start()
+        finally:
+            hdfs.stop()
+
+
+@pytest.fixture
+def hdfs(cluster):
+    yield cluster
+    cluster.heal()
+
+
+@pytest.fixture
+def greyhound(hdfs, request):
+    with tempfile.TemporaryDirectory(prefix="greyhound-") as home:
+        program = Program(home, hdfs, f"/{request.node.name}")
+        try:
+            yield program
+        finally:
+            program.end()
+
+
+class Program(Greyhound):
+    """Greyhound with its tables in `root` of HDFS, and what it has acknowledged."""
+
+    def __init__(self, home, hdfs, root):
+        super().__init__(home, HADOOP_USER_NAME=USER, GREYHOUND__PLUGINS__ACTIVITY__STORE=hdfs.url + root)
+        self.hdfs, self.root, self.copies = hdfs, root, []
+        self.pushed, self.acknowledged = 0, []
+        hdfs.mkdir(root, USER)
+
+    def end(self):
+        for it in [self, *self.copies]:
+            if it.child and it.child.poll() is None:
+                it.kill()
+
+    def copy(self, home):
+        """A second one, on a copy of this one's data directory."""
+        shutil.copytree(self.home / "data", f"{home}/data")
+        other = Program(home, self.hdfs, self.root)
+        self.copies.append(other)
+        return other
+
+    def push(self, count=10):
+        """Appends rows to messaging.push, each with a number that no other has."""
+        names = [f"{self.home.name}-{self.pushed + n}" for n in range(count)]
+        self.pushed += count
+        row = {"connection_seq": 0, "user_id": "1", "namespace": "/", "event": "test", "size_bytes": 0}
+        self.publish("messaging.push", [row | {"data": name} for name in names])
+        self.acknowledged += names
+
+    def committed(self):
+        """How many rows of messaging.push the sink has committed."""
+        consumers = self.topic("messaging.push")["consumers"]
+        return next(it["position"] for it in consumers if it["name"] == "activity")
+
+    def all_committed(self):
+        until("the rows to be committed", lambda: self.committed() == len(self.acknowledged), 60)
+        until("readiness", self.ready)
+
+    def trouble(self, what):
+        """Waits until the sink says on /readyz what is wrong; the text."""
+        says = lambda: next((why for why in (self.parts() or {}).values() if what in why), None)
+        return until(f"/readyz to say `{what}`", says, 60)
+
+    def rows(self):
+        """`seq` and `data` of every row of messaging.push, as DuckDB reads them over webhdfs."""
+        sql = duckdb.connect()
+        sql.register_filesystem(self.hdfs.files())
+        files = f"webhdfs://{self.root}/messaging.push/**/*.parquet"
+        query = f"SELECT seq, data FROM read_parquet('{files}', hive_partitioning = true) ORDER BY seq"
+
+        def read():
+            try:
+                return sql.execute(query).fetchall()
+            except duckdb.IOException:
+                # Soon after the NameNode was killed, a DataNode's first answers are errors, which fsspec takes for the file.
+                return None
+
+        return until("the tables to be readable", read)
+
+    def staged(self):
+        """The files of any topic that are being written, or were left behind."""
+        return self.hdfs.files().glob(f"{self.root}/_staging/*/*/*.tmp")
+
+    def check(self):
+        """Stops; then every acknowledged row is there once, nothing else is, and nothing is left behind."""
+        self.stop()
+        assert self.rows() == list(enumerate(self.acknowledged))
+        assert self.staged() == []
+
+    def said(self, what):
+        """How many lines of the log have `what` in them."""
+        return self.log.read_text().count(what)

@@ -1,0 +1,160 @@
+"""The real program in a directory of its own, and real clients; shared by the suites that are in Python."""
+
+import base64
+import hashlib
+import hmac
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import duckdb
+
+ROOT = Path(__file__).resolve().parents[1]
+PROGRAM = ROOT / "target/release/greyhound"
+CLIENTS = ROOT / "tests/tables/clients.mjs"
+SECRET = "the secret of the tests"
+
+
+def until(what, probe, limit=30):
+    """Polls `probe` until it returns something true."""
+    deadline = time.monotonic() + limit
+    while not (value := probe()):
+        assert time.monotonic() < deadline, f"waited {limit} s in vain for {what}"
+        time.sleep(0.02)
+    return value
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def mint(user, secret=SECRET, **claims):
+    """A JWT (HS256) that is good for an hour."""
+    part = lambda data: base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+    claims = {"id": user, "exp": int(time.time()) + 3600, **claims}
+    text = part(b'{"alg":"HS256","typ":"JWT"}') + "." + part(json.dumps(claims).encode())
+    return text + "." + part(hmac.digest(secret.encode(), text.encode(), hashlib.sha256))
+
+
+class Greyhound:
+    """The program, with everything but ports, secret, freshness and `settings` as it comes: tables in `data/tables`."""
+
+    def __init__(self, home, **settings):
+        self.home, self.child = Path(home), None
+        self.settings = settings
+        self.port, self.admin = free_port(), free_port()
+        self.log = self.home / "log"
+
+    @property
+    def env(self):
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("GREYHOUND__") and k != "PORT"}
+        return clean | {
+            "GREYHOUND__ADMIN__LISTEN": f"127.0.0.1:{self.admin}",
+            "GREYHOUND__PLUGINS__MESSAGING__LISTEN": f"127.0.0.1:{self.port}",
+            "GREYHOUND__PLUGINS__MESSAGING__AUTH__SECRET": SECRET,
+            "GREYHOUND__PLUGINS__ACTIVITY__FRESHNESS": "1s",
+        } | self.settings
+
+    def start(self):
+        self.launch()
+        until("readiness", self.ready)
+        return self
+
+    def launch(self):
+        """Starts it, whether or not it gets ready."""
+        with self.log.open("ab") as log:
+            self.child = subprocess.Popen([PROGRAM], cwd=self.home, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        until("the admin listener", lambda: self.parts() is not None)
+        return self
+
+    def ready(self):
+        return self.parts() == {}
+
+    def parts(self):
+        """The parts that are not ready, and why; None where it does not answer."""
+        assert self.child.poll() is None, self.log.read_text()
+        url = f"http://127.0.0.1:{self.admin}/readyz"
+        try:
+            answer = urllib.request.urlopen(url, timeout=5)
+        except urllib.error.HTTPError as error:
+            answer = error
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            return None
+        return {part: why for part, why in json.load(answer)["parts"].items() if why != "ready"}
+
+    def stop(self):
+        """A clean stop, after which everything is in the tables."""
+        self.child.send_signal(signal.SIGTERM)
+        assert self.child.wait(60) == 0, self.log.read_text()
+
+    def kill(self):
+        self.child.kill()
+        self.child.wait()
+
+    def topic(self, name):
+        """What the admin listener tells of a topic."""
+        topics = json.load(urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/v1/topics", timeout=10))
+        return next(topic for topic in topics["topics"] if topic["name"] == name)
+
+    def publish(self, topic, rows):
+        """Appends rows to a topic; the answer comes when they are durable."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.admin}/v1/topics/{topic}", json.dumps(rows).encode())
+        return json.load(urllib.request.urlopen(request, timeout=30))["seq"]
+
+    def run(self, *args):
+        done = subprocess.run([PROGRAM, *args], cwd=self.home, env=self.env, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def emit(self, *rooms, event="message", args=("hello",)):
+        body = json.dumps({"rooms": rooms, "event": event, "args": args}).encode()
+        url = f"http://127.0.0.1:{self.admin}/v1/messaging/emit"
+        request = urllib.request.Request(url, body, {"content-type": "application/json"})
+        return json.load(urllib.request.urlopen(request, timeout=30))
+
+    def clients(self):
+        """Real clients, driven line by line."""
+        return Clients(f"http://127.0.0.1:{self.port}")
+
+    def sql(self):
+        """DuckDB in the program's directory with the views that `greyhound tables views` prints."""
+        os.chdir(self.home)
+        connection = duckdb.connect()
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(self.run("tables", "views"))
+        return connection
+
+
+class Clients:
+    """Socket.io clients in a Node process: a JSON command a line, answered by a JSON line."""
+
+    def __init__(self, url):
+        self.child = subprocess.Popen(["node", CLIENTS, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def ask(self, **command):
+        self.child.stdin.write(json.dumps(command) + "\n")
+        self.child.stdin.flush()
+        answer = json.loads(self.child.stdout.readline())
+        assert "error" not in answer, answer["error"]
+        return answer
+
+    def login(self, name, user, token=None):
+        return self.ask(do="login", name=name, token=token or mint(user))["event"]
+
+    def push(self, name, event, *args):
+        return self.ask(do="push", name=name, event=event, args=args)
+
+    def received(self, name, count):
+        return self.ask(do="received", name=name, count=count)["messages"]
+
+    def close(self):
+        self.child.stdin.close()
+        self.child.wait(30)
