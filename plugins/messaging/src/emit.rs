@@ -1,16 +1,21 @@
 //! Publishing messages, and asking the cluster, for other parts of the program.
 
-use crate::cluster::protocol::{RemoteSocket, Request, Target};
+use crate::cluster::protocol::{Emit, RemoteSocket, Request, Target};
 use crate::cluster::{Acks, Cluster, Gathered, NotReached, Published};
 use crate::event::Event;
 use crate::fanout::Fanout;
 use crate::local::Local;
 use crate::outlet::{Outlet, Receipt, Source};
-use greyhound_sdk::{NotDurable, Shard};
+use greyhound_sdk::NotDurable;
 use parking_lot::RwLock;
 use serde_json::value::RawValue;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// How long the subscriptions of rooms may take.
+const MOMENT: Duration = Duration::from_secs(3);
+/// The longest that clients may take to acknowledge.
+const LONGEST: Duration = Duration::from_secs(3600);
 
 /// Events that are socket.io's own.
 pub(crate) const RESERVED: [&str; 6] = ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
@@ -125,7 +130,7 @@ impl Emitter {
         let name = message.to.namespace;
         let mut published = None;
         let receipt = gate.outlet.deliver(&namespace, name, event, &target, source(message), |seq, event| {
-            let origin = seq.map(|seq| gate.local.id(seq));
+            let origin = seq.map(|seq| gate.outlet.id(seq));
             published = gate.cluster.as_ref().map(|cluster| cluster.publish(name, event, &target, origin.as_deref()));
         });
         Ok(Emission { receipt, outlet: gate.outlet, published })
@@ -138,14 +143,14 @@ impl Emitter {
     pub async fn emit_with_ack(&self, message: &Message<'_>, timeout: Duration) -> Result<(Emission, Acks), EmitError> {
         let (gate, namespace, target) = self.to(message.to)?;
         let (event, name) = (event(message)?, message.to.namespace);
+        let timeout = timeout.min(LONGEST);
+        let (receipt, local) = gate.outlet.deliver_with_ack(&namespace, name, event.clone(), &target, source(message), timeout);
+        let origin = receipt.seq.map(|seq| gate.outlet.id(seq));
         let asked = match &gate.cluster {
-            Some(cluster) => cluster.ask_for_acks(name, &event, &target, timeout).await,
+            Some(cluster) => Some(cluster.ask_for_acks(name, Emit { event, target, timeout, origin }).await),
             None => None,
         };
-        let alone = gate.cluster.is_some() && asked.is_none();
-        let (receipt, local) = gate.outlet.deliver_with_ack(&namespace, name, event, &target, source(message), timeout);
-        let mut acks = Acks::gather(receipt.recipients, local, asked, timeout).await;
-        acks.complete &= !alone;
+        let acks = Acks::gather(receipt.recipients, local, asked, timeout).await;
         Ok((Emission { receipt, outlet: gate.outlet, published: None }, acks))
     }
 
@@ -155,7 +160,7 @@ impl Emitter {
     /// [`EmitError`].
     pub async fn sockets(&self, to: To<'_>) -> Result<(Vec<RemoteSocket>, Gathered<RemoteSocket>), EmitError> {
         let (gate, namespace, target) = self.to(to)?;
-        let local = gate.local.describe(to.namespace, &namespace.members(&target));
+        let local = gate.local.describe(to.namespace, &namespace.members(&target)).await;
         let remote = match &gate.cluster {
             Some(cluster) => cluster.sockets(to.namespace, target).await,
             None => Gathered::complete(Vec::new()),
@@ -198,7 +203,12 @@ impl Emitter {
     pub async fn join(&self, to: To<'_>, rooms: &[String]) -> Result<Result<(), Unreached>, EmitError> {
         let (gate, namespace, target) = self.to(to)?;
         namespace.join(&target, rooms);
-        Ok(gate.tell(to.namespace, &Request::Join { target, rooms: rooms.to_vec() }).await)
+        let told = gate.tell(to.namespace, &Request::Join { target, rooms: rooms.to_vec() }).await;
+        if let Some(cluster) = &gate.cluster {
+            // What is published to the rooms from now on comes here.
+            let _ = tokio::time::timeout(MOMENT, cluster.covered(to.namespace, rooms)).await;
+        }
+        Ok(told)
     }
 
     /// Lets sockets of all nodes leave `rooms`.
@@ -253,12 +263,6 @@ impl Emitter {
     pub fn on_server_side(&self, listen: impl Fn(&str, &str, &str) -> Option<String> + Send + Sync + 'static) {
         *self.listener.write() = Some(Arc::new(listen));
     }
-
-    /// The message's id: its shard and the number of its row.
-    #[must_use]
-    pub fn id(&self, shard: &Shard, receipt: Receipt) -> Option<String> {
-        Some(format!("{shard}:{}", receipt.seq?))
-    }
 }
 
 impl Gate {
@@ -270,6 +274,12 @@ impl Gate {
 }
 
 impl Emission {
+    /// The message's id: its shard and the number of its row. None where the bus is closed.
+    #[must_use]
+    pub fn id(&self) -> Option<String> {
+        Some(self.outlet.id(self.receipt.seq?))
+    }
+
     /// Waits until the message's row is durable.
     ///
     /// # Errors

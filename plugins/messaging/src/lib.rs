@@ -85,12 +85,13 @@ impl Plugin for Messaging {
         let verifier = Verifier::new(&config.auth, &secret);
         let handlers = Handlers::new(&config, verifier, topics.clone(), links.clone(), namespaces.clone(), cluster.clone());
         let handlers = Arc::new(handlers);
-        let (shard, max_payload) = (context.bus.shard(), usize::try_from(config.max_payload.as_u64())?);
-        let admin = http::routes(self.emitter.clone(), shard.clone(), max_payload);
-        let beside = beside(&config, &context, &secret, http::emit_route(self.emitter.clone(), shard.clone(), max_payload));
+        let max_payload = usize::try_from(config.max_payload.as_u64())?;
+        let admin = http::routes(self.emitter.clone(), max_payload);
+        let beside = beside(&config, &context, &secret, http::emit_route(self.emitter.clone(), max_payload));
         let (parts, io) = service(&config, namespaces.clone(), links.clone(), beside);
         config.namespaces.iter().for_each(|name| handlers.serve(&io, name));
         let outlet = Arc::new(Outlet {
+            shard: context.bus.shard().clone(),
             namespaces,
             links,
             topics,
@@ -98,11 +99,12 @@ impl Plugin for Messaging {
             record_data: config.record_message_data,
             counters: Counters::new(),
         });
-        let local = Arc::new(Local::new(io, context.bus.shard().clone()));
+        let local = Arc::new(Local::new(io));
         let member = cluster.clone().map(|cluster| Member {
             cluster,
             answering: Answering { outlet: outlet.clone(), local: local.clone(), listener: self.emitter.listener() },
             health: context.health.of("redis"),
+            buffer: config.buffer,
         });
         self.emitter.open(Gate { outlet, local, cluster });
         let listener = Listener { listener, parts, handlers, write_timeout: config.write_timeout };

@@ -5,17 +5,18 @@ use crate::fanout::{Fanout, Roster};
 use crate::gateway::{FAREWELL, Session};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
-use greyhound_sdk::Shard;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use socketioxide::SocketIo;
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// So many sockets are described before others get their turn.
+const AT_ONCE: usize = 256;
+
 /// The sockets of this node.
 pub(crate) struct Local {
     io: SocketIo<Fanout>,
-    shard: Shard,
 }
 
 /// How a socket connected, in the words of Node's server; without what proves who it is.
@@ -41,28 +42,23 @@ struct Data<'a> {
 }
 
 impl Local {
-    pub(crate) fn new(io: SocketIo<Fanout>, shard: Shard) -> Self {
-        Self { io, shard }
-    }
-
-    /// The id of the message whose row has this number.
-    pub(crate) fn id(&self, seq: u64) -> String {
-        format!("{}:{seq}", self.shard)
+    pub(crate) fn new(io: SocketIo<Fanout>) -> Self {
+        Self { io }
     }
 
     /// The sockets of a roster; not those that are just going.
-    pub(crate) fn describe(&self, namespace: &str, roster: &Roster) -> Vec<RemoteSocket> {
+    pub(crate) async fn describe(&self, namespace: &str, roster: &Roster) -> Vec<RemoteSocket> {
         let Some(sockets) = self.io.of(namespace) else { return Vec::new() };
-        let described = roster.sessions().iter().filter_map(|session| {
-            let socket = sockets.get_socket(session.sid)?;
-            let mut rooms = session.rooms();
-            // As in Node, a socket is in the room of its own id.
-            rooms.insert(0, session.sid.to_string());
-            let user = session.user();
-            let data = to_raw_value(&Data { user: user.as_deref() }).expect("a text is JSON");
-            Some(RemoteSocket { id: session.sid.to_string(), handshake: handshake(socket.req_parts(), session), rooms, data })
-        });
-        described.collect()
+        let mut described = Vec::with_capacity(roster.len());
+        for (n, session) in roster.sessions().iter().enumerate() {
+            if let Some(socket) = sockets.get_socket(session.sid) {
+                described.push(description(socket.req_parts(), session));
+            }
+            if n % AT_ONCE == AT_ONCE - 1 {
+                tokio::task::yield_now().await;
+            }
+        }
+        described
     }
 
     /// Disconnects the members of `target`, or closes their connections.
@@ -79,6 +75,15 @@ impl Local {
         }
         members.len()
     }
+}
+
+fn description(parts: &Parts, session: &Session) -> RemoteSocket {
+    let mut rooms = session.rooms();
+    // As in Node, a socket is in the room of its own id.
+    rooms.insert(0, session.sid.to_string());
+    let user = session.user();
+    let data = to_raw_value(&Data { user: user.as_deref() }).expect("a text is JSON");
+    RemoteSocket { id: session.sid.to_string(), handshake: handshake(parts, session), rooms, data }
 }
 
 fn handshake(parts: &Parts, session: &Session) -> Box<RawValue> {

@@ -8,7 +8,7 @@ use crate::metrics as names;
 use crate::rows::{DeliveryRow, MessageRow, Topics, column, delivery_outcome};
 use arrow_array::{ArrayRef, Int8Array, Int32Array, Int64Array, RecordBatch};
 use futures_util::StreamExt;
-use greyhound_sdk::{NotDurable, Refused};
+use greyhound_sdk::{NotDurable, Refused, Shard};
 use metrics::Counter;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 
 /// The way from a message to sockets and rows.
 pub(crate) struct Outlet {
+    pub(crate) shard: Shard,
     pub(crate) namespaces: Namespaces,
     pub(crate) links: Arc<Links>,
     pub(crate) topics: Arc<Topics>,
@@ -76,6 +77,11 @@ impl Counters {
 }
 
 impl Outlet {
+    /// The id of the message whose row has this number.
+    pub(crate) fn id(&self, seq: u64) -> String {
+        format!("{}:{seq}", self.shard)
+    }
+
     /// Sends an event to the members of `target` and records it. `numbered` is told the number of its row before it is
     /// sent.
     pub(crate) fn deliver(

@@ -65,21 +65,19 @@ WHERE d.place = 1;
 ";
 
 /// A message from another Greyhound node has the id of its row there. Others are known by the digest of their bytes: where
-/// the same bytes are published again within two seconds, the nth on one node is the nth on another.
+/// the same bytes are published again within half a second, the nth on one node is the nth on another.
 const CLUSTER: &str = "
 CREATE OR REPLACE VIEW messaging_cluster AS
 WITH steps AS (
-  SELECT *, CASE WHEN time - lag(time) OVER (PARTITION BY digest ORDER BY time, shard, seq) <= INTERVAL 2 SECOND THEN 0 ELSE 1 END AS step
-  FROM messaging_message
+  SELECT *, CASE WHEN time - lag(time) OVER (PARTITION BY digest ORDER BY time, shard, seq) <= INTERVAL 500 MILLISECOND THEN 0 ELSE 1 END AS step
+  FROM messaging_message WHERE digest IS NOT NULL
 ), bursts AS (
   SELECT *, sum(step) OVER (PARTITION BY digest ORDER BY time, shard, seq) AS burst FROM steps
 ), copies AS (
-  SELECT *, CASE
-    WHEN origin IS NOT NULL THEN origin
-    WHEN digest IS NULL THEN shard || ':' || seq
-    ELSE digest || '/' || burst || '/' || row_number() OVER (PARTITION BY digest, burst, shard ORDER BY seq)
-  END AS message_id
+  SELECT * EXCLUDE (step, burst), digest || '/' || burst || '/' || row_number() OVER (PARTITION BY digest, burst, shard ORDER BY seq) AS message_id
   FROM bursts
+  UNION ALL BY NAME
+  SELECT *, coalesce(origin, shard || ':' || seq) AS message_id FROM messaging_message WHERE digest IS NULL
 ), outcomes AS (
   SELECT shard, message_seq, count(*) AS deliveries, count(*) FILTER (WHERE outcome IN ('queued', 'acked')) AS told
   FROM messaging_deliveries GROUP BY shard, message_seq

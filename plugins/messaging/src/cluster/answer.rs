@@ -1,30 +1,42 @@
-//! Answering the other members, and doing what they want.
+//! Doing what the other members want, and answering them.
+//!
+//! What changes something is done in the order in which it came, between the messages before and after it; what takes long
+//! is answered on a task of its own.
 
 use super::Cluster;
 use super::ask::first_argument;
-use super::protocol::{Answer, ReplyTo, Request, Target};
+use super::protocol::{Answer, Emit, ReplyTo, Request, Target};
 use crate::emit::Listener;
 use crate::event::Event;
 use crate::local::Local;
 use crate::msgpack::Json;
 use crate::outlet::{Acknowledged, Outlet, Source};
+use serde_json::value::RawValue;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-/// So many requests may wait.
+/// So many answers may wait to be given.
 pub(super) const WAITING: usize = 1024;
 /// The acknowledgements of so many messages may be passed on at once; those of more are not.
 const WITH_ACK: usize = 256;
 /// The longest that clients may take to acknowledge, whatever another member says.
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// A request that came.
-pub(super) struct Asking {
-    pub(super) namespace: String,
-    pub(super) request: Request,
-    pub(super) reply_to: Option<ReplyTo>,
+/// An answer that is to be given.
+pub(super) struct Due {
+    namespace: String,
+    /// None where nobody waits for it.
+    reply_to: Option<ReplyTo>,
+    what: What,
+}
+
+enum What {
+    /// The answer to this.
+    Answer(Request),
+    /// What clients acknowledge.
+    Acks(mpsc::Receiver<Acknowledged>),
 }
 
 /// What it takes to answer.
@@ -36,63 +48,74 @@ pub(crate) struct Answering {
 }
 
 impl Answering {
-    /// Answers one request after the other.
-    pub(super) async fn run(self, cluster: Arc<Cluster>, mut requests: mpsc::Receiver<Asking>) {
-        let mut waiting = JoinSet::new();
+    /// Does what a request wants to be done; returns the answer that is still due.
+    pub(super) fn act(
+        &self,
+        cluster: &Cluster,
+        namespace: String,
+        request: Request,
+        reply_to: Option<ReplyTo>,
+        digest: i64,
+    ) -> Option<Due> {
+        let fanout = cluster.namespaces.get(&namespace)?;
+        let done = match request {
+            Request::Join { target, rooms } => fanout.join(&target, &rooms),
+            Request::Leave { target, rooms } => fanout.leave(&target, &rooms),
+            Request::Disconnect { target, close } => self.local.disconnect(&fanout, &target, close),
+            Request::Emit(emit) => {
+                let reply_to = reply_to?;
+                let Emit { event, target, timeout, origin } = emit;
+                let source = Source {
+                    source: if origin.is_some() { "greyhound" } else { "node" },
+                    publisher: reply_to.uid(),
+                    digest: origin.is_none().then_some(digest),
+                    origin: origin.as_deref(),
+                };
+                let (receipt, acks) = self.outlet.deliver_with_ack(&fanout, &namespace, event, &target, source, timeout.min(LONGEST));
+                cluster.reply(&namespace, &reply_to, &Answer::Clients(receipt.recipients as u64));
+                return Some(Due { namespace, reply_to: Some(reply_to), what: What::Acks(acks) });
+            }
+            request @ Request::ServerSide(_) => return Some(Due { namespace, reply_to, what: What::Answer(request) }),
+            request => return Some(Due { namespace, reply_to: Some(reply_to?), what: What::Answer(request) }),
+        };
+        // Who names one socket is told by the member that has it.
+        if let (Some(reply_to), 1..) = (reply_to, done) {
+            cluster.reply(&namespace, &reply_to, &Answer::Done);
+        }
+        None
+    }
+
+    /// Gives one answer after the other, until no more can come.
+    pub(super) async fn run(self, cluster: Arc<Cluster>, mut due: mpsc::Receiver<Due>) {
+        let mut passing = JoinSet::new();
         loop {
-            let asking = tokio::select! {
-                Some(_) = waiting.join_next(), if !waiting.is_empty() => continue,
-                asking = requests.recv() => match asking {
-                    Some(asking) => asking,
+            let Due { namespace, reply_to, what } = tokio::select! {
+                Some(_) = passing.join_next(), if !passing.is_empty() => continue,
+                due = due.recv() => match due {
+                    Some(due) => due,
                     None => return,
                 },
             };
-            match asking {
-                Asking { namespace, request: Request::Emit { event, target, timeout }, reply_to: Some(reply_to) } => {
-                    if let Some(acks) =
-                        self.emit(&cluster, &namespace, event, &target, timeout, &reply_to).filter(|_| waiting.len() < WITH_ACK)
-                    {
-                        let cluster = cluster.clone();
-                        waiting.spawn(async move { cluster.pass_on(&namespace, &reply_to, acks).await });
-                    }
+            match (what, reply_to) {
+                (What::Acks(acks), Some(reply_to)) if passing.len() < WITH_ACK => {
+                    let cluster = cluster.clone();
+                    passing.spawn(async move { cluster.pass_on(&namespace, &reply_to, acks).await });
                 }
-                Asking { namespace, request, reply_to } => {
-                    if let (Some(answer), Some(reply_to)) = (self.answer(&cluster, &namespace, request), reply_to) {
+                (What::Acks(_), _) => {}
+                (What::Answer(request), reply_to) => {
+                    if let (Some(answer), Some(reply_to)) = (self.answer(&cluster, &namespace, request).await, reply_to) {
                         cluster.reply(&namespace, &reply_to, &answer);
                     }
                 }
             }
-            // Describing sockets takes long where there are many.
-            tokio::task::yield_now().await;
         }
     }
 
-    /// Sends an event that is to be acknowledged, and tells to how many.
-    fn emit(
-        &self,
-        cluster: &Cluster,
-        namespace: &str,
-        event: Event,
-        target: &Target,
-        timeout: Duration,
-        reply_to: &ReplyTo,
-    ) -> Option<mpsc::Receiver<Acknowledged>> {
+    /// None where who asks expects nothing from this node.
+    async fn answer(&self, cluster: &Cluster, namespace: &str, request: Request) -> Option<Answer> {
         let fanout = cluster.namespaces.get(namespace)?;
-        let source = Source { source: "node", publisher: reply_to.uid(), ..Source::default() };
-        let (receipt, acks) = self.outlet.deliver_with_ack(&fanout, namespace, event, target, source, timeout.min(LONGEST));
-        cluster.reply(namespace, reply_to, &Answer::Clients(receipt.recipients as u64));
-        Some(acks)
-    }
-
-    /// Does what is asked. None where who asked expects nothing from this node.
-    fn answer(&self, cluster: &Cluster, namespace: &str, request: Request) -> Option<Answer> {
-        let fanout = cluster.namespaces.get(namespace)?;
-        let done = |sockets: usize| (sockets > 0).then_some(Answer::Done);
         match request {
-            Request::Join { target, rooms } => done(fanout.join(&target, &rooms)),
-            Request::Leave { target, rooms } => done(fanout.leave(&target, &rooms)),
-            Request::Disconnect { target, close } => done(self.local.disconnect(&fanout, &target, close)),
-            Request::Sockets(target) => Some(Answer::Sockets(self.local.describe(namespace, &fanout.members(&target)))),
+            Request::Sockets(target) => Some(Answer::Sockets(self.local.describe(namespace, &fanout.members(&target)).await)),
             Request::SocketIds(target) => {
                 Some(Answer::SocketIds(fanout.members(&target).sessions().iter().map(|session| session.sid.to_string()).collect()))
             }
@@ -105,7 +128,7 @@ impl Answering {
             Request::ServerSide(event) => Some(Answer::ServerSide(self.tell(namespace, &event))),
             // Nobody hooks in here: Node answers the same.
             Request::Custom => Some(Answer::ServerSide("null".into())),
-            Request::Emit { .. } => None,
+            Request::Emit(_) | Request::Join { .. } | Request::Leave { .. } | Request::Disconnect { .. } => None,
         }
     }
 
@@ -113,16 +136,17 @@ impl Answering {
     fn tell(&self, namespace: &str, event: &str) -> String {
         let listener = self.listener.read().clone();
         let told = listener.zip(Event::parse(event, Vec::new()).ok());
-        told.and_then(|(listen, event)| listen(namespace, &event.name, &event.args())).unwrap_or_else(|| "null".into())
+        let answer = told.and_then(|(listen, event)| listen(namespace, &event.name, &event.args()));
+        answer.filter(|json| serde_json::from_str::<&RawValue>(json).is_ok()).unwrap_or_else(|| "null".into())
     }
 }
 
 impl Cluster {
     fn reply(&self, namespace: &str, to: &ReplyTo, answer: &Answer) {
         let publication = self.protocol.answer(namespace, to, answer).map_err(super::NotReached::from);
-        // Where Redis is lost, who asked will know.
-        if let Err(why) = publication.and_then(|publication| self.outbox.put(publication, &self.state.borrow())) {
-            tracing::debug!(error = %why, "another member gets no answer");
+        // Also while this node is only just coming in: who asks has counted it already.
+        if let Err(why) = publication.and_then(|publication| self.outbox.put(publication)) {
+            self.unanswered.say(|more| tracing::warn!(error = %why, more, "another member of the cluster gets no answer"));
         }
     }
 

@@ -1,8 +1,9 @@
 //! Asking the other members, and waiting for all of them to answer.
 
-use super::protocol::{Answer, RemoteSocket, Request, Target};
+use super::protocol::{Answer, Emit, RemoteSocket, Request, Target};
 use super::{Cluster, NotReached, Published, random};
-use crate::event::{Event, inline};
+use crate::emit::Unreached;
+use crate::event::inline;
 use crate::outlet::Acknowledged;
 use parking_lot::Mutex;
 use socketioxide_core::Value;
@@ -39,6 +40,8 @@ pub struct Acks {
     pub expected: usize,
     /// Whether all nodes, and all these sockets, answered.
     pub complete: bool,
+    /// Whether the other nodes were asked; none where this node is alone.
+    pub cluster: Option<Result<(), Unreached>>,
 }
 
 /// A request under way; its answers are listened to until this is dropped.
@@ -47,7 +50,7 @@ pub(crate) struct Asked {
     id: String,
     answers: mpsc::Receiver<Answer>,
     /// How many members are to answer.
-    members: usize,
+    others: usize,
     deadline: Instant,
     /// Whether it can be complete at all.
     reached: bool,
@@ -71,7 +74,7 @@ impl Pending {
 impl Cluster {
     /// Lets the other members do something that they do not answer.
     pub(crate) fn tell(&self, namespace: &str, request: &Request) -> Result<Published, NotReached> {
-        self.outbox.put(self.protocol.request(namespace, request, None)?, &self.state.borrow())
+        self.put(self.protocol.request(namespace, request, None)?)
     }
 
     /// How many members there are.
@@ -84,11 +87,12 @@ impl Cluster {
     /// The sockets of the other members.
     pub(crate) async fn sockets(self: &Arc<Self>, namespace: &str, target: Target) -> Gathered<RemoteSocket> {
         let mut all = Gathered::complete(Vec::new());
-        let asked = self.ask(namespace, &Request::Sockets(target), PATIENCE).await;
+        let asked = self.ask(namespace, &Request::Sockets(target)).await;
         all.complete = asked
-            .gather(|answer| match answer {
-                Answer::Sockets(sockets) => all.items.extend(sockets),
-                Answer::Rooms(_) | Answer::SocketIds(_) | Answer::Clients(_) | Answer::Ack(_) | Answer::ServerSide(_) | Answer::Done => {}
+            .gather(|answer| {
+                if let Answer::Sockets(sockets) = answer {
+                    all.items.extend(sockets);
+                }
             })
             .await;
         all
@@ -99,12 +103,12 @@ impl Cluster {
         // The sharded protocol has no request for rooms.
         let request = if self.protocol.sharded() { Request::Sockets(Target::default()) } else { Request::Rooms };
         let mut all = Gathered::complete(local);
-        let asked = self.ask(namespace, &request, PATIENCE).await;
+        let asked = self.ask(namespace, &request).await;
         all.complete = asked
             .gather(|answer| match answer {
                 Answer::Rooms(rooms) => all.items.extend(rooms),
                 Answer::Sockets(sockets) => all.items.extend(sockets.into_iter().flat_map(|socket| socket.rooms)),
-                Answer::SocketIds(_) | Answer::Clients(_) | Answer::Ack(_) | Answer::ServerSide(_) | Answer::Done => {}
+                _ => {}
             })
             .await;
         all
@@ -113,7 +117,7 @@ impl Cluster {
     /// Tells the programs of the other members an event, `["name",arg,...]`, and gathers what they answer.
     pub(crate) async fn server_side(self: &Arc<Self>, namespace: &str, event: String) -> Gathered<String> {
         let mut all = Gathered::complete(Vec::new());
-        let asked = self.ask(namespace, &Request::ServerSide(event), PATIENCE).await;
+        let asked = self.ask(namespace, &Request::ServerSide(event)).await;
         all.complete = asked
             .gather(|answer| {
                 if let Answer::ServerSide(value) = answer {
@@ -124,49 +128,47 @@ impl Cluster {
         all
     }
 
-    /// Lets the other members send an event to their clients and tell what these acknowledge. None where the other members
-    /// cannot be asked: a member before 7.1 crashes of this request.
-    pub(crate) async fn ask_for_acks(
-        self: &Arc<Self>,
-        namespace: &str,
-        event: &Event,
-        target: &Target,
-        timeout: Duration,
-    ) -> Option<Asked> {
-        if let Some(glob) = self.protocol.understanding(namespace) {
-            let redis = self.connection()?;
-            let (members, understanding) = (self.nodes(namespace).await.ok()?, redis.channels(&glob).await.ok()?.len());
+    /// Lets the other members send an event to their clients and tell what these acknowledge.
+    ///
+    /// # Errors
+    /// Where they cannot be asked: a member before 7.1 crashes of this request.
+    pub(crate) async fn ask_for_acks(self: &Arc<Self>, namespace: &str, emit: Emit) -> Result<Asked, NotReached> {
+        let members = self.nodes(namespace).await?;
+        if let (Some(glob), Some(redis), 2..) = (self.protocol.understanding(namespace), self.connection(), members) {
+            let understanding = redis.channels(&glob).await.map_err(|e| NotReached::Refused(e.0))?.len();
             if understanding < members {
-                tracing::warn!(
-                    members,
-                    understanding,
-                    "a member of the cluster is older than 7.1: messages with acknowledgements stay on this node"
-                );
-                return None;
+                self.old_member.say(|more| tracing::warn!(members, understanding, more, "{}", NotReached::OldMember));
+                return Err(NotReached::OldMember);
             }
         }
-        let request = Request::Emit { event: event.clone(), target: target.clone(), timeout };
-        Some(self.ask(namespace, &request, timeout).await)
+        let timeout = emit.timeout;
+        let mut asked = self.asked(members, timeout);
+        asked.publish(namespace, &Request::Emit(emit)).await?;
+        asked.reached = true;
+        Ok(asked)
     }
 
     /// Asks the other members.
-    async fn ask(self: &Arc<Self>, namespace: &str, request: &Request, patience: Duration) -> Asked {
+    async fn ask(self: &Arc<Self>, namespace: &str, request: &Request) -> Asked {
+        let Ok(members) = self.nodes(namespace).await else { return self.asked(1, PATIENCE) };
+        let mut asked = self.asked(members, PATIENCE);
+        asked.reached = asked.others == 0 || asked.publish(namespace, request).await.is_ok();
+        asked
+    }
+
+    /// A request that is not yet published, to so many members, this one included.
+    fn asked(self: &Arc<Self>, members: usize, patience: Duration) -> Asked {
         let id = id();
         let (sender, answers) = mpsc::channel(ANSWERS);
         self.pending.0.lock().insert(id.clone(), sender);
-        let mut asked = Asked { cluster: self.clone(), id, answers, members: 0, deadline: Instant::now() + patience, reached: false };
-        let Ok(members) = self.nodes(namespace).await else { return asked };
-        asked.members = members.saturating_sub(1);
-        asked.reached = asked.members == 0 || asked.publish(namespace, request).await.is_ok();
-        asked
+        Asked { cluster: self.clone(), id, answers, others: members.saturating_sub(1), deadline: Instant::now() + patience, reached: false }
     }
 }
 
 impl Asked {
     async fn publish(&self, namespace: &str, request: &Request) -> Result<(), NotReached> {
         let publication = self.cluster.protocol.request(namespace, request, Some(&self.id))?;
-        let published = self.cluster.outbox.put(publication, &self.cluster.state.borrow())?;
-        published.done().await
+        self.cluster.put(publication)?.done().await
     }
 
     /// Takes one answer of each member; returns whether all came.
@@ -174,7 +176,7 @@ impl Asked {
         if !self.reached {
             return false;
         }
-        for _ in 0..self.members {
+        for _ in 0..self.others {
             match timeout_at(self.deadline, self.answers.recv()).await {
                 Ok(Some(answer)) => take(answer),
                 _ => return false,
@@ -195,19 +197,18 @@ impl Acks {
     pub(crate) async fn gather(
         recipients: usize,
         mut local: mpsc::Receiver<Acknowledged>,
-        asked: Option<Asked>,
+        asked: Option<Result<Asked, NotReached>>,
         timeout: Duration,
     ) -> Self {
-        let mut acks = Self { values: Vec::new(), expected: recipients, complete: asked.as_ref().is_none_or(|asked| asked.reached) };
+        let (mut asked, cluster) = match asked {
+            None => (None, None),
+            Some(Ok(asked)) => (Some(asked), Some(Ok(()))),
+            Some(Err(why)) => (None, Some(Err(Unreached::from(why)))),
+        };
+        let mut silent = asked.as_ref().map_or(0, |asked| asked.others);
+        let mut acks = Self { values: Vec::new(), expected: recipients, complete: false, cluster };
         // A moment more, for what comes in the last one.
         let deadline = Instant::now() + timeout + Duration::from_millis(100);
-        let (mut answers, mut silent) = match asked {
-            Some(asked) if asked.reached => (Some(asked), 0),
-            _ => (None, 0),
-        };
-        if let Some(asked) = &answers {
-            silent = asked.members;
-        }
         let mut local_open = true;
         while acks.values.len() < acks.expected || silent > 0 {
             tokio::select! {
@@ -217,19 +218,19 @@ impl Acks {
                     Some(None) => {}
                     None => local_open = false,
                 },
-                answer = next(&mut answers), if answers.is_some() => match answer {
+                answer = next(&mut asked), if asked.is_some() => match answer {
                     Some(Answer::Clients(count)) => {
                         acks.expected += usize::try_from(count).unwrap_or(0);
                         silent = silent.saturating_sub(1);
                     }
                     Some(Answer::Ack(value)) => acks.values.push(inline(value.text, &value.attachments)),
                     Some(_) => {}
-                    None => answers = None,
+                    None => asked = None,
                 },
                 else => break,
             }
         }
-        acks.complete &= silent == 0 && acks.values.len() >= acks.expected;
+        acks.complete = silent == 0 && acks.values.len() >= acks.expected && !matches!(acks.cluster, Some(Err(_)));
         acks
     }
 }

@@ -1,43 +1,40 @@
 //! Handles what comes from Redis, in its order.
 
 use super::Cluster;
-use super::answer::Asking;
+use super::answer::{Answering, Due};
+use super::complaint::Complaint;
 use super::protocol::{Malformed, Message, Received};
 use crate::metrics as names;
-use crate::outlet::{Outlet, Source};
+use crate::outlet::Source;
 use crate::redis::{Incoming, Messages};
 use bytes::Bytes;
 use metrics::{Counter, counter};
+use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 use tokio::sync::{mpsc, oneshot};
 use twox_hash::XxHash3_64;
 
-/// How often complaints are logged.
-const COMPLAINTS: Duration = Duration::from_secs(10);
-/// After so many messages, or so many deliveries, those who write to clients get their turn. Until then messages to the same
-/// client join: they are written by one call. Fewer than a client's buffer holds.
-const TURN: Turn = Turn { messages: 256, deliveries: 16_384 };
-
-/// How much is done at a time.
-#[derive(Default)]
-struct Turn {
-    messages: usize,
-    deliveries: usize,
-}
+/// After so many messages, but not more than half of what a client's buffer holds, or so many deliveries, those who write to
+/// clients get their turn. Until then messages to the same client join: they are written by one call.
+const TURN: (usize, usize) = (256, 16_384);
 
 /// What handles the messages of one connection.
 pub(super) struct Inbox {
     pub(super) cluster: Arc<Cluster>,
-    pub(super) outlet: Arc<Outlet>,
-    pub(super) requests: mpsc::Sender<Asking>,
+    pub(super) answering: Answering,
+    pub(super) due: mpsc::Sender<Due>,
+    /// Packets that a client's buffer holds.
+    pub(super) buffer: usize,
     /// The numbers of probes that came back.
     pub(super) probes: mpsc::Sender<u64>,
     /// How many messages were handled.
     pub(super) handled: Arc<AtomicU64>,
-    /// When the last one was.
-    pub(super) last: SystemTime,
+    /// Everything that was published before has been handled.
+    pub(super) proved: Arc<Mutex<SystemTime>>,
+    /// How many were lost, not yet recorded.
+    pub(super) lost: u64,
     pub(super) counters: Counters,
     pub(super) complaint: Complaint,
 }
@@ -49,13 +46,6 @@ pub(super) struct Counters {
     malformed: Counter,
     refused: Counter,
     lost: Counter,
-}
-
-/// A log line that may be due often, and is written seldom.
-#[derive(Default)]
-pub(super) struct Complaint {
-    last: Option<Instant>,
-    unsaid: u64,
 }
 
 impl Default for Counters {
@@ -73,39 +63,49 @@ impl Default for Counters {
 impl Inbox {
     /// Handles messages until the connection is over, and then those that have arrived.
     pub(super) async fn run(mut self, mut messages: Box<dyn Messages>, mut over: oneshot::Receiver<()>) {
-        let mut turn = Turn::default();
+        let (mut handled, mut sent) = (0, 0);
+        let most = TURN.0.min(self.buffer / 2).max(1);
         loop {
             let incoming = match messages.arrived() {
                 Some(incoming) => incoming,
                 None => tokio::select! {
                     Some(incoming) = messages.next() => incoming,
-                    _ = &mut over => return,
+                    _ = &mut over => break,
                 },
             };
-            turn.messages += 1;
-            turn.deliveries += self.handle(incoming);
-            if turn.messages >= TURN.messages || turn.deliveries >= TURN.deliveries {
-                turn = Turn::default();
+            handled += 1;
+            sent += self.handle(incoming);
+            if handled >= most || sent >= TURN.1 {
+                (handled, sent) = (0, 0);
                 tokio::task::yield_now().await;
             }
         }
+        self.tell_lost();
     }
 
     /// Returns to how many sockets something was sent.
     fn handle(&mut self, incoming: Incoming) -> usize {
         match incoming {
             Incoming::Message { channel, body } => {
-                let recipients = self.message(&channel, &body);
                 self.handled.fetch_add(1, Relaxed);
-                self.last = SystemTime::now();
-                recipients
+                self.message(&channel, &body)
             }
             Incoming::Lost(count) => {
                 self.counters.lost.increment(count);
-                tracing::error!(count, "messages came from Redis faster than they could be handled, and are lost");
-                self.outlet.topics.missed("overrun", Some(count), self.last, SystemTime::now());
+                self.lost += count;
+                self.complaint.say(|more| {
+                    tracing::error!(count, more, "messages came from Redis faster than they could be handled, and are lost");
+                });
                 0
             }
+        }
+    }
+
+    /// Records what was lost since the last proof: it is the oldest of what waited.
+    fn tell_lost(&mut self) {
+        if self.lost > 0 {
+            let lost = std::mem::take(&mut self.lost);
+            self.answering.outlet.topics.missed("overrun", Some(lost), *self.proved.lock(), SystemTime::now());
         }
     }
 
@@ -118,13 +118,17 @@ impl Inbox {
             }
             Ok(Received::Request { namespace, request, reply_to }) => {
                 self.counters.requests.increment(1);
-                if self.requests.try_send(Asking { namespace, request, reply_to }).is_err() {
+                let due = self.answering.act(&self.cluster, namespace, request, reply_to, digest(body));
+                if due.is_some_and(|due| self.due.try_send(due).is_err()) {
                     self.counters.refused.increment(1);
                     self.complaint.say(|more| tracing::warn!(more, "requests come faster than they can be answered; some are not"));
                 }
             }
             Ok(Received::Answer { id, answer }) => self.cluster.pending.answered(&id, answer),
-            Ok(Received::Probe(number)) => drop(self.probes.try_send(number)),
+            Ok(Received::Probe(number)) => {
+                self.tell_lost();
+                let _ = self.probes.try_send(number);
+            }
             Ok(Received::NotForUs) => {}
             Err(malformed) => self.malformed(channel, body, &malformed),
         }
@@ -135,15 +139,15 @@ impl Inbox {
         let Message { source, publisher, namespace, channel_room, event, target, origin } = message;
         let Some(fanout) = self.cluster.namespaces.get(&namespace) else { return 0 };
         // A message from a Greyhound node has an id of its own.
-        let digest = origin.is_none().then(|| XxHash3_64::oneshot(body).cast_signed());
+        let digest = origin.is_none().then(|| digest(body));
         let source = Source { source, publisher: publisher.as_deref(), origin: origin.as_deref(), digest };
         // Old emitters publish a copy to each room: who has no member there leaves it to the others, as Node does.
         let copy = channel_room.filter(|room| target.rooms != [room.as_str()]);
         if copy.is_some_and(|room| !fanout.rooms.read().has(&room)) {
-            self.outlet.record_undelivered(&namespace, &event, &target, source);
+            self.answering.outlet.record_undelivered(&namespace, &event, &target, source);
             return 0;
         }
-        self.outlet.deliver(&fanout, &namespace, event, &target, source, |_, _| ()).recipients
+        self.answering.outlet.deliver(&fanout, &namespace, event, &target, source, |_, _| ()).recipients
     }
 
     fn malformed(&mut self, channel: &str, body: &Bytes, why: &Malformed) {
@@ -155,14 +159,7 @@ impl Inbox {
     }
 }
 
-impl Complaint {
-    /// Logs, if it is due; `log` is told how many times it was not.
-    fn say(&mut self, log: impl FnOnce(u64)) {
-        if self.last.is_some_and(|last| last.elapsed() < COMPLAINTS) {
-            self.unsaid += 1;
-            return;
-        }
-        self.last = Some(Instant::now());
-        log(std::mem::take(&mut self.unsaid));
-    }
+/// What is the same on every node for the same bytes.
+fn digest(body: &Bytes) -> i64 {
+    XxHash3_64::oneshot(body).cast_signed()
 }

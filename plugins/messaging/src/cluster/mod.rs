@@ -11,19 +11,22 @@
 
 mod answer;
 mod ask;
+mod complaint;
 mod inbox;
 mod interest;
 mod member;
 mod outbox;
+mod proof;
 pub(crate) mod protocol;
 
 use crate::config::RedisConfig;
 use crate::event::Event;
 use crate::fanout::Namespaces;
-use crate::redis::Redis;
+use crate::redis::{Publication, Redis};
 pub(crate) use answer::Answering;
 use ask::Pending;
 pub use ask::{Acks, Gathered};
+use complaint::Complaint;
 pub(crate) use interest::Interest;
 pub(crate) use member::Member;
 use outbox::Outbox;
@@ -43,6 +46,8 @@ pub(crate) struct Cluster {
     state: watch::Sender<State>,
     outbox: Outbox,
     pending: Pending,
+    unanswered: Complaint,
+    old_member: Complaint,
 }
 
 /// Whether the cluster is reached.
@@ -64,6 +69,8 @@ pub(crate) enum NotReached {
     Refused(Arc<str>),
     #[error("too much waits for Redis already")]
     Full,
+    #[error("a member of the cluster is older than @socket.io/redis-adapter 7.1, which would crash of a message with acknowledgements")]
+    OldMember,
     #[error(transparent)]
     Unpublishable(#[from] Unpublishable),
 }
@@ -81,6 +88,8 @@ impl Cluster {
             state: watch::Sender::new(State::Connecting),
             outbox: Outbox::default(),
             pending: Pending::default(),
+            unanswered: Complaint::default(),
+            old_member: Complaint::default(),
         }))
     }
 
@@ -89,7 +98,16 @@ impl Cluster {
     /// # Errors
     /// Where it is clear at once that it is not published.
     pub(crate) fn publish(&self, namespace: &str, event: &Event, target: &Target, origin: Option<&str>) -> Result<Published, NotReached> {
-        self.outbox.put(self.protocol.message(namespace, event, target, origin)?, &self.state.borrow())
+        self.put(self.protocol.message(namespace, event, target, origin)?)
+    }
+
+    /// Lets something be published, unless it is clear that it cannot be.
+    fn put(&self, publication: Publication) -> Result<Published, NotReached> {
+        match &*self.state.borrow() {
+            State::Up => self.outbox.put(publication),
+            State::Down(why) => Err(NotReached::Down(why.clone())),
+            State::Connecting => Err(NotReached::Down("it is being connected to".into())),
+        }
     }
 
     /// Whether every message to `rooms` comes here already, or none can.

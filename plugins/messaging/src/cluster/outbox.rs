@@ -1,6 +1,6 @@
 //! What waits to be published: in order, and no more than so much.
 
-use super::{NotReached, State};
+use super::NotReached;
 use crate::redis::{Publication, Redis};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -39,17 +39,18 @@ impl Default for Outbox {
 
 impl Outbox {
     /// Lets something be published.
-    pub(super) fn put(&self, publication: Publication, state: &State) -> Result<Published, NotReached> {
-        match state {
-            State::Up => {}
-            State::Down(why) => return Err(NotReached::Down(why.clone())),
-            State::Connecting => return Err(NotReached::Down("it is being connected to".into())),
-        }
-        let size = u32::try_from(publication.body.len().max(LEAST)).unwrap_or(u32::MAX);
+    pub(super) fn put(&self, publication: Publication) -> Result<Published, NotReached> {
+        let size = u32::try_from(publication.body.len().clamp(LEAST, ROOM)).unwrap_or(u32::MAX);
         let room = self.room.clone().try_acquire_many_owned(size).map_err(|_| NotReached::Full)?;
         let (outcome, published) = oneshot::channel();
         let _ = self.sender.send(Waiting { publication, outcome, _room: room });
         Ok(Published(published))
+    }
+
+    /// Waits until nothing waits any more.
+    pub(super) async fn empty(&self) {
+        let all = u32::try_from(ROOM).unwrap_or(u32::MAX);
+        drop(self.room.acquire_many(all).await);
     }
 
     /// Publishes what waits, over one connection after the other.

@@ -1,7 +1,7 @@
 //! `POST /v1/messaging/emit`.
 
-use super::{Backend, Reached, Refusal, read, root, to, yes};
-use crate::emit::{Emission, Message};
+use super::{Reached, Refusal, read, root, to, yes};
+use crate::emit::{Emission, Emitter, Message};
 use crate::outlet::Receipt;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -111,43 +111,43 @@ struct Acks {
     )),
     responses((status = 200, description = "It was sent.", body = Answer))
 )]
-pub(super) async fn emit(State(backend): State<Backend>, body: Result<Bytes, BytesRejection>) -> Result<Json<Answer>, Refusal> {
+pub(super) async fn emit(State(emitter): State<Emitter>, body: Result<Bytes, BytesRejection>) -> Result<Json<Answer>, Refusal> {
     let request: Request = read(body, "a message")?;
     let Request { rooms, except, event, args, namespace, durable, volatile, ack_timeout } = &request;
     let to = to(namespace, rooms, except)?;
     let message = Message { event, args, to, volatile: *volatile, source: "http", publisher: None };
     match ack_timeout {
-        None => send(&backend, &message, *durable).await,
+        None => send(&emitter, &message, *durable).await,
         Some(_) if *volatile => Err(Refusal::bad("`volatile`: a message that is to be acknowledged cannot be volatile")),
         Some(timeout) if !(Duration::from_millis(1)..=LONGEST).contains(timeout) => {
             Err(Refusal::bad("`ack_timeout`: expected \"1ms\" to \"60s\""))
         }
-        Some(timeout) => send_with_ack(&backend, &message, *durable, *timeout).await,
+        Some(timeout) => send_with_ack(&emitter, &message, *durable, *timeout).await,
     }
     .map(Json)
 }
 
-async fn send(backend: &Backend, message: &Message<'_>, durable: bool) -> Result<Answer, Refusal> {
-    let emission = backend.emitter.emit(message)?;
-    let answer = answer(backend, &emission, durable).await?;
+async fn send(emitter: &Emitter, message: &Message<'_>, durable: bool) -> Result<Answer, Refusal> {
+    let emission = emitter.emit(message)?;
+    let answer = answer(&emission, durable).await?;
     let cluster = emission.reached().await.map(Reached::new);
     Ok(Answer { cluster, ..answer })
 }
 
-async fn send_with_ack(backend: &Backend, message: &Message<'_>, durable: bool, timeout: Duration) -> Result<Answer, Refusal> {
-    let (emission, acks) = backend.emitter.emit_with_ack(message, timeout).await?;
+async fn send_with_ack(emitter: &Emitter, message: &Message<'_>, durable: bool, timeout: Duration) -> Result<Answer, Refusal> {
+    let (emission, acks) = emitter.emit_with_ack(message, timeout).await?;
     let values = acks.values.into_iter().filter_map(|value| RawValue::from_string(value).ok()).collect();
+    let cluster = acks.cluster.map(Reached::new);
     let acks = Some(Acks { acks: values, expected: acks.expected, complete: acks.complete });
-    Ok(Answer { acks, ..answer(backend, &emission, durable).await? })
+    Ok(Answer { acks, cluster, ..answer(&emission, durable).await? })
 }
 
 /// What is known here, once the message's row is durable where that is wanted.
-async fn answer(backend: &Backend, emission: &Emission, durable: bool) -> Result<Answer, Refusal> {
+async fn answer(emission: &Emission, durable: bool) -> Result<Answer, Refusal> {
     let Receipt { seq, recipients } = emission.receipt;
     if durable && let Err(lost) = emission.durable().await {
         let error = format!("it was sent to {recipients} sockets but not recorded: {lost}");
         return Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, error));
     }
-    let message = backend.emitter.id(&backend.shard, emission.receipt);
-    Ok(Answer { message, seq, recipients, cluster: None, acks: None })
+    Ok(Answer { message: emission.id(), seq, recipients, cluster: None, acks: None })
 }

@@ -13,7 +13,6 @@ use axum::extract::DefaultBodyLimit;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
-use greyhound_sdk::Shard;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
@@ -23,25 +22,19 @@ use utoipa_axum::routes;
 /// A message may name so many rooms; one for more people is better published to a room that they share.
 const MAX_ROOMS: usize = 1000;
 
-#[derive(Clone)]
-struct Backend {
-    emitter: Emitter,
-    shard: Shard,
-}
-
 /// The routes, for bodies up to `max_payload` bytes.
-pub(crate) fn routes(emitter: Emitter, shard: Shard, max_payload: usize) -> Router {
-    described().layer(DefaultBodyLimit::max(max_payload)).with_state(Backend { emitter, shard }).into()
+pub(crate) fn routes(emitter: Emitter, max_payload: usize) -> Router {
+    described().layer(DefaultBodyLimit::max(max_payload)).with_state(emitter).into()
 }
 
 /// The route `/emit` alone.
-pub(crate) fn emit_route(emitter: Emitter, shard: Shard, max_payload: usize) -> Router {
+pub(crate) fn emit_route(emitter: Emitter, max_payload: usize) -> Router {
     let emit = OpenApiRouter::new().routes(routes!(emit::emit));
-    emit.layer(DefaultBodyLimit::max(max_payload)).with_state(Backend { emitter, shard }).into()
+    emit.layer(DefaultBodyLimit::max(max_payload)).with_state(emitter).into()
 }
 
 /// The routes, and what each tells of itself.
-fn described() -> OpenApiRouter<Backend> {
+fn described() -> OpenApiRouter<Emitter> {
     OpenApiRouter::new()
         .routes(routes!(emit::emit))
         .routes(routes!(sockets::sockets))

@@ -1,8 +1,9 @@
 //! What is connected, on all nodes: `sockets`, `rooms`, `nodes`; `join`, `leave`, `disconnect`.
 
-use super::{Backend, Reached, Refusal, bad_query, limit, read, root, to};
+use super::{Reached, Refusal, bad_query, limit, read, root, to};
 use crate::cluster::Gathered;
 use crate::cluster::protocol::RemoteSocket;
+use crate::emit::Emitter;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{Query, State};
@@ -115,9 +116,9 @@ pub(super) struct Done {
 ///
 /// Without `room`: all of the namespace. Nodes that do not answer within 5 s are left out, and `complete` is false.
 #[utoipa::path(get, path = "/sockets", params(Asked), responses((status = 200, description = "The sockets.", body = Sockets)))]
-pub(super) async fn sockets(State(backend): State<Backend>, query: Pairs) -> Result<Json<Sockets>, Refusal> {
+pub(super) async fn sockets(State(emitter): State<Emitter>, query: Pairs) -> Result<Json<Sockets>, Refusal> {
     let Asked { namespace, rooms, except } = Asked::new(query)?;
-    let (local, Gathered { items: remote, complete }) = backend.emitter.sockets(to(&namespace, &rooms, &except)?).await?;
+    let (local, Gathered { items: remote, complete }) = emitter.sockets(to(&namespace, &rooms, &except)?).await?;
     let socket = |local: bool| move |socket| Socket::new(socket, local);
     let sockets = local.into_iter().map(socket(true)).chain(remote.into_iter().map(socket(false))).collect();
     Ok(Json(Sockets { sockets, complete }))
@@ -127,8 +128,8 @@ pub(super) async fn sockets(State(backend): State<Backend>, query: Pairs) -> Res
 ///
 /// Nodes that do not answer within 5 s are left out, and `complete` is false.
 #[utoipa::path(get, path = "/rooms", params(Within), responses((status = 200, description = "The rooms.", body = Rooms)))]
-pub(super) async fn rooms(State(backend): State<Backend>, query: Asking<Within>) -> Result<Json<Rooms>, Refusal> {
-    let Gathered { items, complete } = backend.emitter.rooms(&query.map_err(bad_query)?.namespace).await?;
+pub(super) async fn rooms(State(emitter): State<Emitter>, query: Asking<Within>) -> Result<Json<Rooms>, Refusal> {
+    let Gathered { items, complete } = emitter.rooms(&query.map_err(bad_query)?.namespace).await?;
     Ok(Json(Rooms { rooms: items, complete }))
 }
 
@@ -136,8 +137,8 @@ pub(super) async fn rooms(State(backend): State<Backend>, query: Asking<Within>)
 ///
 /// 1 where no Redis is configured; 503 where Redis cannot be asked.
 #[utoipa::path(get, path = "/nodes", params(Within), responses((status = 200, description = "The nodes.", body = Nodes)))]
-pub(super) async fn nodes(State(backend): State<Backend>, query: Asking<Within>) -> Result<Json<Nodes>, Refusal> {
-    let nodes = backend.emitter.nodes(&query.map_err(bad_query)?.namespace).await?;
+pub(super) async fn nodes(State(emitter): State<Emitter>, query: Asking<Within>) -> Result<Json<Nodes>, Refusal> {
+    let nodes = emitter.nodes(&query.map_err(bad_query)?.namespace).await?;
     let nodes = nodes.map_err(|why| Refusal(StatusCode::SERVICE_UNAVAILABLE, why.to_string()))?;
     Ok(Json(Nodes { nodes }))
 }
@@ -149,10 +150,10 @@ pub(super) async fn nodes(State(backend): State<Backend>, query: Asking<Within>)
     request_body(content = Chosen, example = json!({ "rooms": ["user(1)"], "targets": ["vip", "news"] })),
     responses((status = 200, description = "Those of this node are in.", body = Done))
 )]
-pub(super) async fn join(State(backend): State<Backend>, body: Result<Bytes, BytesRejection>) -> Result<Json<Done>, Refusal> {
+pub(super) async fn join(State(emitter): State<Emitter>, body: Result<Bytes, BytesRejection>) -> Result<Json<Done>, Refusal> {
     let Chosen { rooms, except, namespace, targets } = read(body, "a choice of sockets and rooms")?;
     limit("targets", &targets)?;
-    let done = backend.emitter.join(to(&namespace, &rooms, &except)?, &targets).await?;
+    let done = emitter.join(to(&namespace, &rooms, &except)?, &targets).await?;
     Ok(Json(Done { cluster: Reached::new(done) }))
 }
 
@@ -163,10 +164,10 @@ pub(super) async fn join(State(backend): State<Backend>, body: Result<Bytes, Byt
     request_body(content = Chosen, example = json!({ "rooms": ["vip"], "except": ["user(1)"], "targets": ["vip"] })),
     responses((status = 200, description = "Those of this node are out.", body = Done))
 )]
-pub(super) async fn leave(State(backend): State<Backend>, body: Result<Bytes, BytesRejection>) -> Result<Json<Done>, Refusal> {
+pub(super) async fn leave(State(emitter): State<Emitter>, body: Result<Bytes, BytesRejection>) -> Result<Json<Done>, Refusal> {
     let Chosen { rooms, except, namespace, targets } = read(body, "a choice of sockets and rooms")?;
     limit("targets", &targets)?;
-    let done = backend.emitter.leave(to(&namespace, &rooms, &except)?, &targets).await?;
+    let done = emitter.leave(to(&namespace, &rooms, &except)?, &targets).await?;
     Ok(Json(Done { cluster: Reached::new(done) }))
 }
 
@@ -179,9 +180,9 @@ pub(super) async fn leave(State(backend): State<Backend>, body: Result<Bytes, By
     request_body(content = Dismissed, example = json!({ "rooms": ["user(1)"], "close": true })),
     responses((status = 200, description = "Those of this node are disconnected.", body = Done))
 )]
-pub(super) async fn disconnect(State(backend): State<Backend>, body: Result<Bytes, BytesRejection>) -> Result<Json<Done>, Refusal> {
+pub(super) async fn disconnect(State(emitter): State<Emitter>, body: Result<Bytes, BytesRejection>) -> Result<Json<Done>, Refusal> {
     let Dismissed { rooms, except, namespace, close } = read(body, "a choice of sockets")?;
-    let done = backend.emitter.disconnect(to(&namespace, &rooms, &except)?, close).await?;
+    let done = emitter.disconnect(to(&namespace, &rooms, &except)?, close).await?;
     Ok(Json(Done { cluster: Reached::new(done) }))
 }
 

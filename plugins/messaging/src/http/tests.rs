@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 fn app() -> Router {
-    routes(Emitter::default(), Shard::new("test", 1), 1000)
+    routes(Emitter::default(), 1000)
 }
 
 /// No content type is sent, as the body is JSON anyway.

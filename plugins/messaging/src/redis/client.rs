@@ -10,6 +10,7 @@ use fred::prelude::{Builder, Config, Options, Server, Value};
 use fred::types::{ClusterHash, ConnectHandle, Message, RespVersion};
 use fred::util::redis_keyslot;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Deref;
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::sync::broadcast::Receiver;
@@ -19,7 +20,7 @@ use tokio::time::timeout;
 /// How long Redis may take for anything.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 /// So many messages may wait to be handled; more are counted as lost.
-const INBOX: usize = 1 << 16;
+const INBOX: usize = 1 << 14;
 /// So many channels are subscribed to by one command.
 const AT_ONCE: usize = 512;
 
@@ -44,15 +45,37 @@ pub(crate) async fn connect(url: &str) -> Result<(Box<dyn Redis>, Box<dyn Messag
             connection.tcp.nodelay = Some(true);
         })
         .build()?;
+    let client = Open(client);
+    // Asked before: who is not the primary any more when this is connected is found out.
+    let sentinel = Sentinel::ask(&client.client_config()).await;
     let (inbox, errors) = (Inbox(client.message_rx()), client.error_rx());
     let life = timeout(2 * PATIENCE, client.init()).await.map_err(|_| RedisError::from("it does not answer"))??;
     let routes = client.cached_cluster_state().map(|state| state.pretty());
-    let sentinel = Sentinel::ask(&client.client_config()).await;
     Ok((Box::new(Fred { client, routes, sentinel, ends: Mutex::new(Ends { life, errors }) }), Box::new(inbox)))
 }
 
+/// A client that is quit when it is dropped: it would stay connected, and subscribed.
+pub(super) struct Open<C: ClientLike + 'static>(pub(super) C);
+
+impl<C: ClientLike + 'static> Deref for Open<C> {
+    type Target = C;
+
+    fn deref(&self) -> &C {
+        &self.0
+    }
+}
+
+impl<C: ClientLike + 'static> Drop for Open<C> {
+    fn drop(&mut self) {
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let client = self.0.clone();
+            runtime.spawn(async move { client.quit().await });
+        }
+    }
+}
+
 struct Fred {
-    client: Client,
+    client: Open<Client>,
     /// Which server of a Redis Cluster has which slots.
     routes: Option<Routes>,
     /// Who names the primary, where it is a sentinel.
@@ -265,16 +288,6 @@ impl<'a> Sorted<'a> {
             }
         }
         sorted
-    }
-}
-
-impl Drop for Fred {
-    fn drop(&mut self) {
-        // A client that is only dropped stays connected, and subscribed.
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let client = self.client.clone();
-            runtime.spawn(async move { client.quit().await });
-        }
     }
 }
 

@@ -27,6 +27,8 @@ pub(crate) struct Protocol {
     prefix: String,
     /// This node's name among the members.
     uid: String,
+    /// What begins the names of the channels of probes.
+    probes: String,
 }
 
 /// What came on a channel.
@@ -62,7 +64,7 @@ pub(crate) struct Message {
 #[derive(Debug, Clone)]
 pub(crate) enum Request {
     /// Send an event to clients and tell what they acknowledge.
-    Emit { event: Event, target: Target, timeout: Duration },
+    Emit(Emit),
     /// Let sockets join rooms.
     Join { target: Target, rooms: Vec<String> },
     /// Let sockets leave rooms.
@@ -81,6 +83,17 @@ pub(crate) enum Request {
     ServerSide(String),
     /// Socket.io-redis before 6: ask the program's own hook.
     Custom,
+}
+
+/// An event that clients are to acknowledge.
+#[derive(Debug, Clone)]
+pub(crate) struct Emit {
+    pub(crate) event: Event,
+    pub(crate) target: Target,
+    /// How long they may take.
+    pub(crate) timeout: Duration,
+    /// Its row at the Greyhound node that publishes it.
+    pub(crate) origin: Option<String>,
 }
 
 /// Where an answer goes.
@@ -162,7 +175,8 @@ pub(crate) struct Unpublishable(String);
 
 impl Protocol {
     pub(crate) fn new(config: &RedisConfig, uid: String) -> Self {
-        Self { mode: config.mode, rooms: config.rooms(), prefix: config.prefix.clone(), uid }
+        let probes = format!("{}-greyhound#{uid}#", config.prefix);
+        Self { mode: config.mode, rooms: config.rooms(), prefix: config.prefix.clone(), uid, probes }
     }
 
     /// What a member of `namespace` subscribes to, whoever is connected.
@@ -190,7 +204,7 @@ impl Protocol {
 
     /// Understands what came on a channel.
     pub(crate) fn read(&self, channel: &str, body: &Bytes) -> Result<Received, Malformed> {
-        if let Some(probe) = channel.strip_prefix(self.probe_prefix().as_str()) {
+        if let Some(probe) = channel.strip_prefix(self.probe_prefix()) {
             let number = std::str::from_utf8(body).ok().and_then(|text| text.parse().ok());
             return Ok(number.filter(|_| !probe.contains('#')).map_or(Received::NotForUs, Received::Probe));
         }
@@ -248,8 +262,8 @@ impl Protocol {
     }
 
     /// What begins the names of the channels on which this node proves to itself that messages arrive.
-    pub(crate) fn probe_prefix(&self) -> String {
-        format!("{}-greyhound#{}#", self.prefix, self.uid)
+    pub(crate) fn probe_prefix(&self) -> &str {
+        &self.probes
     }
 
     pub(crate) fn sharded(&self) -> bool {
@@ -261,8 +275,8 @@ impl Protocol {
         self.publication(channel, number.to_string().into())
     }
 
-    /// The subscription to a probe's channel.
-    pub(crate) fn probed(&self, channel: String) -> Subscription {
+    /// The subscription to a channel.
+    pub(crate) fn subscription(&self, channel: String) -> Subscription {
         if self.sharded() { Subscription::Shard(channel) } else { Subscription::Channel(channel) }
     }
 

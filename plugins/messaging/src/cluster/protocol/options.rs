@@ -142,6 +142,15 @@ impl<'de> Deserialize<'de> for Name {
                 Ok(Name(text.to_owned()))
             }
 
+            // What is no name in JavaScript, either, is one that nobody has: left out, it would mean everybody.
+            fn visit_unit<E>(self) -> Result<Name, E> {
+                Ok(Name("null".into()))
+            }
+
+            fn visit_bool<E>(self, value: bool) -> Result<Name, E> {
+                Ok(Name(value.to_string()))
+            }
+
             fn visit_u64<E>(self, number: u64) -> Result<Name, E> {
                 Ok(Name(number.to_string()))
             }

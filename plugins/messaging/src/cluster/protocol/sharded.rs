@@ -3,10 +3,10 @@
 
 use super::classic::DEFAULT_ACK_TIMEOUT;
 use super::options::{Options, OptionsOut};
-use super::{Answer, Dialect, Malformed, Message, Protocol, Received, RemoteSocket, ReplyTo, Request, Target, Unpublishable};
+use super::{Answer, Dialect, Emit, Malformed, Message, Protocol, Received, RemoteSocket, ReplyTo, Request, Target, Unpublishable};
 use super::{event, json, options};
 use crate::config::Rooms;
-use crate::event::Event;
+use crate::event::{Event, inline};
 use crate::msgpack::{FromJson, Json};
 use crate::redis::{Publication, Subscription};
 use bytes::Bytes;
@@ -92,6 +92,7 @@ pub(super) fn read(protocol: &Protocol, channel: &str, body: &Bytes) -> Result<R
     }
     let event = if r#type == kind::BROADCAST { Some(packet_event(&data)?) } else { None };
     let reply_to = data.id.map(|id| ReplyTo { id, uid, dialect: Dialect::New });
+    let origin = data.opts.as_ref().and_then(|options| options.greyhound.clone());
     let timeout = data.opts.as_ref().and_then(Options::timeout).unwrap_or(DEFAULT_ACK_TIMEOUT);
     let target = match data.opts.map(Options::target) {
         Some(target) => target,
@@ -100,12 +101,12 @@ pub(super) fn read(protocol: &Protocol, channel: &str, body: &Bytes) -> Result<R
         None => return Ok(Received::NotForUs),
     };
     let request = match r#type {
-        kind::BROADCAST => Request::Emit { event: event.expect("read above"), target, timeout },
+        kind::BROADCAST => Request::Emit(Emit { event: event.expect("read above"), target, timeout, origin }),
         kind::JOIN => Request::Join { target, rooms: data.rooms },
         kind::LEAVE => Request::Leave { target, rooms: data.rooms },
         kind::DISCONNECT => Request::Disconnect { target, close: data.close },
         kind::FETCH => Request::Sockets(target),
-        kind::SERVER_SIDE_EMIT => Request::ServerSide(data.packet.map_or("[]", RawValue::get).to_owned()),
+        kind::SERVER_SIDE_EMIT => Request::ServerSide(inline(data.packet.map_or("[]", RawValue::get).to_owned(), &all.attachments)),
         _ => return Ok(Received::NotForUs),
     };
     Ok(Received::Request { namespace: namespace.to_owned(), request, reply_to })
@@ -217,8 +218,9 @@ pub(super) fn request(protocol: &Protocol, namespace: &str, request: &Request, i
     let mut data = DataOut { id, ..DataOut::default() };
     let mut binary = false;
     let r#type = match request {
-        Request::Emit { event, target, timeout } => {
-            (data.packet, data.opts) = (PacketOut::event(event, namespace), Some(OptionsOut::new(target, Some(*timeout), None)));
+        Request::Emit(Emit { event, target, timeout, origin }) => {
+            (data.packet, data.opts) =
+                (PacketOut::event(event, namespace), Some(OptionsOut::new(target, Some(*timeout), origin.as_deref())));
             binary = !event.attachments.is_empty();
             kind::BROADCAST
         }

@@ -162,8 +162,8 @@ fn requests_arrive_as_they_were_sent() {
     let requests = || {
         let rooms = || names(&["x"]);
         vec![
-            Request::Emit { event: event(), target: target(), timeout },
-            Request::Emit { event: binary(), target: target(), timeout },
+            Request::Emit(Emit { event: event(), target: target(), timeout, origin: Some("n-1:7".into()) }),
+            Request::Emit(Emit { event: binary(), target: target(), timeout, origin: None }),
             Request::Join { target: target(), rooms: rooms() },
             Request::Leave { target: target(), rooms: rooms() },
             Request::Disconnect { target: target(), close: true },
@@ -296,7 +296,7 @@ proptest! {
             let Ok(Publication { channel, body, .. }) = (match kind {
                 0 => them.message("/", &event(), &target(), Some("n-1:7")),
                 1 => them.message("/", &binary(), &target(), None),
-                2 => them.request("/", &Request::Emit { event: binary(), target: target(), timeout: Duration::ZERO }, Some("id")),
+                2 => them.request("/", &Request::Emit(Emit { event: binary(), target: target(), timeout: Duration::ZERO, origin: None }), Some("id")),
                 3 => them.request("/", &Request::Join { target: target(), rooms: names(&["x"]) }, None),
                 4 => them.request("/", &Request::Sockets(target()), Some("id")),
                 _ => them.answer("/", &ReplyTo { id: "id".into(), uid: None, dialect: Dialect::New }, &Answer::Clients(u64::from(kind))),

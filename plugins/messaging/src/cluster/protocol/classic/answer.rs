@@ -40,17 +40,14 @@ pub(super) fn read(body: &Bytes) -> Result<Received, Malformed> {
         Some(kind::SERVER_SIDE_EMIT) => Answer::ServerSide(it.data.map_or_else(null, |value| value.get().to_owned())),
         _ => match (it.rooms, it.sockets) {
             (Some(rooms), _) => Answer::Rooms(rooms.into_iter().map(as_name).collect()),
-            (None, Some(sockets)) => match serde_json::from_str::<Vec<RemoteSocket>>(sockets.get()) {
-                Ok(sockets) => Answer::Sockets(sockets),
-                Err(_) => Answer::SocketIds(serde_json::from_str(sockets.get())?),
-            },
+            (None, Some(sockets)) => Answer::Sockets(serde_json::from_str(sockets.get())?),
             (None, None) => Answer::Done,
         },
     };
     Ok(Received::Answer { id, answer })
 }
 
-fn as_name(value: serde_json::Value) -> String {
+pub(super) fn as_name(value: serde_json::Value) -> String {
     match value {
         serde_json::Value::String(text) => text,
         other => other.to_string(),

@@ -64,7 +64,7 @@ pub(super) fn read(protocol: &Protocol, channel: &str, body: &Bytes) -> Result<R
     if protocol.split(channel, "-response#").is_some() {
         return answer::read(body);
     }
-    if channel == emitter_channel(protocol) {
+    if channel.strip_prefix(protocol.prefix.as_str()) == Some("#emitter") {
         return message::read(protocol, None, None, body);
     }
     let (namespace, rest) = protocol.split(channel, "#").ok_or(Malformed::Channel)?;

@@ -1,9 +1,11 @@
 //! Requests, in the words of both numberings.
 
+use super::answer::as_name;
 use super::message::{PacketIn, PacketOut};
 use super::{kind, msgpack, raw, request_channel, text};
 use crate::cluster::protocol::options::{self, Options, OptionsOut};
-use crate::cluster::protocol::{Dialect, Malformed, Protocol, Received, ReplyTo, Request, Target, Unpublishable, event, json};
+use crate::cluster::protocol::{Dialect, Emit, Malformed, Protocol, Received, ReplyTo, Request, Target, Unpublishable, event, json};
+use crate::event::inline;
 use crate::msgpack::Json;
 use crate::redis::Publication;
 use bytes::Bytes;
@@ -63,6 +65,7 @@ pub(super) fn read(protocol: &Protocol, namespace: &str, body: &Bytes) -> Result
 
 fn new_request(it: RequestIn<'_>, namespace: &str, all: &Json) -> Result<Option<Request>, Malformed> {
     let timeout = it.opts.as_ref().and_then(Options::timeout);
+    let origin = it.opts.as_ref().and_then(|options| options.greyhound.clone());
     let target = match (it.opts, it.sid, it.r#type) {
         (Some(options), ..) => options.target(),
         (None, Some(sid), _) => Target::room(sid),
@@ -83,10 +86,10 @@ fn new_request(it: RequestIn<'_>, namespace: &str, all: &Json) -> Result<Option<
         kind::LEAVE => Request::Leave { target, rooms },
         kind::DISCONNECT => Request::Disconnect { target, close: it.close },
         kind::FETCH => Request::Sockets(target),
-        kind::SERVER_SIDE_EMIT => Request::ServerSide(it.data.map_or("[]", RawValue::get).to_owned()),
+        kind::SERVER_SIDE_EMIT => Request::ServerSide(inline(it.data.map_or("[]", RawValue::get).to_owned(), &all.attachments)),
         kind::BROADCAST => match it.packet {
             Some(packet) if packet.nsp.as_deref().unwrap_or("/") == namespace => {
-                Request::Emit { event: event(packet.data, all)?, target, timeout: timeout.unwrap_or(DEFAULT_ACK_TIMEOUT) }
+                Request::Emit(Emit { event: event(packet.data, all)?, target, timeout: timeout.unwrap_or(DEFAULT_ACK_TIMEOUT), origin })
             }
             _ => return Ok(None),
         },
@@ -99,7 +102,7 @@ pub(in crate::cluster::protocol) const DEFAULT_ACK_TIMEOUT: Duration = Duration:
 
 fn old_request(it: RequestIn<'_>) -> Option<Request> {
     let socket = || it.sid.clone().map(Target::room);
-    let rooms = || it.room.as_ref().and_then(|room| room.as_str()).map(|room| vec![room.to_owned()]);
+    let rooms = || it.room.clone().map(|room| vec![as_name(room)]);
     Some(match it.r#type {
         old_kind::CLIENTS => Request::SocketIds(Target { rooms: it.rooms, ..Target::default() }),
         old_kind::CLIENT_ROOMS => Request::RoomsOf(it.sid?),
@@ -151,9 +154,9 @@ pub(in crate::cluster::protocol) fn request(
     let options = |target| Some(OptionsOut::new(target, None, None));
     let data: Box<RawValue>;
     match request {
-        Request::Emit { event, target, timeout } => {
+        Request::Emit(Emit { event, target, timeout, origin }) => {
             let packet = PacketOut::new(namespace, event);
-            let opts = OptionsOut::new(target, Some(*timeout), None);
+            let opts = OptionsOut::new(target, Some(*timeout), origin.as_deref());
             let body = EmitOut { uid, id: id.unwrap_or_default(), r#type: kind::BROADCAST, packet, opts };
             return Ok(protocol.publication(channel, msgpack(&body)?));
         }
@@ -161,13 +164,14 @@ pub(in crate::cluster::protocol) fn request(
         Request::Leave { target, rooms } => (out.r#type, out.opts, out.rooms) = (kind::LEAVE, options(target), Some(rooms.as_slice())),
         Request::Disconnect { target, close } => (out.r#type, out.opts, out.close) = (kind::DISCONNECT, options(target), Some(*close)),
         Request::Sockets(target) => (out.r#type, out.opts) = (kind::FETCH, options(target)),
-        Request::SocketIds(target) => (out.r#type, out.rooms) = (kind::SOCKETS, Some(target.rooms.as_slice())),
         Request::Rooms => out.r#type = kind::ALL_ROOMS,
         Request::ServerSide(event) => {
             data = raw(event)?;
             (out.r#type, out.data) = (kind::SERVER_SIDE_EMIT, Some(&*data));
         }
-        Request::RoomsOf(_) | Request::Custom => return Err(Unpublishable("no member since version 6 knows this request".into())),
+        Request::SocketIds(_) | Request::RoomsOf(_) | Request::Custom => {
+            return Err(Unpublishable("members since version 6 are not asked this".into()));
+        }
     }
     Ok(protocol.publication(channel, text(&out)?))
 }
