@@ -269,3 +269,50 @@ impl AuthConfig {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(redis: RedisConfig) -> Vec<String> {
+        let mut problems = Problems::default();
+        Config { redis, ..Config::default() }.check(&mut problems);
+        problems.into_list().into_iter().map(|problem| format!("{}: {}", problem.key, problem.message)).collect()
+    }
+
+    #[test]
+    fn urls_of_every_kind_of_redis_are_taken_and_others_refused() {
+        let url = |url: &str| problems(RedisConfig { url: Some(url.into()), ..RedisConfig::default() });
+        for good in [
+            "redis://127.0.0.1:6379",
+            "rediss://user:pass%23word@host",
+            "redis-cluster://a:1?node=b:2&node=c:3",
+            "redis-sentinel://a:1?node=b:2&sentinelServiceName=x",
+        ] {
+            assert_eq!(url(good), Vec::<String>::new(), "{good}");
+        }
+        for bad in [
+            "",
+            "host:6379",
+            "http://x",
+            "redis://host:0",
+            "redis://host:port",
+            "redis-sentinel://a:1",
+            "redis-sentinel://a:1?sentinelServiceName=",
+        ] {
+            let problems = url(bad);
+            assert!(problems.len() == 1 && problems[0].starts_with("redis.url: is no Redis URL"), "{bad}: {problems:?}");
+        }
+        assert!(!url("redis://user:secret#@host")[0].contains("secret"));
+    }
+
+    #[test]
+    fn a_subscription_fits_its_mode() {
+        let with = |mode, subscription| problems(RedisConfig { mode, subscription, ..RedisConfig::default() }).len();
+        assert_eq!(
+            (with(Mode::Classic, None), with(Mode::Classic, Some(Rooms::Rooms)), with(Mode::Sharded, Some(Rooms::Static))),
+            (0, 0, 0)
+        );
+        assert_eq!((with(Mode::Classic, Some(Rooms::Dynamic)), with(Mode::Sharded, Some(Rooms::Pattern))), (1, 1));
+    }
+}

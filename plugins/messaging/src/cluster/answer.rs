@@ -9,8 +9,10 @@ use super::protocol::{Answer, Emit, ReplyTo, Request, Target};
 use crate::emit::Listener;
 use crate::event::Event;
 use crate::local::Local;
+use crate::metrics as names;
 use crate::msgpack::Json;
 use crate::outlet::{Acknowledged, Outlet, Source};
+use metrics::counter;
 use serde_json::value::RawValue;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +22,7 @@ use tokio::task::JoinSet;
 /// So many answers may wait to be given.
 pub(super) const WAITING: usize = 1024;
 /// The acknowledgements of so many messages may be passed on at once; those of more are not.
-const WITH_ACK: usize = 256;
+const WITH_ACK: usize = 4096;
 /// The longest that clients may take to acknowledge, whatever another member says.
 const LONGEST: Duration = Duration::from_secs(300);
 
@@ -101,7 +103,7 @@ impl Answering {
                     let cluster = cluster.clone();
                     passing.spawn(async move { cluster.pass_on(&namespace, &reply_to, acks).await });
                 }
-                (What::Acks(_), _) => {}
+                (What::Acks(_), _) => counter!(names::REDIS_REFUSED).increment(1),
                 (What::Answer(request), reply_to) => {
                     if let (Some(answer), Some(reply_to)) = (self.answer(&cluster, &namespace, request).await, reply_to) {
                         cluster.reply(&namespace, &reply_to, &answer);

@@ -1,7 +1,7 @@
 //! From tokens to JSON.
 
 use super::tokens::{Dialect, Token, Tokens};
-use super::{DEEPEST, Json, Malformed, date, text};
+use super::{DEEPEST, Json, MOST_ATTACHMENTS, Malformed, date, text};
 use bytes::Bytes;
 use std::fmt::Write;
 
@@ -60,6 +60,9 @@ impl Decoder<'_> {
             Token::Undefined => return Ok(Written::Nothing),
             Token::Map(len) => self.nested(at, |decoder| decoder.map(len))?,
             Token::Array(len) => self.nested(at, |decoder| decoder.array(len))?,
+            Token::Binary(_) | Token::Ext(..) if self.json.attachments.len() == MOST_ATTACHMENTS => {
+                return Err(Malformed::Attachments { at });
+            }
             Token::Binary(bytes) => self.binary(bytes),
             Token::Date(millis) => date::push(text, millis),
             Token::Ext(kind, bytes) => self.ext(kind, bytes),

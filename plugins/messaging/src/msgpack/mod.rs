@@ -22,6 +22,9 @@ use tokens::Dialect;
 /// Deeper nesting is refused: the stack is finite.
 const DEEPEST: usize = 512;
 
+/// More binary values are refused, as socket.io's parsers refuse them from clients: each is a frame of its own to every client.
+const MOST_ATTACHMENTS: usize = 10_000;
+
 /// JSON text as socket.io writes it, and the binary values that stand beside it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Json {
@@ -44,6 +47,8 @@ pub(crate) enum Malformed {
     Key { at: usize },
     #[error("the value at byte {at} is nested deeper than {DEEPEST} levels")]
     Deep { at: usize },
+    #[error("the value at byte {at} is the one binary value too many: {MOST_ATTACHMENTS} are taken")]
+    Attachments { at: usize },
     #[error("the value ends before byte {at}, the body {left} bytes later")]
     Trailing { at: usize, left: usize },
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use fred::clients::Client;
 use fred::error::Error;
 use fred::interfaces::{ClientLike, ClusterInterface, EventInterface, FredResult, PubsubInterface};
-use fred::prelude::{Builder, Config, Options, Server, Value};
+use fred::prelude::{Builder, Config, Options, Server, ServerConfig, Value};
 use fred::types::{ClusterHash, ConnectHandle, Message, RespVersion};
 use fred::util::redis_keyslot;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -19,14 +19,42 @@ use tokio::time::timeout;
 
 /// How long Redis may take for anything.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
-/// So many messages may wait to be handled; more are counted as lost.
-const INBOX: usize = 1 << 14;
+/// So many messages may wait to be handled; more are counted as lost. In the client's own queue: to take them over into
+/// another one, bounded by bytes, would cost a message to one user a tenth more.
+const INBOX: usize = 1 << 13;
 /// So many channels are subscribed to by one command.
 const AT_ONCE: usize = 512;
 
-/// Says what is wrong with a URL.
+/// What a URL may begin with.
+const SCHEMES: [&str; 12] = [
+    "redis",
+    "rediss",
+    "redis-cluster",
+    "rediss-cluster",
+    "redis-sentinel",
+    "rediss-sentinel",
+    "valkey",
+    "valkeys",
+    "valkey-cluster",
+    "valkeys-cluster",
+    "valkey-sentinel",
+    "valkeys-sentinel",
+];
+
+/// Says what is wrong with a URL, without showing it: it may have a password.
 pub(crate) fn check_url(url: &str) -> Result<(), String> {
-    Config::from_url(url).map(drop).map_err(|e| e.details().to_owned())
+    let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
+    if !SCHEMES.contains(&scheme) {
+        return Err("it begins with none of redis://, rediss://, redis-cluster:// and redis-sentinel://".into());
+    }
+    let config = Config::from_url(url).map_err(|e| format!("{}; a password's #, / and @ are written %23, %2F and %40", e.details()))?;
+    if config.server.hosts().iter().any(|host| host.port == 0) {
+        return Err("port 0 is none".into());
+    }
+    match &config.server {
+        ServerConfig::Sentinel { service_name, .. } if service_name.is_empty() => Err("sentinelServiceName is empty".into()),
+        _ => Ok(()),
+    }
 }
 
 /// Connects. The messages come in the order in which Redis sends them.

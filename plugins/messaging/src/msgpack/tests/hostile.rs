@@ -18,6 +18,14 @@ fn survive(body: Vec<u8>) -> Result<Json, Malformed> {
 }
 
 #[test]
+fn attachments_are_limited() {
+    let body = |count: u32| [&b"\xdd"[..], &count.to_be_bytes(), &b"\xc4\x00".repeat(count as usize)].concat();
+    let most = u32::try_from(MOST_ATTACHMENTS).unwrap();
+    assert_eq!(survive(body(most)).unwrap().attachments.len(), MOST_ATTACHMENTS);
+    assert!(survive(body(most + 1)).is_err());
+}
+
+#[test]
 fn depth_is_limited() {
     // An element, a field of a map, each in every width of length, and by either dialect's rules.
     let heads: [&[u8]; 6] =
@@ -70,8 +78,10 @@ fn what_grows_the_most_stays_within_bounds() {
         b"\xcf\xff\xff\xff\xff\xff\xff\xff\xff",
     ] {
         let count: u32 = 1 << 20;
-        let json = survive([&[0xdd][..], &count.to_be_bytes(), &unit.repeat(count as usize)].concat()).unwrap();
-        assert!(json.attachments.is_empty() || json.attachments.len() == count as usize);
+        match survive([&[0xdd][..], &count.to_be_bytes(), &unit.repeat(count as usize)].concat()) {
+            Ok(json) => assert!(json.attachments.is_empty()),
+            Err(why) => assert!(matches!(why, Malformed::Attachments { .. }), "{why}"),
+        }
     }
 }
 
