@@ -83,6 +83,14 @@ fn a_literal_map_is_a_message() {
 }
 
 #[test]
+fn a_literal_map_names_rooms_and_stands_on_the_channel_of_old_emitters() {
+    let map = json!({"data": ["x"], "room": "a"});
+    assert!(read(Mode::Classic, "socket.io#emitter", pack(&json!({"data": ["x"]}))).is_err(), "for nobody, not everybody");
+    assert!(read(Mode::Classic, "socket.io#/#", pack(&map)).is_err());
+    assert!(read(Mode::Classic, "socket.io#emitter", map.to_string()).is_err(), "JSON");
+}
+
+#[test]
 fn no_flags_and_no_rooms_are_said_in_many_ways() {
     for none in [json!([]), json!({}), json!(""), json!(null)] {
         let options = json!({"rooms": none, "flags": none, "except": none});

@@ -77,11 +77,9 @@ fn what_grows_the_most_stays_within_bounds() {
         b"\xca\x00\x00\x00\x01",
         b"\xcf\xff\xff\xff\xff\xff\xff\xff\xff",
     ] {
-        let count: u32 = 1 << 20;
-        match survive([&[0xdd][..], &count.to_be_bytes(), &unit.repeat(count as usize)].concat()) {
-            Ok(json) => assert!(json.attachments.is_empty()),
-            Err(why) => assert!(matches!(why, Malformed::Attachments { .. }), "{why}"),
-        }
+        let count = u32::try_from(MOST_ATTACHMENTS).unwrap();
+        let json = survive([&[0xdd][..], &count.to_be_bytes(), &unit.repeat(count as usize)].concat()).unwrap();
+        assert!(json.attachments.is_empty() || json.attachments.len() == count as usize);
     }
 }
 

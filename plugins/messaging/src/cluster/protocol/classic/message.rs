@@ -2,9 +2,9 @@
 
 use super::msgpack;
 use crate::cluster::protocol::options::{self, Options, OptionsOut};
-use crate::cluster::protocol::{Malformed, Message, Protocol, Received, Target, Unpublishable, event, json};
+use crate::cluster::protocol::{Malformed, Message, Protocol, Received, Target, Unpublishable, event};
 use crate::event::Event;
-use crate::msgpack::{FromJson, Json};
+use crate::msgpack::{FromJson, Json, to_json};
 use crate::redis::Publication;
 use bytes::Bytes;
 use serde::de::value::MapAccessDeserializer;
@@ -97,7 +97,8 @@ impl<'de> Deserialize<'de> for First<'de> {
 struct MapIn<'a> {
     #[serde(borrow)]
     data: &'a RawValue,
-    #[serde(default, alias = "rooms", deserialize_with = "options::names")]
+    // It must be there: whoever names nobody does not mean everybody.
+    #[serde(alias = "rooms", deserialize_with = "options::names")]
     room: Vec<String>,
     #[serde(default)]
     nsp: Option<String>,
@@ -109,9 +110,9 @@ pub(super) fn read(
     channel_room: Option<String>,
     body: &Bytes,
 ) -> Result<Received, Malformed> {
-    let all = json(body)?;
-    if all.text.starts_with('{') {
-        return read_map(&all, namespace);
+    let all = to_json(body)?;
+    if namespace.is_none() && all.text.starts_with('{') {
+        return read_map(&all);
     }
     let MessageIn { uid, packet, options } = serde_json::from_str(&all.text)?;
     if uid.as_deref() == Some(protocol.uid.as_str()) {
@@ -136,9 +137,9 @@ fn agreed(channel: Option<&str>, packet: Option<String>) -> Option<String> {
     channel.is_none_or(|channel| channel == named).then_some(named)
 }
 
-fn read_map(all: &Json, namespace: Option<&str>) -> Result<Received, Malformed> {
+fn read_map(all: &Json) -> Result<Received, Malformed> {
     let map: MapIn<'_> = serde_json::from_str(&all.text)?;
-    let Some(namespace) = agreed(namespace, map.nsp) else { return Ok(Received::NotForUs) };
+    let namespace = map.nsp.unwrap_or_else(|| "/".into());
     let mut named = event(map.data, all).ok().filter(|_| map.data.get().starts_with("[\""));
     if named.is_none() {
         // Data without an event's name is a `message`.
