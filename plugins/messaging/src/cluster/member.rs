@@ -46,10 +46,11 @@ impl Member {
         self.health.not_ready("Redis is being connected to");
         let (due, answers) = mpsc::channel(WAITING);
         let cluster = self.cluster.clone();
-        let mut tasks = JoinSet::new();
-        let publishing = cluster.clone();
-        tasks.spawn(async move { publishing.outbox.run(|| publishing.connection()).await });
-        let answering = tasks.spawn(self.answering.clone().run(cluster.clone(), answers));
+        // Aborted where they are not waited for.
+        let (mut publishing, mut answering) = (JoinSet::new(), JoinSet::new());
+        let publisher = cluster.clone();
+        publishing.spawn(async move { publisher.outbox.run(|| publisher.connection()).await });
+        answering.spawn(self.answering.clone().run(cluster.clone(), answers));
         let mut connected = None;
         // Nothing is missing before: nobody was connected.
         let proved = Arc::new(Mutex::new(SystemTime::now()));
@@ -65,9 +66,7 @@ impl Member {
             connected.finish().await;
             // Whoever asked before that has counted this node.
             let _ = timeout(REST, async {
-                while !answering.is_finished() {
-                    sleep(Duration::from_millis(10)).await;
-                }
+                answering.join_next().await;
                 cluster.outbox.empty().await;
             })
             .await;
@@ -82,7 +81,11 @@ impl Member {
         loop {
             let since = *proved.lock();
             let why = match self.connect(&due, proved).await {
-                Err(why) => why,
+                Err(why) => {
+                    // What it may have proved did not last.
+                    *proved.lock() = since;
+                    why
+                }
                 Ok(new) => {
                     self.up(since);
                     pause = PAUSES.0;
