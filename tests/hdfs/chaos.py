@@ -1,0 +1,216 @@
+"""Faults by a seeded schedule, while rows flow."""
+
+import random
+import signal
+import socket
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+from contextlib import ExitStack, contextmanager
+
+from cluster import DATANODES
+
+from program import until
+
+BATCH = 1000
+
+
+class Wire:
+    """A way to a port of this machine that can be cut: what is on it stays, and nothing gets through."""
+
+    def __init__(self, port):
+        self.port_behind, self.whole = port, threading.Event()
+        self.whole.set()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                near, _ = self.listener.accept()
+                far = socket.create_connection(("127.0.0.1", self.port_behind), 5)
+            except OSError:
+                if self.listener.fileno() < 0:
+                    return
+                near.close()
+                continue
+            far.settimeout(None)
+            for ends in [(near, far), (far, near)]:
+                threading.Thread(target=self.forward, args=ends, daemon=True).start()
+
+    def forward(self, source, sink):
+        with source, sink:
+            try:
+                while data := source.recv(1 << 16):
+                    self.whole.wait()
+                    sink.sendall(data)
+                sink.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def close(self):
+        self.whole.set()
+        self.listener.close()
+
+
+class Flow:
+    """Rows of messaging.push at a rate, in batches: each row has the number of its batch and its own in it."""
+
+    def __init__(self, greyhound, rate):
+        self.url = f"http://127.0.0.1:{greyhound.admin}/v1/topics/messaging.push"
+        self.pause, self.sent, self.acknowledged = BATCH / rate, 0, []
+        self.ending = threading.Event()
+        self.driver = threading.Thread(target=self.run)
+
+    def __enter__(self):
+        self.driver.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ending.set()
+        self.driver.join()
+
+    def run(self):
+        due = time.monotonic()
+        while not self.ending.is_set():
+            self.publish(self.sent)
+            self.sent += 1
+            # What is late is made up for, but not what a fault of seconds held up.
+            due = max(due + self.pause, time.monotonic() - 1)
+            self.ending.wait(max(0, due - time.monotonic()))
+
+    def publish(self, batch):
+        row = '{"connection_seq":%d,"user_id":"%d","namespace":"/","event":"chaos","size_bytes":%d}'
+        body = "[" + ",".join(row % (batch, n % 97, n) for n in range(BATCH)) + "]"
+        try:
+            urllib.request.urlopen(urllib.request.Request(self.url, body.encode()), timeout=20).read()
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            return
+        self.acknowledged.append(batch)
+
+
+class Chaos:
+    """What can fail, and when it does."""
+
+    def __init__(self, seed, hdfs, greyhound, wire, disk):
+        self.chance, self.hdfs, self.greyhound, self.wire, self.disk = random.Random(seed), hdfs, greyhound, wire, disk
+        self.faults = [
+            self.datanode_killed, self.datanode_paused, self.two_datanodes_killed, self.namenode_killed, self.namenode_paused, self.safe_mode,
+            self.quota, self.network_cut, self.greyhound_killed, self.greyhound_paused, *([self.disk_full] if disk else []),
+        ]  # fmt: skip
+
+    def run(self, seconds):
+        """Now one fault, now two at once, each kind before any comes again; then there is peace for a moment."""
+        end = time.monotonic() + seconds
+        told, deck = [], []
+        while time.monotonic() < end:
+            with ExitStack() as over:
+                for _ in range(self.chance.choice([1, 1, 2])):
+                    deck = deck or self.chance.sample(self.faults, len(self.faults))
+                    fault = deck.pop()
+                    told.append(fault.__name__)
+                    print(f"{end - time.monotonic():7.1f} s left: {fault.__name__}", flush=True)
+                    over.enter_context(fault())
+                time.sleep(self.chance.uniform(0.2, 8))
+            time.sleep(self.chance.uniform(0, 3))
+        return told
+
+    @contextmanager
+    def killed(self, *nodes):
+        nodes = [node for node in nodes if node in self.hdfs.children]
+        self.hdfs.kill(*nodes)
+        yield
+        for node in nodes:
+            self.hdfs.launch(node)
+        if "nn" in nodes:
+            until("the NameNode", self.hdfs.answers, 60)
+
+    @contextmanager
+    def paused(self, node):
+        if node in self.hdfs.children:
+            self.hdfs.pause(node)
+        yield
+        if node in self.hdfs.children:
+            self.hdfs.resume(node)
+
+    def datanode_killed(self):
+        return self.killed(self.chance.choice(DATANODES))
+
+    def two_datanodes_killed(self):
+        return self.killed(*self.chance.sample(DATANODES, 2))
+
+    def datanode_paused(self):
+        return self.paused(self.chance.choice(DATANODES))
+
+    def namenode_killed(self):
+        return self.killed("nn")
+
+    def namenode_paused(self):
+        return self.paused("nn")
+
+    @contextmanager
+    def administered(self, begin, end):
+        """The NameNode may be away itself, and then does not do as it is told."""
+        try:
+            begin()
+        except (OSError, subprocess.SubprocessError):
+            pass
+        yield
+        until("the NameNode to do as it is told", lambda: self.told(end), 60)
+
+    def told(self, what):
+        try:
+            what()
+        except (OSError, subprocess.SubprocessError):
+            return False
+        return True
+
+    def safe_mode(self):
+        return self.administered(lambda: self.hdfs.safe_mode("enter"), lambda: self.hdfs.safe_mode("leave"))
+
+    def quota(self):
+        limit = lambda bytes: self.hdfs.webhdfs(self.greyhound.root, "SETQUOTA", namespacequota=1 << 40, storagespacequota=bytes)
+        return self.administered(lambda: limit(1 << 20), lambda: limit(1 << 50))
+
+    @contextmanager
+    def network_cut(self):
+        self.wire.whole.clear()
+        yield
+        self.wire.whole.set()
+
+    @contextmanager
+    def greyhound_killed(self):
+        self.greyhound.kill()
+        yield
+        # Where the disk is full it may refuse.
+        until("Greyhound to start", self.starts, 60)
+
+    def starts(self):
+        try:
+            return self.greyhound.launch()
+        except AssertionError:
+            self.greyhound.kill()
+            return False
+
+    @contextmanager
+    def greyhound_paused(self):
+        child = self.greyhound.child
+        child.send_signal(signal.SIGSTOP)
+        yield
+        if child.poll() is None:
+            child.send_signal(signal.SIGCONT)
+
+    @contextmanager
+    def disk_full(self):
+        filler = self.disk / "filler"
+        with filler.open("wb", buffering=0) as file:
+            try:
+                while file.write(bytes(1 << 18)):
+                    pass
+            except OSError:
+                pass
+        yield
+        filler.unlink()

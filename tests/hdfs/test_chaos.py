@@ -1,0 +1,96 @@
+"""Everything fails, again and again, while rows flow: every acknowledged row is in the table once, and holes are recorded.
+
+    tests/run chaos                                   a minute, by a new seed
+    CHAOS_SECONDS=1800 CHAOS_SEED=7 tests/run chaos   half an hour, by this one
+"""
+
+import os
+import random
+import subprocess
+
+import duckdb
+from chaos import BATCH, Chaos, Flow, Wire
+
+from program import until
+
+SECONDS = float(os.environ.get("CHAOS_SECONDS", 60))
+SEED = int(os.environ.get("CHAOS_SEED", random.randrange(1 << 32)))
+RATE = 20_000
+
+
+def test_chaos(greyhound, hdfs, capsys):
+    wire, disk = Wire(hdfs.ports["rpc"]), small_disk(greyhound)
+    greyhound.settings |= {
+        "GREYHOUND__PLUGINS__ACTIVITY__STORE": f"hdfs://127.0.0.1:{wire.port}{greyhound.root}",
+        # Little, so that the journal lets go of rows, and the disk fills, within the test.
+        "GREYHOUND__LOG__SEGMENT_SIZE": "8MiB",
+        "GREYHOUND__LOG__RETENTION__BYTES": "32MiB",
+    }
+    try:
+        greyhound.start()
+        with capsys.disabled():
+            print(f"\nchaos: CHAOS_SEED={SEED} CHAOS_SECONDS={SECONDS:.0f}")
+            with Flow(greyhound, RATE) as flow:
+                told = Chaos(SEED, hdfs, greyhound, wire, disk).run(SECONDS)
+        hdfs.heal()
+        until("everything to be committed", lambda: everything_is_committed(greyhound), 300)
+        until("readiness", greyhound.ready, 60)
+        greyhound.stop()
+        summary = check(tables(greyhound), flow)
+        assert greyhound.staged() == []
+        with capsys.disabled():
+            print(f"chaos: {len(told)} faults, {flow.sent} batches sent, {len(flow.acknowledged)} acknowledged; {summary}")
+    finally:
+        if disk:
+            subprocess.run(["umount", "-l", disk], check=True)
+        wire.close()
+
+
+def small_disk(greyhound):
+    """A small file system in memory for the data directory; None where this user may not mount one."""
+    disk = greyhound.home / "data"
+    disk.mkdir()
+    mounted = os.getuid() == 0 and subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256m", "tmpfs", disk], capture_output=True).returncode == 0
+    return disk if mounted else None
+
+
+def everything_is_committed(greyhound):
+    topic = greyhound.topic("messaging.push")
+    return all(it["lag"] == 0 for it in topic["consumers"] if it["name"] == "activity")
+
+
+def tables(greyhound):
+    """`push` and `gap`, as DuckDB reads them over webhdfs."""
+    sql = duckdb.connect()
+    sql.register_filesystem(greyhound.hdfs.files())
+    for view, topic in [("push", "messaging.push"), ("gap", "greyhound.gap")]:
+        files = f"webhdfs://{greyhound.root}/{topic}/**/*.parquet"
+        sql.execute(f"CREATE TABLE {view} AS SELECT * FROM read_parquet('{files}', hive_partitioning = true)")
+    return sql
+
+
+def check(sql, flow):
+    one = lambda query: sql.execute(query).fetchall()
+    double = "SELECT connection_seq, size_bytes FROM push GROUP BY ALL HAVING count(*) > 1 LIMIT 10"
+    assert one(double) == [], "rows are there twice"
+    assert one("SELECT shard, seq FROM push GROUP BY ALL HAVING count(*) > 1 LIMIT 10") == [], "numbers are there twice"
+
+    sql.execute("CREATE TABLE acknowledged AS SELECT unnest(?::BIGINT[]) AS batch", [flow.acknowledged])
+    missing = f"""
+        SELECT batch, n FROM acknowledged
+        LEFT JOIN (SELECT connection_seq AS batch, count(*) AS n FROM push GROUP BY ALL) USING (batch)
+        WHERE n IS DISTINCT FROM {BATCH} LIMIT 10"""
+    assert one(missing) == [], "acknowledged rows are missing"
+
+    holes = """
+        SELECT shard, first, last FROM (
+            SELECT shard, coalesce(lag(seq) OVER (PARTITION BY shard ORDER BY seq) + 1, 0) AS first, seq - 1 AS last FROM push
+        ) WHERE first <= last"""
+    unexplained = f"""
+        SELECT hole.shard, hole.first, hole.last FROM ({holes}) AS hole WHERE NOT EXISTS (
+            SELECT 1 FROM gap WHERE gap.shard = hole.shard AND coalesce(gap.topic, 'messaging.push') = 'messaging.push'
+            AND gap.first_seq <= hole.first AND gap.last_seq >= hole.last) LIMIT 10"""
+    assert one(unexplained) == [], "holes that no gap row tells of"
+    [(rows,)] = one("SELECT count(*) FROM push")
+    [(missing_numbers,)] = one(f"SELECT coalesce(sum(last - first + 1), 0) FROM ({holes})")
+    return f"{rows} rows, {missing_numbers} numbers in recorded gaps"
