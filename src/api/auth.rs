@@ -1,12 +1,12 @@
 //! Who may publish and read.
 
+use super::refuse;
 use crate::config::Secret;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Json, Response};
+use axum::response::Response;
 use greyhound_sdk::local::is_local;
-use serde_json::json;
 use std::sync::Arc;
 
 /// Lets those in who have the token, and, where it is configured, programs on this machine.
@@ -35,7 +35,7 @@ pub(super) async fn check(State(gate): State<Gate>, request: Request, next: Next
         return next.run(request).await;
     }
     let error = "not allowed: send `Authorization: Bearer <admin.token>`, or call from this machine where admin.allow_loopback is on";
-    (StatusCode::UNAUTHORIZED, Json(json!({ "error": error }))).into_response()
+    refuse(StatusCode::UNAUTHORIZED, error)
 }
 
 /// Compares in a time that tells nothing of where they differ.

@@ -11,9 +11,12 @@ use crate::config::{Admin, TokenFileError};
 use auth::Gate;
 use axum::Router;
 use axum::extract::ConnectInfo;
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Json, Response};
 use greyhound_sdk::{Drain, Health};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use serde_json::json;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -97,7 +100,21 @@ impl Listener {
 fn routes(shared: Shared, plugins: Vec<(&'static str, Router)>, gate: Gate) -> Router {
     let topics = topics::routes(shared.clone());
     let guarded = plugins.into_iter().fold(topics, |router, (name, routes)| router.nest(&format!("/v1/{name}"), routes));
-    health::routes(shared).merge(guarded.layer(axum::middleware::from_fn_with_state(gate, auth::check)))
+    let guarded = guarded.layer(axum::middleware::from_fn_with_state(gate, auth::check));
+    health::routes(shared).merge(guarded).fallback(no_route).method_not_allowed_fallback(no_method)
+}
+
+async fn no_route(uri: Uri) -> Response {
+    refuse(StatusCode::NOT_FOUND, &format!("nothing is served at {}; the README tells what is", uri.path()))
+}
+
+async fn no_method(method: Method, uri: Uri) -> Response {
+    refuse(StatusCode::METHOD_NOT_ALLOWED, &format!("{} does not take {method}; the header `allow` names what it takes", uri.path()))
+}
+
+/// What a refused request is answered with.
+fn refuse(status: StatusCode, error: &str) -> Response {
+    (status, Json(json!({ "error": error }))).into_response()
 }
 
 async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, mut drain: Drain) {

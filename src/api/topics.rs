@@ -1,6 +1,6 @@
 //! `/v1/topics`: what there is, what is in it, and publishing to it.
 
-use super::{Shared, rows};
+use super::{Shared, refuse, rows};
 use crate::bus::GAP_TOPIC;
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -165,8 +165,4 @@ impl Tail {
         // What is there comes at once; a hole at the end never does.
         timeout(END_TIMEOUT, self.consumer.next(READ_BYTES)).await.unwrap_or(Ok(Vec::new()))
     }
-}
-
-fn refuse(status: StatusCode, error: &str) -> Response {
-    (status, Json(json!({ "error": error }))).into_response()
 }

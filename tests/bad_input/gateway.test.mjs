@@ -183,7 +183,20 @@ describe('bad input at the gateway', () => {
 
   test('what does not exist is a 404', async () => {
     assert.equal((await fetch(`${greyhound.url}/nowhere`)).status, 404)
-    assert.equal((await fetch(`${greyhound.admin}/v1/topics/no.topic/tail`)).status, 404)
+    for (const path of ['/v1/topics/no.topic/tail', '/v1/nothing', '/v1/messaging/nothing', '/']) {
+      const answer = await fetch(greyhound.admin + path)
+      assert.equal(answer.status, 404)
+      assert.ok((await answer.json()).error)
+    }
+  })
+
+  test('what does not take a method says which it takes', async () => {
+    for (const [path, method, allow] of [['/v1/messaging/emit', 'GET', 'POST'], ['/v1/topics', 'DELETE', 'GET,HEAD']]) {
+      const answer = await fetch(greyhound.admin + path, { method })
+      assert.equal(answer.status, 405)
+      assert.equal(answer.headers.get('allow'), allow)
+      assert.match((await answer.json()).error, new RegExp(method))
+    }
   })
 
   test('a list of rows is taken whole or not at all', async () => {

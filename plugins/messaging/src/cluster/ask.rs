@@ -86,46 +86,26 @@ impl Cluster {
 
     /// The sockets of the other members.
     pub(crate) async fn sockets(self: &Arc<Self>, namespace: &str, target: Target) -> Gathered<RemoteSocket> {
-        let mut all = Gathered::complete(Vec::new());
         let asked = self.ask(namespace, &Request::Sockets(target)).await;
-        all.complete = asked
-            .gather(|answer| {
-                if let Answer::Sockets(sockets) = answer {
-                    all.items.extend(sockets);
-                }
-            })
-            .await;
-        all
+        asked.gather(Vec::new(), |answer| if let Answer::Sockets(sockets) = answer { sockets } else { Vec::new() }).await
     }
 
     /// The rooms of all members, those of this one being `local`.
     pub(crate) async fn rooms(self: &Arc<Self>, namespace: &str, local: Vec<String>) -> Gathered<String> {
         // The sharded protocol has no request for rooms.
         let request = if self.protocol.sharded() { Request::Sockets(Target::default()) } else { Request::Rooms };
-        let mut all = Gathered::complete(local);
-        let asked = self.ask(namespace, &request).await;
-        all.complete = asked
-            .gather(|answer| match answer {
-                Answer::Rooms(rooms) => all.items.extend(rooms),
-                Answer::Sockets(sockets) => all.items.extend(sockets.into_iter().flat_map(|socket| socket.rooms)),
-                _ => {}
-            })
-            .await;
-        all
+        let rooms = |answer| match answer {
+            Answer::Rooms(rooms) => rooms,
+            Answer::Sockets(sockets) => sockets.into_iter().flat_map(|socket| socket.rooms).collect(),
+            _ => Vec::new(),
+        };
+        self.ask(namespace, &request).await.gather(local, rooms).await
     }
 
     /// Tells the programs of the other members an event, `["name",arg,...]`, and gathers what they answer.
     pub(crate) async fn server_side(self: &Arc<Self>, namespace: &str, event: String) -> Gathered<String> {
-        let mut all = Gathered::complete(Vec::new());
         let asked = self.ask(namespace, &Request::ServerSide(event)).await;
-        all.complete = asked
-            .gather(|answer| {
-                if let Answer::ServerSide(value) = answer {
-                    all.items.push(value);
-                }
-            })
-            .await;
-        all
+        asked.gather(Vec::new(), |answer| if let Answer::ServerSide(value) = answer { vec![value] } else { Vec::new() }).await
     }
 
     /// Lets the other members send an event to their clients and tell what these acknowledge.
@@ -171,18 +151,18 @@ impl Asked {
         self.cluster.put(publication)?.done().await
     }
 
-    /// Takes one answer of each member; returns whether all came.
-    async fn gather(mut self, mut take: impl FnMut(Answer)) -> bool {
-        if !self.reached {
-            return false;
-        }
-        for _ in 0..self.others {
+    /// Adds to `items` what `of` finds in one answer of each member.
+    async fn gather<T>(mut self, items: Vec<T>, of: impl Fn(Answer) -> Vec<T>) -> Gathered<T> {
+        let mut all = Gathered { items, complete: self.reached };
+        let mut silent = if self.reached { self.others } else { 0 };
+        while silent > 0 && all.complete {
             match timeout_at(self.deadline, self.answers.recv()).await {
-                Ok(Some(answer)) => take(answer),
-                _ => return false,
+                Ok(Some(answer)) => all.items.extend(of(answer)),
+                _ => all.complete = false,
             }
+            silent -= 1;
         }
-        true
+        all
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{Reached, Refusal, bad_query, limit, read, root, to};
 use crate::cluster::Gathered;
 use crate::cluster::protocol::RemoteSocket;
-use crate::emit::Emitter;
+use crate::emit::{Emitter, Unreached};
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{Query, State};
@@ -16,6 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 /// A query. In that of `sockets`, `room` and `except` may be there several times.
 type Asking<T> = Result<Query<T>, QueryRejection>;
 type Pairs = Asking<Vec<(String, String)>>;
+type Body = Result<Bytes, BytesRejection>;
 
 /// The sockets.
 #[derive(Serialize, ToSchema)]
@@ -150,11 +151,9 @@ pub(super) async fn nodes(State(emitter): State<Emitter>, query: Asking<Within>)
     request_body(content = Chosen, example = json!({ "rooms": ["user(1)"], "targets": ["vip", "news"] })),
     responses((status = 200, description = "Those of this node are in.", body = Done))
 )]
-pub(super) async fn join(State(emitter): State<Emitter>, body: Result<Bytes, BytesRejection>) -> Result<Json<Done>, Refusal> {
-    let Chosen { rooms, except, namespace, targets } = read(body, "a choice of sockets and rooms")?;
-    limit("targets", &targets)?;
-    let done = emitter.join(to(&namespace, &rooms, &except)?, &targets).await?;
-    Ok(Json(Done { cluster: Reached::new(done) }))
+pub(super) async fn join(State(emitter): State<Emitter>, body: Body) -> Result<Json<Done>, Refusal> {
+    let Chosen { rooms, except, namespace, targets } = Chosen::read(body)?;
+    Ok(Done::json(emitter.join(to(&namespace, &rooms, &except)?, &targets).await?))
 }
 
 /// Lets sockets leave rooms, on all nodes.
@@ -164,11 +163,9 @@ pub(super) async fn join(State(emitter): State<Emitter>, body: Result<Bytes, Byt
     request_body(content = Chosen, example = json!({ "rooms": ["vip"], "except": ["user(1)"], "targets": ["vip"] })),
     responses((status = 200, description = "Those of this node are out.", body = Done))
 )]
-pub(super) async fn leave(State(emitter): State<Emitter>, body: Result<Bytes, BytesRejection>) -> Result<Json<Done>, Refusal> {
-    let Chosen { rooms, except, namespace, targets } = read(body, "a choice of sockets and rooms")?;
-    limit("targets", &targets)?;
-    let done = emitter.leave(to(&namespace, &rooms, &except)?, &targets).await?;
-    Ok(Json(Done { cluster: Reached::new(done) }))
+pub(super) async fn leave(State(emitter): State<Emitter>, body: Body) -> Result<Json<Done>, Refusal> {
+    let Chosen { rooms, except, namespace, targets } = Chosen::read(body)?;
+    Ok(Done::json(emitter.leave(to(&namespace, &rooms, &except)?, &targets).await?))
 }
 
 /// Disconnects sockets from the namespace, on all nodes.
@@ -180,10 +177,9 @@ pub(super) async fn leave(State(emitter): State<Emitter>, body: Result<Bytes, By
     request_body(content = Dismissed, example = json!({ "rooms": ["user(1)"], "close": true })),
     responses((status = 200, description = "Those of this node are disconnected.", body = Done))
 )]
-pub(super) async fn disconnect(State(emitter): State<Emitter>, body: Result<Bytes, BytesRejection>) -> Result<Json<Done>, Refusal> {
+pub(super) async fn disconnect(State(emitter): State<Emitter>, body: Body) -> Result<Json<Done>, Refusal> {
     let Dismissed { rooms, except, namespace, close } = read(body, "a choice of sockets")?;
-    let done = emitter.disconnect(to(&namespace, &rooms, &except)?, close).await?;
-    Ok(Json(Done { cluster: Reached::new(done) }))
+    Ok(Done::json(emitter.disconnect(to(&namespace, &rooms, &except)?, close).await?))
 }
 
 /// The namespace that a query asks about.
@@ -210,6 +206,20 @@ struct Asked {
     /// But none that is in one of these, `?except=a&except=b`.
     #[param(required = false, style = Form, explode, max_items = 1000, example = json!(["user(2)"]))]
     except: Vec<String>,
+}
+
+impl Chosen {
+    fn read(body: Body) -> Result<Self, Refusal> {
+        let chosen: Self = read(body, "a choice of sockets and rooms")?;
+        limit("targets", &chosen.targets)?;
+        Ok(chosen)
+    }
+}
+
+impl Done {
+    fn json(told: Result<(), Unreached>) -> Json<Self> {
+        Json(Self { cluster: Reached::new(told) })
+    }
 }
 
 impl Asked {
