@@ -1,12 +1,15 @@
 // The classic protocol over every kind of Redis that a Node cluster stands on.
 import assert from 'node:assert/strict'
+import { createRequire } from 'node:module'
 import { describe, test } from 'node:test'
-import { until } from '../clients/greyhound.mjs'
+import { freePort, until } from '../clients/greyhound.mjs'
 import { login } from '../clients/sockets.mjs'
 import { allHave } from './essentials.mjs'
 import { assembled, greyhound, prepareMember } from './greyhound.mjs'
 import { allAlive, callback, emitter, node } from './node.mjs'
 import { cluster, redis, sentinel, withPassword, withTls } from './redis.mjs'
+
+const msgpack = createRequire(import.meta.url)('notepack.io')
 
 /** A Node server and a Greyhound at this Redis: messages, questions and answers go both ways. */
 async function together(t, server, peer, hound, options) {
@@ -52,6 +55,41 @@ describe('a cluster', { concurrency: 3 }, () => {
     const [peer, hound] = await Promise.all([node(t, { client: 'ioredis', sentinel: group.sentinel, name: group.name }), greyhound(t, group)])
     await together(t, group.primary, peer, hound)
   })
+
+  test('stands on a primary that the second of two sentinels names', async t => {
+    const group = await sentinel(t)
+    const nobody = await freePort()
+    const url = `redis-sentinel://127.0.0.1:${nobody}?node=127.0.0.1:${group.sentinel.port}&sentinelServiceName=${group.name}`
+    const [peer, hound] = await Promise.all([node(t, { client: 'ioredis', sentinel: group.sentinel, name: group.name }), greyhound(t, { url })])
+    await together(t, group.primary, peer, hound)
+  })
+
+  const channel = 'socket.io#/#user(mover)#'
+  for (const [mode, publish] of [['classic', 'PUBLISH'], ['sharded', 'SPUBLISH']]) {
+    test(`of mode ${mode} goes on when slots move to another server of a Redis Cluster`, async t => {
+      const servers = await cluster(t)
+      const hound = await greyhound(t, servers, { mode })
+      await assembled(servers, 1, { sharded: mode === 'sharded' })
+      const socket = await login(t, hound, 'mover')
+      const slot = await servers.nodes[0].command('CLUSTER', 'KEYSLOT', channel)
+      const ids = await Promise.all(servers.nodes.map(server => server.command('CLUSTER', 'MYID')))
+      const from = [5461, 10923, 16384].findIndex(end => slot < end)
+      const to = (from + 1) % 3
+      await servers.nodes[to].command('CLUSTER', 'SETSLOT', slot, 'NODE', ids[to])
+      await servers.nodes[from].command('CLUSTER', 'SETSLOT', slot, 'NODE', ids[to])
+      const opts = { rooms: ['user(mover)'], except: [], flags: {} }
+      const packet = { type: 2, data: ['message', 'moved'], nsp: '/' }
+      const body = mode === 'classic' ? msgpack.encode(['emitter', packet, opts]) : JSON.stringify({ type: 3, uid: 'abcdef', nsp: '/', data: { packet, opts } })
+      await until('a message by the new server', async () => {
+        await servers.nodes[to].command(publish, channel, body).catch(() => {})
+        return socket.seen.length > 0
+      }, 30_000)
+      await until('/readyz to be content', async () => (await hound.ready()).ok)
+      await hound.row('greyhound.gap', { reason: 'redis' })
+      assert.ok(socket.connected)
+      await hound.stop()
+    })
+  }
 
   test('stands on a Redis with TLS', async t => {
     const server = await withTls(t)
