@@ -38,6 +38,7 @@ const HELP: &str = "\
 Examples:
   greyhound                                            start it
   greyhound --config /etc/greyhound.toml validate      look for mistakes in a configuration
+  greyhound validate --connect                         ... and whether the tables can be written
   greyhound token --user 1                             a token for user 1
   greyhound emit --room 'user(1)' message '\"hello\"'    a message to every device of user 1
   greyhound tail messaging.delivery                    the rows of a topic, as they become durable
@@ -58,7 +59,7 @@ enum Command {
     /// Start the program: the default
     Run,
     /// Look for mistakes in the configuration, without starting anything
-    Validate,
+    Validate(validate::Validate),
     /// Mint a token with which a client authenticates
     Token(token::Token),
     /// Publish a message through the running program
@@ -95,7 +96,7 @@ pub fn main() -> ExitCode {
 async fn dispatch(Cli { config, command }: Cli) -> Result<(), Failure> {
     match command.unwrap_or(Command::Run) {
         Command::Run => run::run(config).await,
-        Command::Validate => validate::run(config),
+        Command::Validate(validate) => validate.run(config).await,
         Command::Token(token) => token.run(config),
         Command::Emit(emit) => emit.run(config).await,
         Command::Topics(topics) => topics.run(config).await,

@@ -10,7 +10,21 @@ use std::path::Path;
 
 const FILE: &str = include_str!("../../greyhound.toml");
 /// Keys without a default, or with one that differs from machine to machine: the file shows an example.
-const EXAMPLES: [&str; 8] = ["secret_file", "secret", "client_bundle", "url", "subscription", "name", "token_file", "token"];
+const EXAMPLES: [&str; 13] = [
+    "secret_file",
+    "secret",
+    "client_bundle",
+    "url",
+    "subscription",
+    "name",
+    "token_file",
+    "token",
+    "principal",
+    "keytab",
+    "user",
+    "replication",
+    "group",
+];
 
 fn tree(text: &str) -> Tree {
     let dir = tempfile::tempdir().unwrap();
@@ -66,6 +80,7 @@ fn the_file_documents_every_key() {
         ("plugins.messaging.auth", keys::<greyhound_messaging::config::AuthConfig>()),
         ("plugins.messaging.redis", keys::<greyhound_messaging::config::RedisConfig>()),
         ("plugins.activity", keys::<greyhound_activity::Config>()),
+        ("plugins.activity.hdfs", keys::<greyhound_activity::store::hdfs::Settings>()),
         ("node", keys::<Node>()),
         ("admin", keys::<Admin>()),
         ("log", keys::<Log>()),
@@ -76,7 +91,8 @@ fn the_file_documents_every_key() {
         let after = FILE.split_once(&format!("\n[{section}]\n")).unwrap_or_else(|| panic!("[{section}] is not in the file")).1;
         let lines = after.lines().take_while(|line| !line.starts_with('['));
         let mut there: Vec<_> = lines.filter_map(documented).filter(|key| *key != "enabled").map(str::to_owned).collect();
-        let mut expected: Vec<_> = keys.into_iter().filter(|key| !["auth", "hdfs", "redis", "retention"].contains(&key.as_str())).collect();
+        let mut expected: Vec<_> =
+            keys.into_iter().filter(|key| !["auth", "client", "hdfs", "redis", "retention"].contains(&key.as_str())).collect();
         there.sort();
         expected.sort();
         assert!(!expected.is_empty());
@@ -88,7 +104,9 @@ fn the_file_documents_every_key() {
 fn the_examples_of_the_file_are_possible_values() {
     let set =
         |line: &'static str| documented(line).map_or(line, |name| if ["secret", "token"].contains(&name) { line } else { &line[2..] });
-    program(&FILE.lines().map(set).collect::<Vec<_>>().join("\n"), None).map(|_| ()).unwrap();
+    let set = FILE.lines().map(set).collect::<Vec<_>>().join("\n");
+    let in_hdfs = set.replace("\nstore = \"data/tables\"\n", "\nstore = \"hdfs://nameservice/tables\"\n");
+    program(&in_hdfs, None).map(|_| ()).unwrap();
 }
 
 #[test]

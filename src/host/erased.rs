@@ -3,7 +3,7 @@
 use crate::config::{ENABLED, Tree};
 use async_trait::async_trait;
 use greyhound_sdk::config::{Problem, Problems};
-use greyhound_sdk::{Component, Context, Error, Plugin, SchemaError, TopicSchema};
+use greyhound_sdk::{Check, Component, Context, Error, Plugin, SchemaError, TopicSchema};
 use std::sync::Arc;
 
 /// A plugin.
@@ -18,6 +18,7 @@ pub(super) trait ErasedPlugin: Send + Sync {
 #[async_trait]
 pub(super) trait Configured: Send + Sync {
     fn name(&self) -> &'static str;
+    async fn check(&self) -> Vec<Check>;
     async fn build(&self, context: Context) -> Result<Box<dyn Component>, Error>;
 }
 
@@ -56,6 +57,10 @@ impl<P: Plugin> ErasedPlugin for Typed<P> {
 impl<P: Plugin> Configured for TypedConfigured<P> {
     fn name(&self) -> &'static str {
         self.plugin.name()
+    }
+
+    async fn check(&self) -> Vec<Check> {
+        self.plugin.check(&self.config).await
     }
 
     async fn build(&self, context: Context) -> Result<Box<dyn Component>, Error> {

@@ -28,8 +28,8 @@ pub use signals::signals;
 
 use crate::config::{ConfigError, Settings, Tree};
 use erased::{Configured, ErasedPlugin};
-use greyhound_sdk::Plugin;
 use greyhound_sdk::config::{Problem, Problems};
+use greyhound_sdk::{Check, Plugin};
 use running::Running;
 use std::sync::Arc;
 
@@ -72,6 +72,15 @@ impl Host {
     /// Adds a line to what is printed at start.
     pub fn announce(&mut self, name: &str, value: impl Into<String>) {
         self.lines.push((name.to_owned(), value.into()));
+    }
+
+    /// Tries what the plugins depend on; the checks of each by its name.
+    pub async fn check(&self) -> Vec<(&'static str, Vec<Check>)> {
+        let mut checks = Vec::new();
+        for plugin in &self.enabled {
+            checks.push((plugin.name(), plugin.check().await));
+        }
+        checks
     }
 
     /// Runs the program until `shutdown` is done, then drains it. Logs to stderr, unless logging is set up already.

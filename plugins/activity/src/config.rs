@@ -11,7 +11,7 @@ use std::time::Duration;
 pub struct Config {
     /// Where the tables are: see [`Location`].
     pub store: String,
-    /// Settings of Hadoop's client, over those in `HADOOP_CONF_DIR`.
+    /// How the tables are written to HDFS.
     pub hdfs: hdfs::Settings,
     /// How soon a row is readable in its table.
     #[serde(with = "duration")]
@@ -34,7 +34,7 @@ impl Default for Config {
 impl Config {
     pub(crate) fn check(&self, problems: &mut Problems) {
         match self.store.parse() {
-            Ok(Location::Local(_)) if !self.hdfs.is_empty() => {
+            Ok(Location::Local(_)) if self.hdfs != hdfs::Settings::default() => {
                 problems.report("hdfs", "is for a store \"hdfs://...\": leave it out, or set plugins.activity.store");
             }
             Ok(_) => self.hdfs.check(problems),

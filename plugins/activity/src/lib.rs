@@ -19,14 +19,14 @@ use commit::Committer;
 pub use config::Config;
 use greyhound_sdk::config::Problems;
 use greyhound_sdk::fs::OsFileSystem;
-use greyhound_sdk::{Component, Context, Drain, Error, Plugin, Start};
+use greyhound_sdk::{Check, Component, Context, Drain, Error, Plugin, Start};
 use hours::Hours;
 use roll::Policy;
 use std::sync::Arc;
 use std::time::Duration;
 use store::hdfs::HdfsStore;
 use store::local::LocalStore;
-use store::{Location, Store};
+use store::{Location, Probe, Store, check};
 use table::{Stop, Table};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -58,6 +58,13 @@ impl Plugin for Activity {
         config.check(problems);
     }
 
+    async fn check(&self, config: &Config) -> Vec<Check> {
+        match open(config).await {
+            Ok((store, _)) => check::all(store.as_ref(), config.file_size).await,
+            Err(e) => check::not_opened(e.as_ref()),
+        }
+    }
+
     async fn build(&self, config: Config, context: Context) -> Result<Box<dyn Component>, Error> {
         metrics::describe();
         let (store, shown) = open(&config).await?;
@@ -74,7 +81,7 @@ struct Sink {
 }
 
 /// Opens the configured store. One that cannot be reached yet is opened all the same.
-async fn open(config: &Config) -> Result<(Arc<dyn Store>, String), Error> {
+async fn open(config: &Config) -> Result<(Arc<dyn Probe>, String), Error> {
     Ok(match config.store.parse()? {
         Location::Local(path) => {
             let root = std::path::absolute(path)?;

@@ -9,6 +9,7 @@
 //! written in Avro), from the publisher to the table that an analyst reads.
 
 pub mod bus;
+pub mod check;
 pub mod config;
 pub mod consumer;
 pub mod fs;
@@ -22,6 +23,7 @@ pub mod shard;
 pub mod testing;
 
 pub use bus::{Bus, UnknownTopic};
+pub use check::{Check, Verdict};
 pub use consumer::{Batch, Bounds, Consumer, ReadError, Start};
 pub use health::Health;
 pub use plugin::{Component, Context, Drain, Error, Plugin};

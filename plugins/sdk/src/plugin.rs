@@ -1,7 +1,7 @@
 //! A plugin's life: validate, build, run, drain.
 
 use crate::config::Problems;
-use crate::{Bus, Health, TopicSchema};
+use crate::{Bus, Check, Health, TopicSchema};
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 use std::path::PathBuf;
@@ -33,6 +33,12 @@ pub trait Plugin: Send + Sync + 'static {
     /// Looks at the configuration alone, without I/O, and reports every problem at once, with the
     /// key's path below the plugin's section.
     fn validate(&self, _config: &Self::Config, _problems: &mut Problems) {}
+
+    /// Tries what the plugin depends on, for `greyhound validate --connect`: each thing once, with a [`Check`] for it.
+    /// Does I/O, ends by itself, leaves nothing behind.
+    async fn check(&self, _config: &Self::Config) -> Vec<Check> {
+        Vec::new()
+    }
 
     /// Makes what [runs](Component::run). May do I/O (bind, connect, open), spawns nothing.
     ///

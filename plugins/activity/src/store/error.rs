@@ -59,6 +59,8 @@ pub enum Refusal {
     Permission,
     /// It does not believe who we are.
     Identity,
+    /// The user may not give files to the group.
+    Group,
     /// Something else is where a file or directory belongs.
     Obstacle,
     /// It cannot be used as configured.
@@ -124,6 +126,7 @@ impl Refusal {
             Self::Full => "full",
             Self::Permission => "permission",
             Self::Identity => "identity",
+            Self::Group => "group",
             Self::Obstacle => "obstacle",
             Self::Settings => "settings",
         }
@@ -135,7 +138,14 @@ impl Refusal {
             Self::Quota => "raise the quota, or make room below it",
             Self::Full => "make room",
             Self::Permission => "let Greyhound's user write there",
-            Self::Identity => "give Greyhound a valid ticket or keytab, and the user that belongs to it",
+            Self::Identity => {
+                "log Greyhound in with Kerberos (principal and keytab in plugins.activity.hdfs, or a valid ticket in the cache), and \
+                 let its principal impersonate plugins.activity.hdfs.user, where that is set"
+            }
+            Self::Group => {
+                "give the tables' directory the group plugins.activity.hdfs.group, or make Greyhound's user the directory's owner and \
+                 a member of the group"
+            }
             Self::Obstacle => "move away what is in the place of Greyhound's files",
             Self::Settings => "mend plugins.activity.store and plugins.activity.hdfs, or the files in HADOOP_CONF_DIR",
         }

@@ -1,10 +1,11 @@
 //! Tables in a local directory.
 
-use super::{Published, Store, StoreError, Trouble};
+use super::{Probe, Published, Room, Status, Store, StoreError, Trouble};
 use async_trait::async_trait;
 use bytes::Bytes;
 use greyhound_sdk::fs::{self, SharedFs};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// A directory of a file system.
@@ -92,5 +93,46 @@ impl Store for LocalStore {
 
     async fn remove(&self, path: &str) -> Result<(), StoreError> {
         self.blocking("remove", path, |fs, at| if_there(fs.remove(at))).await
+    }
+}
+
+#[async_trait]
+impl Probe for LocalStore {
+    fn shown(&self) -> String {
+        "the file system".into()
+    }
+
+    async fn status(&self, path: &str) -> Result<Option<Status>, StoreError> {
+        self.blocking("look at", path, |_, at| if_there(std::fs::metadata(at).and_then(|it| Status::of(&it).map(Some)))).await
+    }
+
+    async fn remove_directory(&self, path: &str) -> Result<(), StoreError> {
+        self.blocking("remove", path, |_, at| if_there(std::fs::remove_dir(at))).await
+    }
+
+    async fn room(&self, size: u64, sample: &str) -> Result<Room, StoreError> {
+        let measure = move |_: &SharedFs, at: &Path| {
+            let disk = rustix::fs::statvfs(at)?;
+            // Some file systems count no names.
+            let names = (disk.f_files > 0).then_some(disk.f_favail);
+            Ok(Room { limit: "the disk".into(), free: Some(disk.f_bavail * disk.f_frsize), needed: size, names })
+        };
+        self.blocking("measure the room at", sample, measure).await
+    }
+
+    fn differences(&self, _: &Status, _: &Status) -> Option<Vec<String>> {
+        None
+    }
+}
+
+impl Status {
+    fn of(file: &std::fs::Metadata) -> io::Result<Self> {
+        Ok(Self {
+            modified: file.modified()?,
+            owner: format!("user {}", file.uid()),
+            group: format!("group {}", file.gid()),
+            permission: file.mode() & 0o777,
+            replication: 1,
+        })
     }
 }

@@ -94,7 +94,7 @@ impl HdfsLocation {
 
 fn check_authority(authority: &str) -> Result<(), String> {
     if authority.contains('@') {
-        return Err("it has no room for a user: set HADOOP_USER_NAME, or log in with Kerberos".into());
+        return Err("it has no room for a user: set plugins.activity.hdfs.user".into());
     }
     let (host, port) = authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port)));
     if !host.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c)) || (host.is_empty() && port.is_some()) {
@@ -144,7 +144,7 @@ mod tests {
             ("hdfs://n:port/x", "is no port"),
             ("hdfs://:8020/x", "neither a host"),
             ("hdfs://a b/x", "neither a host"),
-            ("hdfs://me@n/x", "set HADOOP_USER_NAME"),
+            ("hdfs://me@n/x", "set plugins.activity.hdfs.user"),
             ("hdfs://n/a//b", "empty name"),
             ("hdfs://n/a/../b", "`..`"),
             ("hdfs://n/a b", "has ' ' in it"),

@@ -1,13 +1,16 @@
 //! Where tables are kept.
 
+pub mod check;
 mod error;
 pub mod hdfs;
 pub mod local;
 mod location;
+mod probe;
 mod staging;
 
 pub use error::{Passing, Refusal, StoreError, Trouble};
 pub use location::{HdfsLocation, Location, NotALocation};
+pub use probe::{Probe, Room, Status};
 pub use staging::Staging;
 
 use async_trait::async_trait;

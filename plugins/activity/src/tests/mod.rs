@@ -1,5 +1,6 @@
 //! The sink against a bus in memory and a disk whose power is cut.
 
+mod checks;
 mod faults;
 mod faulty_store;
 

@@ -7,6 +7,8 @@
 //!   concern: a file that was left open is removed, never recovered or appended to.
 //! - Any call may hang for ever: each has a limit, and after one that had no answer the client is thrown away.
 
+mod client_settings;
+mod probe;
 mod session;
 mod settings;
 mod trouble;
@@ -96,7 +98,10 @@ impl HdfsStore {
     }
 
     fn at(&self, path: &str) -> String {
-        format!("{}/{path}", self.location.root())
+        match path {
+            "" => self.location.root().to_owned(),
+            path => format!("{}/{path}", self.location.root()),
+        }
     }
 }
 

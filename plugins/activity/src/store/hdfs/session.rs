@@ -4,6 +4,7 @@ use super::super::{HdfsLocation, Passing, Published, Refusal, Trouble};
 use super::settings::Settings;
 use super::trouble::is_missing;
 use bytes::Bytes;
+use hdfs_native::client::{ContentSummary, FileStatus};
 use hdfs_native::{Client, ClientBuilder, HdfsError, WriteOptions};
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
@@ -19,17 +20,15 @@ const CLOSE: Duration = Duration::from_secs(20);
 /// DataNodes sync at least this much a second.
 const SYNC_RATE: u64 = 16 << 20;
 const CHUNK: usize = 1 << 20;
-/// A file has one block, of its own size: the client cannot begin a second one before the first is replicated, and a
-/// quota must have room for whole blocks. A multiple of what checksums are over, and no less than NameNodes allow.
-const BLOCK_UNIT: u64 = 1 << 20;
-/// Analysts read, Greyhound's user writes.
-const DIRECTORY_PERMISSION: u32 = 0o755;
 
 /// A client on a runtime of its own: what hangs in it goes with it (a client leaves a task behind that renews leases,
 /// writers leave tasks behind that wait for dead DataNodes), and what it computes does not hold up the gateway.
 pub(super) struct Session {
     client: Client,
     runtime: Option<Runtime>,
+    /// The tables' directory.
+    root: String,
+    settings: Settings,
 }
 
 impl Session {
@@ -39,24 +38,21 @@ impl Session {
     /// Where the settings make no sense.
     pub(super) fn open(location: &HdfsLocation, settings: &Settings, is_first: bool) -> Result<Self, Trouble> {
         let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("hdfs").enable_all().build()?;
-        let mut session = ClientBuilder::new()
-            .with_url(location.url())
-            .with_config(settings.effective(location, is_first))
-            .with_io_runtime(runtime.handle().clone())
-            .build()
-            .map(|client| Self { client, runtime: None });
-        match &mut session {
-            Ok(session) => session.runtime = Some(runtime),
-            Err(_) => runtime.shutdown_background(),
+        match builder(location, settings, is_first).with_io_runtime(runtime.handle().clone()).build() {
+            Ok(client) => Ok(Self { client, runtime: Some(runtime), root: location.root().to_owned(), settings: settings.clone() }),
+            Err(e) => {
+                runtime.shutdown_background();
+                Err(e.into())
+            }
         }
-        Ok(session?)
     }
 
     /// Writes a file whole, or fails.
     pub(super) async fn write(&self, path: &str, bytes: Bytes) -> Result<(), Trouble> {
         let length = bytes.len() as u64;
-        let block = length.div_ceil(BLOCK_UNIT).max(1) * BLOCK_UNIT;
-        let options = WriteOptions::default().overwrite(true).block_size(block);
+        let (parent, _) = path.rsplit_once('/').unwrap_or_default();
+        self.make_directory(parent).await?;
+        let options = self.options(length);
         let (client, at) = (self.client.clone(), path.to_owned());
         let mut writer = self.within(CALL, async move { client.create(&at, options).await }).await?;
         for begin in (0..bytes.len()).step_by(CHUNK) {
@@ -68,7 +64,7 @@ impl Session {
         writer = self.within(sync, async move { writer.hsync().await.map(|()| writer) }).await?;
         // Never a second time: a close that failed may have left the file open, or shorter than it was.
         self.within(CLOSE, async move { writer.close().await }).await?;
-        match self.length(path).await? {
+        match self.info(path).await?.map(|it| it.length as u64) {
             Some(found) if found == length => Ok(()),
             found => Err(Trouble::passing(Passing::Other, format!("{length} bytes were written, then {found:?} were there"))),
         }
@@ -123,22 +119,70 @@ impl Session {
         self.within(CALL, async move { client.delete(&path, false).await.map(|_| ()) }).await
     }
 
-    async fn make_directory(&self, path: &str) -> Result<(), Trouble> {
-        let (client, path) = (self.client.clone(), path.to_owned());
-        let made = self.within_raw(CALL, async move { client.mkdirs(&path, DIRECTORY_PERMISSION, true).await }).await?;
-        match made {
-            Err(HdfsError::AlreadyExists(why)) => Err(Trouble::refused(Refusal::Obstacle, why)),
-            other => Ok(other?),
-        }
-    }
-
-    async fn length(&self, path: &str) -> Result<Option<u64>, Trouble> {
+    /// What is known of a file or directory, if there is one.
+    pub(super) async fn info(&self, path: &str) -> Result<Option<FileStatus>, Trouble> {
         let (client, path) = (self.client.clone(), path.to_owned());
         let info = self.within_raw(CALL, async move { client.get_file_info(&path).await }).await?;
         match info {
             Err(e) if is_missing(&e) => Ok(None),
-            other => Ok(Some(other?.length as u64)),
+            other => Ok(Some(other?)),
         }
+    }
+
+    /// What a directory has in it, and its quotas.
+    pub(super) async fn summary(&self, path: &str) -> Result<ContentSummary, Trouble> {
+        let (client, path) = (self.client.clone(), path.to_owned());
+        self.within(CALL, async move { client.get_content_summary(&path).await }).await
+    }
+
+    /// The size of the block of a file of `length`. It has only one: the client cannot begin a second one before the
+    /// first is replicated.
+    pub(super) fn block_of(&self, length: u64) -> u64 {
+        length.max(1).next_multiple_of(self.settings.block_size.as_u64())
+    }
+
+    fn options(&self, length: u64) -> WriteOptions {
+        let options = WriteOptions::default().overwrite(true).block_size(self.block_of(length));
+        let options = options.permission(self.settings.file_permission.0);
+        match self.settings.replication {
+            Some(replication) => options.replication(replication),
+            None => options,
+        }
+    }
+
+    /// Makes a directory below the tables' with its parents, of the configured permission and group.
+    async fn make_directory(&self, path: &str) -> Result<(), Trouble> {
+        let (client, at) = (self.client.clone(), path.to_owned());
+        let permission = self.settings.directory_permission.0;
+        let made = self.within_raw(CALL, async move { client.mkdirs(&at, permission, true).await }).await?;
+        match made {
+            Err(HdfsError::AlreadyExists(why)) => return Err(Trouble::refused(Refusal::Obstacle, why)),
+            other => other?,
+        }
+        match &self.settings.group {
+            Some(group) => self.give_to_group(path, group).await,
+            None => Ok(()),
+        }
+    }
+
+    /// HDFS gives a new directory, and a new file, the group of the directory that it is in: up to one that has the
+    /// right one, all of them are given it, the uppermost first.
+    async fn give_to_group(&self, path: &str, group: &str) -> Result<(), Trouble> {
+        let mut others = Vec::new();
+        let mut at = path;
+        while at.starts_with(&self.root) && self.info(at).await?.is_some_and(|it| it.group != group) {
+            others.push(at);
+            at = at.rsplit_once('/').unwrap_or_default().0;
+        }
+        for at in others.into_iter().rev() {
+            let (client, at, group) = (self.client.clone(), at.to_owned(), group.to_owned());
+            let given = self.within(CALL, async move { client.set_owner(&at, None, Some(&group)).await }).await;
+            given.map_err(|trouble| match trouble {
+                Trouble::Refused { cause: Refusal::Permission, why } => Trouble::refused(Refusal::Group, why),
+                other => other,
+            })?;
+        }
+        Ok(())
     }
 
     async fn within<T: Send + 'static>(
@@ -163,6 +207,21 @@ impl Session {
             Err(_) => Err(Trouble::passing(Passing::Timeout, format!("no answer within {limit:?}"))),
         }
     }
+}
+
+fn builder(location: &HdfsLocation, settings: &Settings, is_first: bool) -> ClientBuilder {
+    let config = settings.client.effective(location, settings.principal.is_some(), is_first);
+    let mut builder = ClientBuilder::new().with_url(location.url()).with_config(config);
+    if let Some(principal) = &settings.principal {
+        builder = builder.with_kerberos_principal(principal);
+    }
+    if let Some(keytab) = &settings.keytab {
+        builder = builder.with_kerberos_keytab(keytab);
+    }
+    if let Some(user) = &settings.user {
+        builder = builder.with_user(user);
+    }
+    builder
 }
 
 impl Drop for Session {

@@ -1,161 +1,174 @@
-//! `[plugins.activity.hdfs]`: settings of Hadoop's client, by the names that they have in `hdfs-site.xml`.
+//! `[plugins.activity.hdfs]`: who writes the tables, and what their files are like.
 
-use super::super::HdfsLocation;
-use greyhound_sdk::config::Problems;
+use super::client_settings::ClientSettings;
+use greyhound_sdk::config::{ByteSize, Problems};
 use serde::Deserialize;
-use std::collections::BTreeMap;
 use std::fmt;
 
-/// What makes faults come to light in seconds and writing go on without a lost DataNode. They hold also over
-/// `hdfs-site.xml`, whose values are made for Hadoop's own client: that one waits and tries again inside a call,
-/// the sink outside of it.
-const OURS: &[(&str, &str)] = &[
-    ("dfs.client.socket-timeout", "5000"),
-    ("dfs.client.failover.max.attempts", "4"),
-    ("dfs.client.failover.sleep.base.millis", "200"),
-    ("dfs.client.failover.sleep.max.millis", "2000"),
-    ("dfs.client.block.write.replace-datanode-on-failure.best-effort", "true"),
-];
+/// The least and the most that HDFS takes, as it is delivered.
+const REPLICATION: std::ops::RangeInclusive<u32> = 1..=512;
 
-/// The settings that the client reads; the rest of Hadoop's it ignores without a word.
-const KNOWN: &[&str] = &[
-    "fs.defaultFS",
-    "hadoop.security.authentication",
-    "dfs.data.transfer.protection",
-    "dfs.client.socket-timeout",
-    "dfs.client.use.datanode.hostname",
-    "dfs.client.failover.max.attempts",
-    "dfs.client.failover.sleep.base.millis",
-    "dfs.client.failover.sleep.max.millis",
-    "dfs.client.block.write.replace-datanode-on-failure.enable",
-    "dfs.client.block.write.replace-datanode-on-failure.policy",
-    "dfs.client.block.write.replace-datanode-on-failure.best-effort",
-];
+/// How the tables are written.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// The principal that logs in with Kerberos: with the keytab, or with its ticket in the cache that is there.
+    pub principal: Option<String>,
+    /// The path of the principal's keytab.
+    pub keytab: Option<String>,
+    /// Who writes: with Kerberos a user whom the principal may impersonate, without it whoever this says.
+    pub user: Option<String>,
+    /// How often HDFS keeps each file; `None`: as it does by default.
+    pub replication: Option<u32>,
+    /// A file's one block is as large as the file, rounded up to a multiple of this.
+    pub block_size: ByteSize,
+    /// The group of what is written; `None`: that of the directory that it is written in.
+    pub group: Option<String>,
+    /// The permission of files.
+    pub file_permission: Permission,
+    /// The permission of directories.
+    pub directory_permission: Permission,
+    /// Settings of Hadoop's client, over those in `HADOOP_CONF_DIR`.
+    pub client: ClientSettings,
+}
 
-/// ... and those that go on with the name of a nameservice.
-const KNOWN_OF_A_NAMESERVICE: &[&str] = &[
-    "dfs.ha.namenodes.",
-    "dfs.namenode.rpc-address.",
-    "dfs.client.failover.proxy.provider.",
-    "dfs.client.failover.random.order.",
-    "dfs.client.failover.resolve-needed.",
-    "dfs.client.failover.resolver.useFQDN.",
-];
+/// A permission, written as three octal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Permission(pub(crate) u32);
 
-/// Settings of Hadoop's client.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(from = "BTreeMap<String, Setting>")]
-pub struct Settings(BTreeMap<String, String>);
+// === impl Settings ===
 
-/// A value as TOML has it: without quotes, `dfs.client.socket-timeout = 5000` is a number in a table in a table.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Setting {
-    Text(String),
-    Number(i64),
-    Switch(bool),
-    Below(BTreeMap<String, Setting>),
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            principal: None,
+            keytab: None,
+            user: None,
+            replication: None,
+            block_size: ByteSize::mib(1),
+            group: None,
+            file_permission: Permission(0o644),
+            directory_permission: Permission(0o755),
+            client: ClientSettings::default(),
+        }
+    }
 }
 
 impl Settings {
-    /// Whether none is set.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     pub(crate) fn check(&self, problems: &mut Problems) {
-        let known = |name: &str| KNOWN.contains(&name) || KNOWN_OF_A_NAMESERVICE.iter().any(|prefix| name.starts_with(prefix));
-        for name in self.0.keys().filter(|name| !known(name)) {
-            problems.report(
-                &format!("hdfs.{name}"),
-                format!(
-                    "the client does not read it: leave it out. It reads {} and, with a nameservice at their end, {}",
-                    KNOWN.join(", "),
-                    KNOWN_OF_A_NAMESERVICE.join(", ")
-                ),
-            );
+        self.check_login(problems);
+        if self.replication.is_some_and(|it| !REPLICATION.contains(&it)) {
+            problems.report("hdfs.replication", format!("expected {} to {}", REPLICATION.start(), REPLICATION.end()));
         }
-    }
-
-    /// All that the client is to be told, over what it reads from Hadoop's files: ours, those set here, and for a
-    /// client that follows one that had no answer, a random order of NameNodes: it must not begin at the same one.
-    pub(super) fn effective(&self, location: &HdfsLocation, is_first: bool) -> BTreeMap<String, String> {
-        let mut all: BTreeMap<String, String> = OURS.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-        if let Some(nameservice) = location.nameservice().filter(|_| !is_first) {
-            all.insert(format!("dfs.client.failover.random.order.{nameservice}"), "true".into());
+        let mib = ByteSize::mib(1).as_u64();
+        if !self.block_size.as_u64().is_multiple_of(mib) || !(ByteSize::mib(1)..=ByteSize::gib(2)).contains(&self.block_size) {
+            problems.report("hdfs.block_size", "expected \"1MiB\" to \"2GiB\", in whole MiB");
         }
-        all.extend(self.0.clone());
-        all
-    }
-}
-
-impl From<BTreeMap<String, Setting>> for Settings {
-    fn from(settings: BTreeMap<String, Setting>) -> Self {
-        let mut flat = BTreeMap::new();
-        flatten("", settings, &mut flat);
-        Self(flat)
-    }
-}
-
-fn flatten(prefix: &str, settings: BTreeMap<String, Setting>, flat: &mut BTreeMap<String, String>) {
-    for (name, setting) in settings {
-        let name = format!("{prefix}{name}");
-        match setting {
-            Setting::Below(more) => flatten(&format!("{name}."), more, flat),
-            value => {
-                flat.insert(name, value.to_string());
+        for (key, name) in [("hdfs.user", &self.user), ("hdfs.group", &self.group)] {
+            if name.as_deref().is_some_and(|it| it.is_empty() || it.contains(char::is_whitespace)) {
+                problems.report(key, "is no name: leave it out, or give one without spaces");
             }
         }
+        for (key, permission, least) in
+            [("hdfs.file_permission", self.file_permission, 0o600), ("hdfs.directory_permission", self.directory_permission, 0o700)]
+        {
+            if permission.0 & least != least {
+                problems.report(key, format!("Greyhound itself could not work there: expected at least \"{least:o}\""));
+            }
+        }
+        self.client.check(problems);
+    }
+
+    fn check_login(&self, problems: &mut Problems) {
+        match self.principal.as_deref() {
+            None if self.keytab.is_some() => {
+                problems.report("hdfs.principal", "is missing: a keytab may hold several, such as \"greyhound@EXAMPLE.COM\"");
+            }
+            Some(principal) if principal.is_empty() || principal.contains(char::is_whitespace) => {
+                problems.report("hdfs.principal", "is no principal: expected a text such as \"greyhound@EXAMPLE.COM\"");
+            }
+            Some(principal) if principal.contains("_HOST") => {
+                problems.report("hdfs.principal", "`_HOST` is not replaced: write the name of this host in its place");
+            }
+            Some(_) if self.client.is_simple() => problems
+                .report("hdfs.principal", "is for Kerberos: leave it out, or hdfs.client.\"hadoop.security.authentication\" = \"simple\""),
+            _ => {}
+        }
+        if self.keytab.as_deref().is_some_and(str::is_empty) {
+            problems.report("hdfs.keytab", "is no path: leave it out, or give the path of the principal's keytab");
+        }
     }
 }
 
-impl fmt::Display for Setting {
+// === impl Permission ===
+
+impl TryFrom<String> for Permission {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let digits = text.len() == 3 && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
+        let bits = u32::from_str_radix(&text, 8).ok().filter(|_| digits);
+        bits.map(Self).ok_or_else(|| format!("`{text}` is no permission: expected three octal digits, such as \"750\""))
+    }
+}
+
+impl fmt::Display for Permission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Text(text) => text.fmt(f),
-            Self::Number(number) => number.fmt(f),
-            Self::Switch(switch) => switch.fmt(f),
-            Self::Below(_) => f.write_str("a table"),
-        }
+        write!(f, "{:03o}", self.0)
+    }
+}
+
+impl fmt::Debug for Permission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Location;
     use serde_json::json;
 
-    fn settings(value: serde_json::Value) -> Settings {
-        serde_json::from_value(value).unwrap()
+    fn problems(value: serde_json::Value) -> Vec<String> {
+        let mut problems = Problems::default();
+        serde_json::from_value::<Settings>(value).unwrap().check(&mut problems);
+        problems.into_list().into_iter().map(|p| format!("{}: {}", p.key, p.message)).collect()
     }
 
     #[test]
-    fn names_may_be_quoted_or_not_and_values_numbers() {
-        let tables = json!({"dfs": {"client": {"socket-timeout": 9000, "use": {"datanode": {"hostname": true}}}}});
-        let quoted = json!({"dfs.client.socket-timeout": "9000", "dfs.client.use.datanode.hostname": "true"});
-        assert_eq!(settings(tables), settings(quoted));
+    fn nothing_needs_to_be_set_and_all_may_be() {
+        assert!(problems(json!({})).is_empty());
+        let all = json!({
+            "principal": "greyhound/web-1@EXAMPLE.COM", "keytab": "/etc/greyhound.keytab", "user": "activity", "replication": 2,
+            "block_size": "128MiB", "group": "analysts", "file_permission": "640", "directory_permission": "750",
+            "client": {"dfs.client.socket-timeout": 9000},
+        });
+        assert_eq!(problems(all), Vec::<String>::new());
     }
 
     #[test]
-    fn what_the_client_would_ignore_is_refused() {
-        let mut problems = Problems::below("plugins.activity");
-        settings(json!({"dfs.replication": 2, "dfs.ha.namenodes.prod": "a,b", "dfs.client.socket-timeout": 1})).check(&mut problems);
-        let problems = problems.into_list();
-        assert_eq!(problems.len(), 1);
-        assert_eq!(problems[0].key, "plugins.activity.hdfs.dfs.replication");
-        assert!(problems[0].message.contains("leave it out"));
-    }
-
-    #[test]
-    fn what_is_set_goes_over_ours() {
-        let Ok(Location::Hdfs(location)) = "hdfs://prod/x".parse() else { panic!("a location of HDFS") };
-        let set = settings(json!({"dfs.client.socket-timeout": 1}));
-        let effective = set.effective(&location, true);
-        assert_eq!(effective["dfs.client.socket-timeout"], "1");
-        assert_eq!(effective["dfs.client.failover.max.attempts"], "4");
-        assert!(!effective.contains_key("dfs.client.failover.random.order.prod"));
-        assert_eq!(set.effective(&location, false)["dfs.client.failover.random.order.prod"], "true");
+    fn what_cannot_be_is_refused_with_what_was_expected() {
+        for (wrong, why) in [
+            (json!({"keytab": "/k"}), "hdfs.principal: is missing"),
+            (json!({"principal": ""}), "hdfs.principal: is no principal"),
+            (json!({"principal": "g/_HOST@X"}), "`_HOST` is not replaced"),
+            (json!({"principal": "g@X", "client": {"hadoop.security.authentication": "simple"}}), "hdfs.principal: is for Kerberos"),
+            (json!({"principal": "g@X", "keytab": ""}), "hdfs.keytab: is no path"),
+            (json!({"user": "a b"}), "hdfs.user: is no name"),
+            (json!({"group": ""}), "hdfs.group: is no name"),
+            (json!({"replication": 0}), "hdfs.replication: expected 1 to 512"),
+            (json!({"block_size": "1500KiB"}), "hdfs.block_size: expected"),
+            (json!({"block_size": "4GiB"}), "hdfs.block_size: expected"),
+            (json!({"file_permission": "444"}), "hdfs.file_permission: Greyhound itself"),
+            (json!({"directory_permission": "655"}), "hdfs.directory_permission: Greyhound itself"),
+        ] {
+            let said = problems(wrong.clone());
+            assert!(said.len() == 1 && said[0].contains(why), "{wrong}: {said:?}");
+        }
+        for text in ["75", "0755", "789", "-77", "rwx"] {
+            let error = serde_json::from_value::<Settings>(json!({"file_permission": text})).unwrap_err().to_string();
+            assert!(error.contains("three octal digits"), "{error}");
+        }
     }
 }

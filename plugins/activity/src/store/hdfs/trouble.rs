@@ -11,7 +11,9 @@ impl From<HdfsError> for Trouble {
             HdfsError::IOError(e) if e.kind() == io::ErrorKind::TimedOut => Self::passing(Passing::Timeout, e),
             HdfsError::IOError(e) => Self::passing(Passing::Unreachable, e),
             e @ (HdfsError::DataTransferError(_) | HdfsError::BlocksNotFound(_)) => Self::passing(Passing::Unreachable, e),
-            e @ (HdfsError::SASLError(_) | HdfsError::GSSAPIError(..) | HdfsError::NoSASLMechanism) => Self::refused(Refusal::Identity, e),
+            HdfsError::GSSAPIError(_, KDC_UNREACHABLE, text) => Self::passing(Passing::Unreachable, format!("Kerberos: {text}")),
+            HdfsError::GSSAPIError(_, _, text) => Self::refused(Refusal::Identity, format!("Kerberos: {text}")),
+            e @ (HdfsError::SASLError(_) | HdfsError::NoSASLMechanism) => Self::refused(Refusal::Identity, e),
             e @ HdfsError::IsADirectoryError(_) => Self::refused(Refusal::Obstacle, e),
             e @ (HdfsError::InvalidArgument(_)
             | HdfsError::UrlParseError(_)
@@ -23,6 +25,11 @@ impl From<HdfsError> for Trouble {
     }
 }
 
+/// What a NameNode with Kerberos says to a client without it.
+const WRONG_METHOD: &str = "SIMPLE authentication is not enabled";
+/// KRB5_KDC_UNREACH: "Cannot contact any KDC".
+const KDC_UNREACHABLE: u32 = -1_765_328_228_i32 as u32;
+
 /// What the NameNode says, by the class of its exception.
 fn of_class(class: &str, text: &str) -> Trouble {
     let name = class.rsplit(['.', '$']).next().unwrap_or(class);
@@ -33,8 +40,9 @@ fn of_class(class: &str, text: &str) -> Trouble {
         "DSQuotaExceededException" | "NSQuotaExceededException" | "QuotaByStorageTypeExceededException" => {
             Trouble::refused(Refusal::Quota, why)
         }
-        "AccessControlException" | "AuthorizationException" => Trouble::refused(Refusal::Permission, why),
-        "SaslException" | "GSSException" | "InvalidToken" => Trouble::refused(Refusal::Identity, why),
+        "AccessControlException" if text.starts_with(WRONG_METHOD) => Trouble::refused(Refusal::Identity, why),
+        "AccessControlException" => Trouble::refused(Refusal::Permission, why),
+        "AuthorizationException" | "SaslException" | "GSSException" | "InvalidToken" => Trouble::refused(Refusal::Identity, why),
         "ParentNotDirectoryException" => Trouble::refused(Refusal::Obstacle, why),
         _ => Trouble::passing(Passing::Other, why),
     }
