@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,6 +18,8 @@ import duckdb
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = ROOT / "target/release/greyhound"
+# The same with places where it dies if FAILPOINT in its environment says so: plugins/activity/src/failpoint.rs.
+MORTAL = ROOT / "target/mortal/greyhound"
 CLIENTS = ROOT / "tests/tables/clients.mjs"
 SECRET = "the secret of the tests"
 
@@ -70,10 +73,14 @@ class Greyhound:
 
     def launch(self):
         """Starts it, whether or not it gets ready."""
-        with self.log.open("ab") as log:
-            self.child = subprocess.Popen([PROGRAM], cwd=self.home, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.spawn()
         until("the admin listener", lambda: self.parts() is not None)
         return self
+
+    def spawn(self, program=PROGRAM, **settings):
+        with self.log.open("ab") as log:
+            env = self.env | settings
+            self.child = subprocess.Popen([program], cwd=self.home, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def ready(self):
         return self.parts() == {}
@@ -108,6 +115,13 @@ class Greyhound:
         """Appends rows to a topic; the answer comes when they are durable."""
         request = urllib.request.Request(f"http://127.0.0.1:{self.admin}/v1/topics/{topic}", json.dumps(rows).encode())
         return json.load(urllib.request.urlopen(request, timeout=30))["seq"]
+
+    def metric(self, name, **labels):
+        """The sum over all series of that name with those labels."""
+        text = urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/metrics", timeout=10).read().decode()
+        wanted = {f'{label}="{value}"' for label, value in labels.items()}
+        series = re.findall(rf"^{name}(?:\{{(.*)\}})? (\S+)$", text, re.M)
+        return sum(float(value) for found, value in series if wanted <= set(found.split(",")))
 
     def run(self, *args):
         done = subprocess.run([PROGRAM, *args], cwd=self.home, env=self.env, capture_output=True, text=True, timeout=60)

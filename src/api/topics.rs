@@ -1,7 +1,6 @@
 //! `/v1/topics`: what there is, what is in it, and publishing to it.
 
 use super::{Shared, refuse, rows};
-use crate::bus::GAP_TOPIC;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::{BytesRejection, QueryRejection};
@@ -18,6 +17,8 @@ use tokio::time::timeout;
 
 /// How much is read at a time.
 const READ_BYTES: usize = 256 << 10;
+/// What the program tells of itself; nobody else does.
+const OWN_TOPICS: &str = "greyhound.";
 /// How long to look for rows that are said to be there.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -79,8 +80,8 @@ async fn publish(State(shared): State<Shared>, Path(topic): Path<String>, body: 
         Ok(rows) => rows,
         Err(e) => return refuse(StatusCode::BAD_REQUEST, &format!("the body is not a list of rows: {e}")),
     };
-    if topic == GAP_TOPIC {
-        return refuse(StatusCode::FORBIDDEN, &format!("only the bus and its plugins write to {GAP_TOPIC}"));
+    if topic.starts_with(OWN_TOPICS) {
+        return refuse(StatusCode::FORBIDDEN, &format!("only the bus and its plugins write to {topic}"));
     }
     // All of them or none: whoever mends a row sends the list again.
     let batch = match serde_arrow::to_record_batch(publisher.schema().columns().fields(), &rows) {

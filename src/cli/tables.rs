@@ -4,6 +4,8 @@ use super::failure::Failure;
 use super::program::{self, ACTIVITY};
 use clap::Subcommand;
 use greyhound::bus::gap_schema;
+use greyhound_activity::Activity;
+use greyhound_sdk::Plugin;
 use std::io::{Write, stdout};
 use std::path::PathBuf;
 
@@ -25,7 +27,10 @@ impl Tables {
     pub(super) fn run(self, file: Option<PathBuf>) -> Result<(), Failure> {
         let Self::Views = self;
         let activity: greyhound_activity::Config = program::load(file)?.config.plugin(ACTIVITY)?;
-        let sql = greyhound_messaging::views::duckdb(&activity.store, &[gap_schema()]).map_err(|e| Failure::failed(e.to_string()))?;
-        Ok(stdout().write_all(sql.as_bytes())?)
+        let sql = Activity.topics().and_then(|mut others| {
+            others.push(gap_schema());
+            greyhound_messaging::views::duckdb(&activity.store, &others)
+        });
+        Ok(stdout().write_all(sql.map_err(|e| Failure::failed(e.to_string()))?.as_bytes())?)
     }
 }

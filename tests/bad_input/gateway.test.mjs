@@ -202,6 +202,7 @@ describe('bad input at the gateway', () => {
   test('a list of rows is taken whole or not at all', async () => {
     const row = { topic: null, first_seq: null, last_seq: null, row_count: null, reason: 'forged', from_time: 0, to_time: 0 }
     assert.equal((await greyhound.post('/v1/topics/greyhound.gap', [row])).status, 403)
+    assert.equal((await greyhound.post('/v1/topics/greyhound.sink', [])).status, 403)
     const message = { source: 'test', publisher: null, namespace: '/', rooms: [], excluded: [], event: 'listed', size_bytes: 2, recipients: 0, data: null }
     const refused = await greyhound.post('/v1/topics/messaging.message', [message, { ...message, size_bytes: 'large' }])
     assert.equal(refused.status, 400)

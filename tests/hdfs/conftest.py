@@ -82,11 +82,15 @@ class Program(Greyhound):
         return until(f"/readyz to say `{what}`", says, 60)
 
     def rows(self):
-        """`seq` and `data` of every row of messaging.push, as DuckDB reads them over webhdfs."""
+        """`seq` and `data` of every row of messaging.push."""
+        return self.query("messaging.push", "SELECT seq, data FROM {} ORDER BY seq")
+
+    def query(self, topic, query):
+        """What DuckDB answers over webhdfs; `{}` stands for the table."""
         sql = duckdb.connect()
         sql.register_filesystem(self.hdfs.files())
-        files = f"webhdfs://{self.root}/messaging.push/**/*.parquet"
-        query = f"SELECT seq, data FROM read_parquet('{files}', hive_partitioning = true) ORDER BY seq"
+        files = f"webhdfs://{self.root}/{topic}/**/*.parquet"
+        query = query.format(f"read_parquet('{files}', hive_partitioning = true)")
 
         def read():
             try:
@@ -97,9 +101,9 @@ class Program(Greyhound):
 
         return until("the tables to be readable", read)
 
-    def staged(self):
-        """The files of any topic that are being written, or were left behind."""
-        return self.hdfs.files().glob(f"{self.root}/_staging/*/*/*.tmp")
+    def staged(self, topic="*"):
+        """The files that are being written, or were left behind."""
+        return self.hdfs.files().glob(f"{self.root}/_staging/*/{topic}/*.tmp")
 
     def check(self):
         """Stops; then every acknowledged row is there once, nothing else is, and nothing is left behind."""

@@ -1,10 +1,13 @@
 """What happens to Greyhound itself."""
 
+import json
+import signal
 import tempfile
 import threading
 import urllib.error
+from datetime import datetime, timedelta
 
-from program import until
+from program import MORTAL, PROGRAM, until
 
 
 def test_killed_in_the_midst_of_commits(greyhound):
@@ -15,6 +18,11 @@ def test_killed_in_the_midst_of_commits(greyhound):
         left_behind += len(greyhound.staged())
     assert left_behind > 0, "no life ended in the midst of a commit"
     greyhound.start()
+    check(greyhound)
+
+
+def check(greyhound):
+    """After a clean stop every acknowledged row is there once, and nothing is left behind."""
     greyhound.stop()
     rows = greyhound.rows()
     recorded = [data for _, data in rows]
@@ -25,23 +33,74 @@ def test_killed_in_the_midst_of_commits(greyhound):
     assert greyhound.staged() == []
 
 
+def publish(greyhound):
+    """Rows without a pause until it is dead."""
+    try:
+        while True:
+            greyhound.push(50)
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        pass
+
+
 def one_life(greyhound):
     """Rows without a pause until it is killed, when a commit has begun."""
-
-    def publish():
-        try:
-            while True:
-                greyhound.push(50)
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
-            pass
-
     before = greyhound.committed()
-    driver = threading.Thread(target=publish)
+    driver = threading.Thread(target=publish, args=[greyhound])
     driver.start()
     until("a commit", lambda: greyhound.committed() > before)
     until("a file on its way", greyhound.staged)
     greyhound.kill()
     driver.join(60)
+
+
+def test_killed_at_each_step_of_a_commit(greyhound):
+    """Each life begins with what the one before left behind."""
+    for step in ["write", "close", "rename", "renamed", "cursor", "committed"]:
+        # The second time: it has committed before.
+        greyhound.spawn(MORTAL, FAILPOINT=f"{step} messaging.push 2")
+        until("the admin listener", lambda: greyhound.parts() is not None)
+        publish(greyhound)
+        died(greyhound)
+        assert len(greyhound.staged("messaging.push")) == (1 if step in ("close", "rename") else 0), step
+    greyhound.start()
+    check(greyhound)
+    recovered = "SELECT count(DISTINCT file_path) FROM {} WHERE recovered AND topic = 'messaging.push'"
+    assert greyhound.query("greyhound.sink", recovered) == [(2,)], "of the lives that ended between rename and cursor"
+
+
+def test_killed_at_each_step_of_closing_an_hour(greyhound, hdfs):
+    greyhound.start().push()
+    greyhound.stop()
+    success = an_hour_ago(hdfs.files(), greyhound.root)
+    for step in ["write", "rename", "renamed"]:
+        greyhound.spawn(MORTAL, FAILPOINT=f"{step} {success.removeprefix(greyhound.root + '/')} 1")
+        died(greyhound)
+        assert hdfs.files().exists(success) == (step == "renamed")
+    greyhound.start().push()
+    greyhound.all_committed()
+    told = json.loads(hdfs.files().cat(success))
+    assert (told["rows"], told["first"], told["last"], told["gaps"]) == (10, 0, 9, [])
+    check(greyhound)
+
+
+def an_hour_ago(files, root):
+    """Moves the rows of messaging.push to the hour before, as if they had been appended then; the `_SUCCESS` to come."""
+    [hour] = files.glob(f"{root}/messaging.push/dt=*/hour=*")
+    before = datetime.strptime(hour.split("messaging.push/")[1], "dt=%Y-%m-%d/hour=%H") - timedelta(hours=1)
+    moved = f"{root}/messaging.push/{before:dt=%Y-%m-%d/hour=%H}"
+    files.makedirs(moved.rsplit("/", 1)[0], exist_ok=True)
+    files.mv(hour, moved)
+    [shard] = files.glob(f"{moved}/*")
+    return f"{shard}/_SUCCESS"
+
+
+def died(greyhound):
+    assert greyhound.child.wait(60) == -signal.SIGABRT, greyhound.log.read_text()
+
+
+def test_the_program_that_is_shipped_cannot_be_told_to_die():
+    assert b"FAILPOINT" in MORTAL.read_bytes()
+    assert b"FAILPOINT" not in PROGRAM.read_bytes()
 
 
 def test_a_data_directory_that_was_copied(greyhound):

@@ -32,8 +32,8 @@ pub struct Committer {
 pub enum Outcome {
     /// The file is in the table.
     Committed,
-    /// There was a file that begins with this row.
-    Exists(Found),
+    /// There was a file that begins with this row: what it is, and its size in bytes.
+    Exists(Found, u64),
 }
 
 /// What lies at a path.
@@ -60,14 +60,22 @@ pub fn directory(topic: &str, hour: Hour, shard: &Shard) -> String {
 /// # Errors
 /// Where the store cannot tell.
 pub async fn find(store: &dyn Store, path: &str) -> Result<Found, StoreError> {
+    Ok(measure(store, path).await?.0)
+}
+
+/// As [`find`], with the size in bytes.
+async fn measure(store: &dyn Store, path: &str) -> Result<(Found, u64), StoreError> {
     let mut want = FOOTER_BYTES;
     loop {
-        let Some((tail, len)) = store.read_tail(path, want).await? else { return Ok(Found::Nothing) };
+        let Some((tail, len)) = store.read_tail(path, want).await? else { return Ok((Found::Nothing, 0)) };
         let mut reader = ParquetMetaDataReader::new();
         match reader.try_parse_sized(&tail, len) {
             Err(ParquetError::NeedMoreData(more)) if more > want && want < len as usize => want = more,
-            Err(_) => return Ok(Found::Foreign),
-            Ok(()) => return Ok(reader.finish().ok().as_ref().and_then(Footer::from_metadata).map_or(Found::Foreign, Found::File)),
+            Err(_) => return Ok((Found::Foreign, len)),
+            Ok(()) => {
+                let footer = reader.finish().ok().as_ref().and_then(Footer::from_metadata);
+                return Ok((footer.map_or(Found::Foreign, Found::File), len));
+            }
         }
     }
 }
@@ -80,21 +88,36 @@ impl Committer {
         Self { store, staging, topic: topic.to_owned(), shard, in_doubt: None }
     }
 
+    /// The shard whose files these are.
+    #[must_use]
+    pub fn shard(&self) -> &Shard {
+        &self.shard
+    }
+
+    /// The file of `hour` that begins with the row `first`, below the root of the tables.
+    #[must_use]
+    pub fn path(&self, hour: Hour, first: u64) -> String {
+        format!("{}/{first:020}.parquet", directory(&self.topic, hour, &self.shard))
+    }
+
     /// Tries once to commit a file. After an error nobody knows whether it is committed: try again.
     ///
     /// # Errors
     /// Where the store cannot, or says so.
     pub async fn attempt(&mut self, file: &Encoded, hour: Hour) -> Result<Outcome, StoreError> {
         let first = file.footer.first;
-        let path = format!("{}/{first:020}.parquet", directory(&self.topic, hour, &self.shard));
+        let path = self.path(hour, first);
         if self.in_doubt.replace(first) == Some(first)
-            && let found @ (Found::File(_) | Found::Foreign) = find(self.store.as_ref(), &path).await?
+            && let (found @ (Found::File(_) | Found::Foreign), bytes) = measure(self.store.as_ref(), &path).await?
         {
-            return Ok(Outcome::Exists(found));
+            return Ok(Outcome::Exists(found, bytes));
         }
         let outcome = match self.staging.place(file.bytes.clone(), &path).await? {
             Published::Done => Outcome::Committed,
-            Published::Exists => Outcome::Exists(find(self.store.as_ref(), &path).await?),
+            Published::Exists => {
+                let (found, bytes) = measure(self.store.as_ref(), &path).await?;
+                Outcome::Exists(found, bytes)
+            }
         };
         self.in_doubt = None;
         Ok(outcome)

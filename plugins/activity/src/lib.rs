@@ -4,23 +4,28 @@
 //! `<store>/<topic>/dt=YYYY-MM-DD/hour=HH/shard=<shard>/<first row>.parquet`, by the time of append (UTC): one
 //! writer a directory, one contiguous range of numbers a file, and a `_SUCCESS` once an hour is complete.
 
+mod age;
 pub mod commit;
 pub mod config;
 pub mod encode;
+mod failpoint;
 pub mod hours;
 pub mod metrics;
+pub mod record;
 mod retry;
 pub mod roll;
 pub mod store;
 pub mod table;
 
+use age::Oldest;
 use async_trait::async_trait;
 use commit::Committer;
 pub use config::Config;
 use greyhound_sdk::config::Problems;
 use greyhound_sdk::fs::OsFileSystem;
-use greyhound_sdk::{Check, Component, Context, Drain, Error, Plugin, Start};
+use greyhound_sdk::{Check, Component, Context, Drain, Error, Plugin, SchemaError, Start, TopicSchema};
 use hours::Hours;
+use record::{Recorder, SINK_TOPIC};
 use roll::Policy;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +34,7 @@ use store::local::LocalStore;
 use store::{Location, Probe, Store, check};
 use table::{Stop, Table};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 #[cfg(test)]
 mod tests;
@@ -52,6 +57,10 @@ impl Plugin for Activity {
 
     fn name(&self) -> &'static str {
         "activity"
+    }
+
+    fn topics(&self) -> Result<Vec<TopicSchema>, SchemaError> {
+        Ok(vec![record::schema()?])
     }
 
     fn validate(&self, config: &Config, problems: &mut Problems) {
@@ -97,14 +106,20 @@ impl Component for Sink {
         vec![("tables".into(), self.shown.clone())]
     }
 
-    async fn run(self: Box<Self>, drain: Drain) -> Result<(), Error> {
+    async fn run(self: Box<Self>, mut drain: Drain) -> Result<(), Error> {
         let sink: Arc<Self> = self.into();
         let mut tables = JoinSet::new();
+        // The table of what is committed is told to finish when the others have: until then they have something to record.
+        let (last, drain_of_last) = Drain::new();
         for topic in sink.context.bus.topics() {
+            let drain = if topic.name() == SINK_TOPIC { &drain_of_last } else { &drain };
             tables.spawn(keep(sink.clone(), topic.name().to_owned(), drain.clone()));
         }
         while let Some(ended) = tables.join_next().await {
             ended??;
+            if tables.len() == 1 {
+                last.request(drain.requested().await.saturating_duration_since(Instant::now()));
+            }
         }
         Ok(())
     }
@@ -115,9 +130,10 @@ impl Sink {
         let shard = self.context.bus.shard().clone();
         let consumer = self.context.bus.consumer(CONSUMER, topic, Start::Earliest).await?;
         let committer = Committer::new(self.store.clone(), topic, shard.clone());
-        let hours = Hours::new(self.store.clone(), topic, shard.clone());
+        let hours = Hours::new(self.store.clone(), topic, shard);
+        let recorder = Recorder::new(&self.context.bus, topic)?;
         let health = self.context.health.of(topic);
-        Ok(Table::new(consumer, committer, hours, shard, self.config.policy(), health, drain))
+        Ok(Table::new(consumer, committer, hours, recorder, self.config.policy(), health, drain))
     }
 }
 
@@ -128,8 +144,17 @@ impl Config {
     }
 }
 
+/// Keeps a table, and tells the age of its oldest row.
+async fn keep(sink: Arc<Sink>, topic: String, drain: Drain) -> Result<(), Error> {
+    let oldest = Oldest::new(&sink.context.bus, &topic);
+    tokio::select! {
+        ended = run(sink, topic, drain) => ended,
+        never = oldest.tell() => match never {},
+    }
+}
+
 /// Runs a table, again where it fails; the others are not held up. Where only an operator can help, it stays down and says so.
-async fn keep(sink: Arc<Sink>, topic: String, mut drain: Drain) -> Result<(), Error> {
+async fn run(sink: Arc<Sink>, topic: String, mut drain: Drain) -> Result<(), Error> {
     let health = sink.context.health.of(&topic);
     let mut pause = FIRST_PAUSE;
     loop {

@@ -8,7 +8,7 @@ pub const BYTES: &str = "greyhound_activity_bytes_total";
 pub const FILES: &str = "greyhound_activity_files_total";
 /// How often a call of the store failed and was tried again, also by `operation` and `cause`.
 pub const RETRIES: &str = "greyhound_activity_retries_total";
-/// How long the oldest row that was read but not committed has waited, in seconds.
+/// How long ago the oldest row was appended that is durable and not committed, in seconds; 0 where there is none.
 pub const UNCOMMITTED_AGE: &str = "greyhound_activity_uncommitted_age_seconds";
 /// How long it took to commit a file, in seconds.
 pub const COMMIT_SECONDS: &str = "greyhound_activity_commit_seconds";
@@ -19,6 +19,6 @@ pub(crate) fn describe() {
     describe_counter!(BYTES, Unit::Bytes, "Bytes of Parquet committed");
     describe_counter!(FILES, "Files committed");
     describe_counter!(RETRIES, "Calls of the store that failed and were tried again");
-    describe_gauge!(UNCOMMITTED_AGE, Unit::Seconds, "Age of the oldest row that was read but not committed");
+    describe_gauge!(UNCOMMITTED_AGE, Unit::Seconds, "Age of the oldest row that is durable and not committed");
     describe_histogram!(COMMIT_SECONDS, Unit::Seconds, "How long it took to commit a file");
 }

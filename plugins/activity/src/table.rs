@@ -2,13 +2,15 @@
 
 use crate::commit::{Committer, Found, Outcome};
 use crate::encode::{Digest, Encoded, Encoder, Footer};
+use crate::failpoint;
 use crate::hours::Hours;
 use crate::metrics as names;
+use crate::record::{Committed, Recorder};
 use crate::retry::Retry;
 use crate::roll::{Hour, Policy, Span};
 use crate::store::{Passing, StoreError, Trouble};
-use greyhound_sdk::{Batch, Consumer, Drain, Health, ReadError, Shard};
-use metrics::{counter, gauge, histogram};
+use greyhound_sdk::{Batch, Consumer, Drain, Health, ReadError};
+use metrics::{counter, histogram};
 use parquet::errors::ParquetError;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
@@ -21,10 +23,10 @@ const HOURS_INTERVAL: Duration = Duration::from_secs(1);
 /// The writer of one table.
 pub struct Table {
     topic: String,
-    shard: Shard,
     consumer: Consumer,
     committer: Committer,
     hours: Hours,
+    recorder: Option<Recorder>,
     policy: Policy,
     health: Health,
     drain: Drain,
@@ -69,9 +71,17 @@ pub enum Stop {
 impl Table {
     /// The writer of the table of `consumer`'s topic.
     #[must_use]
-    pub fn new(consumer: Consumer, committer: Committer, hours: Hours, shard: Shard, policy: Policy, health: Health, drain: Drain) -> Self {
+    pub fn new(
+        consumer: Consumer,
+        committer: Committer,
+        hours: Hours,
+        recorder: Option<Recorder>,
+        policy: Policy,
+        health: Health,
+        drain: Drain,
+    ) -> Self {
         let topic = consumer.schema().name().to_owned();
-        Self { topic, shard, consumer, committer, hours, policy, health, drain, open: None }
+        Self { topic, consumer, committer, hours, recorder, policy, health, drain, open: None }
     }
 
     /// Runs until drained, and no longer than the drain's deadline, whatever the store is at.
@@ -123,7 +133,7 @@ impl Table {
         Ok(())
     }
 
-    /// Reads what is durable and commits everything.
+    /// Reads what is durable and commits everything. What was recorded of that is then durable.
     async fn finish(mut self) -> Result<(), Stop> {
         loop {
             while self.consumer.position() < self.consumer.bounds().end {
@@ -133,9 +143,13 @@ impl Table {
             self.commit().await?;
             // A commit may find that an earlier run wrote a shorter file: the rest is then still to be read.
             if self.consumer.position() >= self.consumer.bounds().end {
-                return Ok(());
+                break;
             }
         }
+        if let Some(recorder) = &self.recorder {
+            recorder.flush().await;
+        }
+        Ok(())
     }
 
     /// Adds batches to the open file, and ends it where it must end.
@@ -179,35 +193,40 @@ impl Table {
     async fn commit(&mut self) -> Result<(), Stop> {
         let Some(Open { span, encoder }) = self.open.take() else { return Ok(()) };
         let started = Instant::now();
-        let shard = self.shard.clone();
+        let shard = self.committer.shard().clone();
         let file = join(tokio::task::spawn_blocking(move || encoder.finish(&span, &shard)).await).map_err(|e| self.unfit(e))?;
         let mut retry = self.retry("commit");
-        loop {
-            gauge!(names::UNCOMMITTED_AGE, "topic" => self.topic.clone()).set(span.since.elapsed().as_secs_f64());
+        let mut attempts = 0;
+        let (footer, bytes, recovered) = loop {
+            attempts += 1;
             match self.committer.attempt(&file, span.hour).await {
-                Ok(Outcome::Committed) => break,
-                Ok(Outcome::Exists(Found::Nothing)) => retry.wait(self.vanished(&span)).await?,
-                Ok(Outcome::Exists(Found::File(footer))) if self.is_ours(&footer, &file).await? => {
-                    retry.done();
-                    return self.advance(footer.last + 1).await;
-                }
-                Ok(Outcome::Exists(_)) => return Err(self.stranger(&span)),
+                Ok(Outcome::Committed) => break (file.footer, file.bytes.len() as u64, false),
+                Ok(Outcome::Exists(Found::Nothing, _)) => retry.wait(self.vanished(&span)).await?,
+                Ok(Outcome::Exists(Found::File(footer), bytes)) if self.is_ours(&footer, &file).await? => break (footer, bytes, true),
+                Ok(Outcome::Exists(..)) => return Err(self.stranger(&span)),
                 Err(e) => retry.wait(e).await?,
             }
-        }
+        };
         retry.done();
-        self.advance(span.end).await?;
-        self.count(&file, started);
-        Ok(())
+        let Footer { first, last, rows, .. } = footer;
+        let (path, duration) = (self.path(&span), started.elapsed());
+        self.committed(&Committed { path, hour: span.hour, first, last, rows, bytes, attempts, duration, recovered }).await
     }
 
-    fn count(&self, file: &Encoded, started: Instant) {
-        counter!(names::ROWS, "topic" => self.topic.clone()).increment(file.footer.rows);
-        counter!(names::BYTES, "topic" => self.topic.clone()).increment(file.bytes.len() as u64);
+    /// Goes on after a file that is in the table.
+    async fn committed(&mut self, file: &Committed) -> Result<(), Stop> {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.record(file);
+        }
+        failpoint::pass("cursor", &file.path);
+        self.advance(file.last + 1).await?;
+        failpoint::pass("committed", &file.path);
+        counter!(names::ROWS, "topic" => self.topic.clone()).increment(file.rows);
+        counter!(names::BYTES, "topic" => self.topic.clone()).increment(file.bytes);
         counter!(names::FILES, "topic" => self.topic.clone()).increment(1);
-        gauge!(names::UNCOMMITTED_AGE, "topic" => self.topic.clone()).set(0);
-        histogram!(names::COMMIT_SECONDS, "topic" => self.topic.clone()).record(started.elapsed());
-        tracing::debug!(topic = self.topic, first = file.footer.first, rows = file.footer.rows, bytes = file.bytes.len(), "committed");
+        histogram!(names::COMMIT_SECONDS, "topic" => self.topic.clone()).record(file.duration);
+        tracing::debug!(topic = self.topic, ?file, "committed");
+        Ok(())
     }
 
     /// Makes `next` the durable cursor, and reads on there.
@@ -284,7 +303,7 @@ impl Table {
     }
 
     fn path(&self, span: &Span) -> String {
-        format!("{}/{:020}.parquet", crate::commit::directory(&self.topic, span.hour, &self.shard), span.first)
+        self.committer.path(span.hour, span.first)
     }
 
     fn vanished(&self, span: &Span) -> StoreError {
@@ -293,7 +312,7 @@ impl Table {
     }
 
     fn stranger(&self, span: &Span) -> Stop {
-        Stop::Stranger { path: self.path(span), shard: self.shard.to_string() }
+        Stop::Stranger { path: self.path(span), shard: self.committer.shard().to_string() }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Files on their way into a table.
 
 use super::{Published, Store, StoreError};
+use crate::failpoint;
 use bytes::Bytes;
 use greyhound_sdk::Shard;
 use std::sync::Arc;
@@ -39,8 +40,11 @@ impl Staging {
         self.untidy = true;
         self.attempts += 1;
         let temporary = format!("{}/{}-{}.tmp", self.directory, self.run, self.attempts);
+        failpoint::pass("write", path);
         self.store.write(&temporary, bytes).await?;
+        failpoint::pass("rename", path);
         let published = self.store.publish(&temporary, path).await?;
+        failpoint::pass("renamed", path);
         self.untidy = match published {
             Published::Done => false,
             Published::Exists => self.store.remove(&temporary).await.is_err(),

@@ -4,8 +4,10 @@ mod checks;
 mod faults;
 mod faulty_store;
 
+use crate::age::Oldest;
 use crate::commit::{Committer, directory};
 use crate::hours::{Hours, Success};
+use crate::record::{self, Recorder, SINK_TOPIC};
 use crate::roll::{HOUR_US, Hour, Policy};
 use crate::store::Store;
 use crate::store::local::LocalStore;
@@ -35,7 +37,7 @@ fn bus() -> MemoryBus {
     let avro = r#"{"type": "record", "namespace": "shop", "name": "order", "fields": [
         {"name": "state", "type": {"type": "enum", "name": "state", "symbols": ["open", "paid"]}},
         {"name": "buyer_id", "type": "string"}]}"#;
-    let memory = MemoryBus::new(vec![TopicSchema::from_avro(avro).unwrap()]);
+    let memory = MemoryBus::new(vec![TopicSchema::from_avro(avro).unwrap(), record::schema().unwrap()]);
     memory.set_time(NOON);
     memory
 }
@@ -63,10 +65,11 @@ async fn start_on(memory: &MemoryBus, store: Arc<dyn Store>, policy: Policy) -> 
     let shard = Shard::new("test", 1);
     let consumer = memory.bus().consumer("activity", TOPIC, Start::Earliest).await.unwrap();
     let committer = Committer::new(store.clone(), TOPIC, shard.clone());
-    let hours = Hours::new(store, TOPIC, shard.clone());
+    let hours = Hours::new(store, TOPIC, shard);
+    let recorder = Recorder::new(&memory.bus(), TOPIC).unwrap();
     let (handle, drain) = Drain::new();
     let health = Health::default().of(TOPIC);
-    let table = Table::new(consumer, committer, hours, shard, policy, health.clone(), drain);
+    let table = Table::new(consumer, committer, hours, recorder, policy, health.clone(), drain);
     Running { task: tokio::spawn(table.run()), drain: handle, health }
 }
 
@@ -263,4 +266,64 @@ async fn a_full_disk_is_waited_out() {
     eventually("it says so", || table.health.parts().iter().all(|(_, why)| why.is_none())).await;
     table.drained().await.unwrap();
     assert_eq!(numbers(&disk), (0..20).collect::<Vec<_>>());
+}
+
+#[derive(Debug, PartialEq, serde::Deserialize)]
+struct Recorded {
+    topic: String,
+    file_path: String,
+    row_count: i64,
+    size_bytes: i64,
+    first_seq: i64,
+    last_seq: i64,
+    hour_time: i64,
+    attempts: i32,
+    recovered: bool,
+}
+
+#[tokio::test]
+async fn every_file_is_recorded_also_one_that_an_earlier_run_committed() {
+    let (memory, disk) = (bus(), PowerCut::new());
+    publish(&memory, 0..10);
+    start(&memory, &disk, Duration::from_secs(600)).await.drained().await.unwrap();
+    // The cursor was lost, and by now there are more rows than the file has.
+    memory.bus().consumer("activity", TOPIC, Start::Earliest).await.unwrap().commit(0).await.unwrap();
+    publish(&memory, 10..25);
+    start(&memory, &disk, Duration::from_secs(600)).await.drained().await.unwrap();
+    let directory = directory(TOPIC, Hour(NOON / HOUR_US), &Shard::new("test", 1));
+    let size = |first: u64| disk.content(Path::new(&format!("/tables/{directory}/{first:020}.parquet"))).unwrap().len() as i64;
+    let row = |(first, last): (i64, i64), recovered: bool| Recorded {
+        topic: TOPIC.into(),
+        file_path: format!("{directory}/{first:020}.parquet"),
+        row_count: last - first + 1,
+        size_bytes: size(first as u64),
+        first_seq: first,
+        last_seq: last,
+        hour_time: NOON,
+        attempts: 1,
+        recovered,
+    };
+    assert_eq!(memory.rows::<Recorded>(SINK_TOPIC), [row((0, 9), false), row((0, 9), true), row((10, 24), false)]);
+}
+
+#[tokio::test]
+async fn the_age_is_that_of_the_oldest_row_that_is_not_committed_whatever_the_table_is_at() {
+    let (memory, disk) = (bus(), PowerCut::new());
+    let mut oldest = Oldest::new(&memory.bus(), TOPIC);
+    assert_eq!(oldest.time().await.unwrap(), None);
+    publish(&memory, 0..10);
+    memory.set_time(NOON + 1);
+    publish(&memory, 10..20);
+    assert_eq!(oldest.time().await.unwrap(), Some(NOON), "nobody has read it yet");
+    disk.set_capacity(Some(100));
+    let table = start(&memory, &disk, Duration::from_millis(1)).await;
+    eventually("the store refuses", || table.health.parts().iter().any(|(_, why)| why.is_some())).await;
+    memory.set_time(NOON + 2);
+    publish(&memory, 20..30);
+    assert_eq!(oldest.time().await.unwrap(), Some(NOON), "it is tried again and again");
+    memory.bus().consumer("activity", TOPIC, Start::Earliest).await.unwrap().commit(10).await.unwrap();
+    assert_eq!(oldest.time().await.unwrap(), Some(NOON + 1), "the first file is committed");
+    disk.set_capacity(None);
+    table.drained().await.unwrap();
+    assert_eq!(oldest.time().await.unwrap(), None);
 }

@@ -62,6 +62,7 @@ impl Session {
         // The client hangs for ever in a sync during which a DataNode dies: small files must not wait long to be written again.
         let sync = TRANSFER + Duration::from_secs(length / SYNC_RATE);
         writer = self.within(sync, async move { writer.hsync().await.map(|()| writer) }).await?;
+        crate::failpoint::pass("close", path);
         // Never a second time: a close that failed may have left the file open, or shorter than it was.
         self.within(CLOSE, async move { writer.close().await }).await?;
         match self.info(path).await?.map(|it| it.length as u64) {

@@ -1,0 +1,101 @@
+//! `greyhound.sink`: a row for each data file that was committed.
+
+use crate::roll::{HOUR_US, Hour};
+use greyhound_sdk::{Bus, Publisher, SchemaError, TopicSchema, UnknownTopic};
+use serde::Serialize;
+use std::time::Duration;
+
+/// The topic. Its own files are not recorded: each would make a row, and so another file.
+pub const SINK_TOPIC: &str = "greyhound.sink";
+
+/// The schema of the topic.
+pub(crate) fn schema() -> Result<TopicSchema, SchemaError> {
+    TopicSchema::from_avro(include_str!("../../../schemas/greyhound.sink.avsc"))
+}
+
+/// Records the files of one table.
+pub struct Recorder {
+    publisher: Publisher,
+    topic: String,
+    /// The number of the row that was published last.
+    last: Option<u64>,
+}
+
+/// A file that was committed.
+#[derive(Debug)]
+pub struct Committed {
+    /// Where it is, below the root of the tables.
+    pub path: String,
+    /// The hour of its rows.
+    pub hour: Hour,
+    /// The number of its first row.
+    pub first: u64,
+    /// The number of its last row.
+    pub last: u64,
+    /// How many rows it has.
+    pub rows: u64,
+    /// Its size.
+    pub bytes: u64,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// How long it took.
+    pub duration: Duration,
+    /// Whether it was found where it belongs, instead of being put there.
+    pub recovered: bool,
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    topic: &'a str,
+    file_path: &'a str,
+    row_count: u64,
+    size_bytes: u64,
+    first_seq: u64,
+    last_seq: u64,
+    hour_time: i64,
+    attempts: u32,
+    duration_ms: u64,
+    recovered: bool,
+}
+
+impl Recorder {
+    /// A recorder of `topic`'s files; none where they are not recorded.
+    ///
+    /// # Errors
+    /// Where the bus has no topic `greyhound.sink`.
+    pub fn new(bus: &Bus, topic: &str) -> Result<Option<Self>, UnknownTopic> {
+        match topic {
+            SINK_TOPIC => Ok(None),
+            _ => Ok(Some(Self { publisher: bus.publisher(SINK_TOPIC)?, topic: topic.to_owned(), last: None })),
+        }
+    }
+
+    /// Publishes a row, without waiting: what the bus cannot take it records as a gap. To be called before the cursor
+    /// passes the file, so that it is found again after a kill in between.
+    pub fn record(&mut self, file: &Committed) {
+        let row = Row {
+            topic: &self.topic,
+            file_path: &file.path,
+            row_count: file.rows,
+            size_bytes: file.bytes,
+            first_seq: file.first,
+            last_seq: file.last,
+            hour_time: file.hour.0 * HOUR_US,
+            attempts: file.attempts,
+            duration_ms: u64::try_from(file.duration.as_millis()).unwrap_or(u64::MAX),
+            recovered: file.recovered,
+        };
+        match self.publisher.offer(&row) {
+            Ok(seq) => self.last = Some(seq),
+            Err(error) => tracing::warn!(topic = self.topic, %error, "a commit is not recorded"),
+        }
+    }
+
+    /// Waits until all that was recorded is durable, or known to be lost.
+    pub async fn flush(&self) {
+        if let Some(last) = self.last {
+            // What is lost is told in greyhound.gap.
+            let _ = self.publisher.durable(last).await;
+        }
+    }
+}

@@ -1,0 +1,65 @@
+"""What the sink tells of itself."""
+
+from program import until
+
+
+def push(greyhound, count):
+    row = {"connection_seq": 0, "user_id": "1", "namespace": "/", "event": "test", "size_bytes": 0}
+    greyhound.publish("messaging.push", [row] * count)
+
+
+def committed(greyhound):
+    return greyhound.metric("greyhound_activity_rows_total", topic="messaging.push")
+
+
+def test_every_file_is_a_row(greyhound):
+    greyhound.start()
+    for count in [3, 5]:
+        before = committed(greyhound)
+        push(greyhound, count)
+        until("the commit", lambda: committed(greyhound) == before + count)
+    push(greyhound, 7)
+    clients = greyhound.clients()
+    clients.login("phone", "1")
+    clients.close()
+    greyhound.stop()
+
+    sql = greyhound.sql()
+    files = """
+        SELECT m.topic, m.file_path, m.row_count, b.size, m.first_seq, m.last_seq FROM (
+            SELECT regexp_extract(filename, '/?([^/]*)/dt=', 1) AS topic, filename[length('data/tables/') + 1:] AS file_path, filename,
+                   count(*) AS row_count, min(seq) AS first_seq, max(seq) AS last_seq
+            FROM read_parquet('data/tables/*/dt=*/**/*.parquet', union_by_name = true, filename = true) GROUP BY ALL
+        ) m JOIN (SELECT filename, size FROM read_blob('data/tables/*/dt=*/**/*.parquet')) b USING (filename)
+        WHERE m.topic <> 'greyhound.sink' ORDER BY ALL"""
+    told = "SELECT topic, file_path, row_count, size_bytes, first_seq, last_seq FROM greyhound_sink ORDER BY ALL"
+    expected = sql.execute(files).fetchall()
+    assert sql.execute(told).fetchall() == expected, "also those of the last commits, when it stopped"
+    assert [row[2] for row in expected if row[0] == "messaging.push"] == [3, 5, 7]
+    wrong = """SELECT count(*) FROM greyhound_sink WHERE recovered OR attempts <> 1 OR duration_ms < 0
+               OR file_path NOT LIKE strftime(hour_time, '%%/dt=%Y-%m-%d/hour=%H/%%')"""
+    assert sql.execute(wrong).fetchone() == (0,)
+
+
+def test_what_waits_is_seen_in_the_metrics(greyhound):
+    age = lambda: greyhound.metric("greyhound_activity_uncommitted_age_seconds", topic="messaging.push")
+    retries = lambda: greyhound.metric("greyhound_activity_retries_total", topic="messaging.push", operation="commit", cause="obstacle")
+    greyhound.start()
+    assert age() == 0
+    # Somebody's file lies in the place of the table.
+    obstacle = greyhound.home / "data/tables/messaging.push"
+    obstacle.parent.mkdir(parents=True, exist_ok=True)
+    obstacle.write_text("")
+    push(greyhound, 10)
+    until("the age to grow", lambda: age() > 2)
+    assert "move away" in greyhound.parts()["activity.messaging.push"]
+    assert retries() > 0 and committed(greyhound) == 0
+    # It is the age of the oldest row, whatever comes later.
+    before = age()
+    push(greyhound, 10)
+    until("the age to grow", lambda: age() > before)
+    obstacle.unlink()
+    until("the commit", lambda: committed(greyhound) == 20)
+    until("nothing to wait", lambda: age() == 0)
+    assert greyhound.metric("greyhound_activity_bytes_total", topic="messaging.push") > 0
+    greyhound.stop()
