@@ -1,25 +1,58 @@
 """One HDFS for all tests, whole again after each; Greyhound with its tables in a directory of it."""
 
+import re
 import shutil
+import subprocess
 import tempfile
+import threading
+from contextlib import contextmanager
 
 import duckdb
 import pytest
 from cluster import Hdfs
 
-from program import Greyhound, until
+from program import PROGRAM, Greyhound, until
 
 USER = "greyhound"
 
 
-@pytest.fixture(scope="session")
-def cluster():
+@contextmanager
+def running(make, *args):
+    """An HDFS of the kind `make`, started."""
     with tempfile.TemporaryDirectory(prefix="greyhound-hdfs-") as home:
-        hdfs = Hdfs(home)
+        hdfs = make(home, *args)
         try:
             yield hdfs.start()
         finally:
             hdfs.stop()
+
+
+@contextmanager
+def flowing(greyhound):
+    """Rows without a pause, from before to after what is done meanwhile: some are committed before, some are on their way after."""
+    done = threading.Event()
+
+    def publish():
+        while not done.is_set():
+            greyhound.push(50)
+
+    before = greyhound.committed()
+    driver = threading.Thread(target=publish)
+    driver.start()
+    try:
+        until("a commit", lambda: greyhound.committed() > before)
+        yield
+        appended = len(greyhound.acknowledged)
+        until("more rows", lambda: len(greyhound.acknowledged) > appended)
+    finally:
+        done.set()
+        driver.join(60)
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    with running(Hdfs) as hdfs:
+        yield hdfs
 
 
 @pytest.fixture
@@ -31,7 +64,7 @@ def hdfs(cluster):
 @pytest.fixture
 def greyhound(hdfs, request):
     with tempfile.TemporaryDirectory(prefix="greyhound-") as home:
-        program = Program(home, hdfs, f"/{request.node.name}")
+        program = Program(home, hdfs, "/" + re.sub(r"\W+", "-", request.node.name))
         try:
             yield program
         finally:
@@ -42,7 +75,7 @@ class Program(Greyhound):
     """Greyhound with its tables in `root` of HDFS, and what it has acknowledged."""
 
     def __init__(self, home, hdfs, root):
-        super().__init__(home, HADOOP_USER_NAME=USER, GREYHOUND__PLUGINS__ACTIVITY__STORE=hdfs.url + root)
+        super().__init__(home, HADOOP_USER_NAME=USER, GREYHOUND__PLUGINS__ACTIVITY__STORE=hdfs.url + root, **hdfs.env)
         self.hdfs, self.root, self.copies = hdfs, root, []
         self.pushed, self.acknowledged = 0, []
         hdfs.mkdir(root, USER)
@@ -58,6 +91,18 @@ class Program(Greyhound):
         other = Program(home, self.hdfs, self.root)
         self.copies.append(other)
         return other
+
+    def configure(self, **keys):
+        """Sets keys of [plugins.activity.hdfs]."""
+        self.settings |= {f"GREYHOUND__PLUGINS__ACTIVITY__HDFS__{key.upper()}": str(value) for key, value in keys.items()}
+        return self
+
+    def checks(self, code=0):
+        """What `greyhound validate --connect` says of each thing: its verdict, and why."""
+        done = subprocess.run([PROGRAM, "validate", "--connect"], cwd=self.home, env=self.env, capture_output=True, text=True, timeout=120)
+        assert done.returncode == code, done.stdout + done.stderr
+        lines = [re.split(r"  +", line.strip(), maxsplit=3) for line in done.stdout.splitlines() if line.startswith("  activity ")]
+        return {name: (verdict, *why) for _, name, verdict, *why in lines}
 
     def push(self, count=10):
         """Appends rows to messaging.push, each with a number that no other has."""
@@ -81,17 +126,17 @@ class Program(Greyhound):
         says = lambda: next((why for why in (self.parts() or {}).values() if what in why), None)
         return until(f"/readyz to say `{what}`", says, 60)
 
-    def rows(self):
+    def rows(self, root=None):
         """`seq` and `data` of every row of messaging.push, as DuckDB reads them over webhdfs."""
         sql = duckdb.connect()
         sql.register_filesystem(self.hdfs.files())
-        files = f"webhdfs://{self.root}/messaging.push/**/*.parquet"
+        files = f"webhdfs://{root or self.root}/messaging.push/**/*.parquet"
         query = f"SELECT seq, data FROM read_parquet('{files}', hive_partitioning = true) ORDER BY seq"
 
         def read():
             try:
                 return sql.execute(query).fetchall()
-            except duckdb.IOException:
+            except duckdb.Error:
                 # Soon after the NameNode was killed, a DataNode's first answers are errors, which fsspec takes for the file.
                 return None
 
