@@ -28,13 +28,17 @@ def running(make, *args):
 
 
 @contextmanager
-def flowing(greyhound):
-    """Rows without a pause, from before to after what is done meanwhile: some are committed before, some are on their way after."""
+def flowing(greyhound, until_killed=False):
+    """Rows without a pause, from before to after what is done meanwhile: some are committed before, some appended after."""
     done = threading.Event()
 
     def publish():
         while not done.is_set():
-            greyhound.push(50)
+            try:
+                greyhound.push(50)
+            except OSError:
+                assert until_killed
+                return
 
     before = greyhound.committed()
     driver = threading.Thread(target=publish)
@@ -43,7 +47,7 @@ def flowing(greyhound):
         until("a commit", lambda: greyhound.committed() > before)
         yield
         appended = len(greyhound.acknowledged)
-        until("more rows", lambda: len(greyhound.acknowledged) > appended)
+        until("more rows", lambda: until_killed or len(greyhound.acknowledged) > appended)
     finally:
         done.set()
         driver.join(60)
