@@ -1,25 +1,62 @@
 """One HDFS for all tests, whole again after each; Greyhound with its tables in a directory of it."""
 
+import re
 import shutil
+import subprocess
 import tempfile
+import threading
+from contextlib import contextmanager
 
 import duckdb
 import pytest
 from cluster import Hdfs
 
-from program import Greyhound, until
+from program import PROGRAM, Greyhound, until
 
 USER = "greyhound"
 
 
-@pytest.fixture(scope="session")
-def cluster():
+@contextmanager
+def running(make, *args):
+    """An HDFS of the kind `make`, started."""
     with tempfile.TemporaryDirectory(prefix="greyhound-hdfs-") as home:
-        hdfs = Hdfs(home)
+        hdfs = make(home, *args)
         try:
             yield hdfs.start()
         finally:
             hdfs.stop()
+
+
+@contextmanager
+def flowing(greyhound, until_killed=False):
+    """Rows without a pause, from before to after what is done meanwhile: some are committed before, some appended after."""
+    done = threading.Event()
+
+    def publish():
+        while not done.is_set():
+            try:
+                greyhound.push(50)
+            except OSError:
+                assert until_killed
+                return
+
+    before = greyhound.committed()
+    driver = threading.Thread(target=publish)
+    driver.start()
+    try:
+        until("a commit", lambda: greyhound.committed() > before)
+        yield
+        appended = len(greyhound.acknowledged)
+        until("more rows", lambda: until_killed or len(greyhound.acknowledged) > appended)
+    finally:
+        done.set()
+        driver.join(60)
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    with running(Hdfs) as hdfs:
+        yield hdfs
 
 
 @pytest.fixture
@@ -31,7 +68,7 @@ def hdfs(cluster):
 @pytest.fixture
 def greyhound(hdfs, request):
     with tempfile.TemporaryDirectory(prefix="greyhound-") as home:
-        program = Program(home, hdfs, f"/{request.node.name}")
+        program = Program(home, hdfs, "/" + re.sub(r"\W+", "-", request.node.name))
         try:
             yield program
         finally:
@@ -42,7 +79,7 @@ class Program(Greyhound):
     """Greyhound with its tables in `root` of HDFS, and what it has acknowledged."""
 
     def __init__(self, home, hdfs, root):
-        super().__init__(home, HADOOP_USER_NAME=USER, GREYHOUND__PLUGINS__ACTIVITY__STORE=hdfs.url + root)
+        super().__init__(home, HADOOP_USER_NAME=USER, GREYHOUND__PLUGINS__ACTIVITY__STORE=hdfs.url + root, **hdfs.env)
         self.hdfs, self.root, self.copies = hdfs, root, []
         self.pushed, self.acknowledged = 0, []
         hdfs.mkdir(root, USER)
@@ -58,6 +95,18 @@ class Program(Greyhound):
         other = Program(home, self.hdfs, self.root)
         self.copies.append(other)
         return other
+
+    def configure(self, **keys):
+        """Sets keys of [plugins.activity.hdfs]."""
+        self.settings |= {f"GREYHOUND__PLUGINS__ACTIVITY__HDFS__{key.upper()}": str(value) for key, value in keys.items()}
+        return self
+
+    def checks(self, code=0):
+        """What `greyhound validate --connect` says of each thing: its verdict, and why."""
+        done = subprocess.run([PROGRAM, "validate", "--connect"], cwd=self.home, env=self.env, capture_output=True, text=True, timeout=120)
+        assert done.returncode == code, done.stdout + done.stderr
+        lines = [re.split(r"  +", line.strip(), maxsplit=3) for line in done.stdout.splitlines() if line.startswith("  activity ")]
+        return {name: (verdict, *why) for _, name, verdict, *why in lines}
 
     def push(self, count=10):
         """Appends rows to messaging.push, each with a number that no other has."""
@@ -81,21 +130,21 @@ class Program(Greyhound):
         says = lambda: next((why for why in (self.parts() or {}).values() if what in why), None)
         return until(f"/readyz to say `{what}`", says, 60)
 
-    def rows(self):
+    def rows(self, root=None):
         """`seq` and `data` of every row of messaging.push."""
-        return self.query("messaging.push", "SELECT seq, data FROM {} ORDER BY seq")
+        return self.query("messaging.push", "SELECT seq, data FROM {} ORDER BY seq", root)
 
-    def query(self, topic, query):
+    def query(self, topic, query, root=None):
         """What DuckDB answers over webhdfs; `{}` stands for the table."""
         sql = duckdb.connect()
         sql.register_filesystem(self.hdfs.files())
-        files = f"webhdfs://{self.root}/{topic}/**/*.parquet"
+        files = f"webhdfs://{root or self.root}/{topic}/**/*.parquet"
         query = query.format(f"read_parquet('{files}', hive_partitioning = true)")
 
         def read():
             try:
                 return sql.execute(query).fetchall()
-            except duckdb.IOException:
+            except duckdb.Error:
                 # Soon after the NameNode was killed, a DataNode's first answers are errors, which fsspec takes for the file.
                 return None
 

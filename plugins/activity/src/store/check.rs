@@ -101,7 +101,7 @@ impl<'a> Attempt<'a> {
         let answered = format!("{} answers, after {} ms", self.store.shown(), started.elapsed().as_millis());
         match asked {
             Ok(()) => self.say(REACHABLE, Ok(answered)),
-            Err(e) if is_of_identity(&e) => {
+            Err(e) if refuses_us(&e) => {
                 self.say(REACHABLE, Ok(answered));
                 self.say(IDENTITY, Err(told(&e)));
                 return Err(Pointless);
@@ -243,8 +243,9 @@ impl<'a> Attempt<'a> {
     }
 }
 
-fn is_of_identity(error: &StoreError) -> bool {
-    matches!(error.trouble, Trouble::Refused { cause: Refusal::Identity, .. })
+/// Whether the first answer of all says that it is there, and does not let us in.
+fn refuses_us(error: &StoreError) -> bool {
+    matches!(error.trouble, Trouble::Refused { cause: Refusal::Identity, .. } | Trouble::Passing { cause: Passing::HungUp, .. })
 }
 
 /// A fault with what to do; refusals say so themselves.
@@ -254,6 +255,10 @@ fn told(error: &StoreError) -> String {
         Trouble::Passing { cause: Passing::Timeout, .. } => "something there hangs: see that the store and the network are well",
         Trouble::Passing { cause: Passing::Unreachable, .. } => {
             "see that it runs, and that plugins.activity.store and the files in HADOOP_CONF_DIR name its hosts and ports"
+        }
+        Trouble::Passing { cause: Passing::HungUp, .. } => {
+            "its log says why. Does it want Kerberos (hadoop.security.authentication)? May Greyhound's principal impersonate \
+             plugins.activity.hdfs.user (hadoop.proxyuser)?"
         }
         Trouble::Passing { cause: Passing::SafeMode, .. } => "wait until it has left safe mode, or make it leave",
         Trouble::Passing { cause: Passing::Other, .. } => "try again, then look at the store's log",

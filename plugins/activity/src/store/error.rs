@@ -42,6 +42,8 @@ pub enum Passing {
     Timeout,
     /// It cannot be reached, or too few of its parts can.
     Unreachable,
+    /// It closes the connection instead of an answer: it is going down, or it lets us in no more.
+    HungUp,
     /// It is starting, or is kept from writing for maintenance.
     SafeMode,
     /// Anything else.
@@ -113,6 +115,7 @@ impl Passing {
         match self {
             Self::Timeout => "timeout",
             Self::Unreachable => "unreachable",
+            Self::HungUp => "hung_up",
             Self::SafeMode => "safe_mode",
             Self::Other => "other",
         }

@@ -9,9 +9,13 @@ impl From<HdfsError> for Trouble {
         match error {
             HdfsError::RPCError(class, text) | HdfsError::FatalRPCError(class, text) => of_class(&class, &text),
             HdfsError::IOError(e) if e.kind() == io::ErrorKind::TimedOut => Self::passing(Passing::Timeout, e),
+            HdfsError::IOError(e) if e.kind() == io::ErrorKind::ConnectionAborted => {
+                // The client does not tell what the NameNode said before.
+                Self::passing(Passing::HungUp, "the NameNode closed the connection without an answer")
+            }
             HdfsError::IOError(e) => Self::passing(Passing::Unreachable, e),
             e @ (HdfsError::DataTransferError(_) | HdfsError::BlocksNotFound(_)) => Self::passing(Passing::Unreachable, e),
-            HdfsError::GSSAPIError(_, KDC_UNREACHABLE, text) => Self::passing(Passing::Unreachable, format!("Kerberos: {text}")),
+            HdfsError::GSSAPIError(_, _, text) if text.contains(NO_KDC) => Self::passing(Passing::Unreachable, format!("Kerberos: {text}")),
             HdfsError::GSSAPIError(_, _, text) => Self::refused(Refusal::Identity, format!("Kerberos: {text}")),
             e @ (HdfsError::SASLError(_) | HdfsError::NoSASLMechanism) => Self::refused(Refusal::Identity, e),
             e @ HdfsError::IsADirectoryError(_) => Self::refused(Refusal::Obstacle, e),
@@ -27,8 +31,8 @@ impl From<HdfsError> for Trouble {
 
 /// What a NameNode with Kerberos says to a client without it.
 const WRONG_METHOD: &str = "SIMPLE authentication is not enabled";
-/// KRB5_KDC_UNREACH: "Cannot contact any KDC".
-const KDC_UNREACHABLE: u32 = -1_765_328_228_i32 as u32;
+/// What Kerberos says where it reaches no KDC: its numbers for faults differ from process to process.
+const NO_KDC: &str = "Cannot contact any KDC";
 
 /// What the NameNode says, by the class of its exception.
 fn of_class(class: &str, text: &str) -> Trouble {
