@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -48,7 +49,7 @@ class Greyhound:
     """The program, with everything but ports, secret, freshness and `settings` as it comes: tables in `data/tables`."""
 
     def __init__(self, home, **settings):
-        self.home, self.child = Path(home), None
+        self.home, self.child, self.command = Path(home), None, [PROGRAM]
         self.settings = settings
         self.port, self.admin = free_port(), free_port()
         self.log = self.home / "log"
@@ -71,7 +72,7 @@ class Greyhound:
     def launch(self):
         """Starts it, whether or not it gets ready."""
         with self.log.open("ab") as log:
-            self.child = subprocess.Popen([PROGRAM], cwd=self.home, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.child = subprocess.Popen(self.command, cwd=self.home, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         until("the admin listener", lambda: self.parts() is not None)
         return self
 
@@ -125,12 +126,20 @@ class Greyhound:
         return Clients(f"http://127.0.0.1:{self.port}")
 
     def sql(self):
-        """DuckDB in the program's directory with the views that `greyhound tables views` prints."""
-        os.chdir(self.home)
+        """DuckDB with the views that `greyhound tables ddl` prints."""
         connection = duckdb.connect()
         connection.execute("SET TimeZone = 'UTC'")
-        connection.execute(self.run("tables", "views"))
+        connection.execute(self.ddl("duckdb"))
         return connection
+
+    def ddl(self, dialect):
+        return self.run("tables", "ddl", "--dialect", dialect)
+
+
+def questions():
+    """The SQL of README.md, as it stands there: by the word that its comment begins with."""
+    blocks = re.findall(r"```sql\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    return {re.match(r"-- (\w+):", block)[1]: block for block in blocks}
 
 
 class Clients:

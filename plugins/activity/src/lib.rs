@@ -6,6 +6,7 @@
 
 pub mod commit;
 pub mod config;
+pub mod ddl;
 pub mod encode;
 pub mod hours;
 pub mod metrics;
