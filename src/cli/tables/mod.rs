@@ -1,6 +1,7 @@
 //! `greyhound tables`: one file a subcommand.
 
 mod ddl;
+mod dictionary;
 
 use super::failure::Failure;
 use super::program::Program;
@@ -14,12 +15,16 @@ use std::path::PathBuf;
 pub(super) enum Tables {
     /// Print SQL that makes the tables, and views that join them, known to an engine
     Ddl(ddl::Ddl),
+    /// Write a page for each table: its columns, their types, meaning and units
+    Dictionary(dictionary::Dictionary),
 }
 
 impl Tables {
     pub(super) fn run(self, file: Option<PathBuf>) -> Result<(), Failure> {
-        let Self::Ddl(ddl) = self;
-        ddl.run(file)
+        match self {
+            Self::Ddl(ddl) => ddl.run(file),
+            Self::Dictionary(dictionary) => dictionary.run(file),
+        }
     }
 }
 
