@@ -18,6 +18,7 @@ import duckdb
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = ROOT / "target/release/greyhound"
+TOPIC = ROOT / "target/release/examples/topic"
 CLIENTS = ROOT / "tests/tables/clients.mjs"
 SECRET = "the secret of the tests"
 
@@ -134,6 +135,22 @@ class Greyhound:
 
     def ddl(self, dialect):
         return self.run("tables", "ddl", "--dialect", dialect)
+
+
+class Earlier(Greyhound):
+    """An earlier version of the program, as far as `messaging.push` goes: its fields are what `change` makes of today's."""
+
+    def __init__(self, home, change, **settings):
+        super().__init__(home, **settings)
+        schema = json.loads((ROOT / "schemas/messaging.push.avsc").read_text())
+        schema["fields"] = change(schema["fields"])
+        file = self.home / "earlier.avsc"
+        file.write_text(json.dumps(schema))
+        self.command = [TOPIC, file]
+
+    @property
+    def env(self):
+        return {k: v for k, v in super().env.items() if not k.startswith("GREYHOUND__PLUGINS__MESSAGING__")}
 
 
 def questions():
