@@ -87,7 +87,7 @@ impl<'a> Table<'a> {
         let (name, own, of_path, doc, place) = (&self.name, self.list(self.own()), self.list(self.of_path()), self.doc(), self.place());
         format!(
             "CREATE EXTERNAL TABLE IF NOT EXISTS {name} (\n{own}\n)\nCOMMENT {doc}\nPARTITIONED BY (\n{of_path}\n)\nSTORED AS PARQUET\n\
-             LOCATION {place}\nTBLPROPERTIES ('discover.partitions' = 'true');\n\n"
+             LOCATION {place}\nTBLPROPERTIES ('discover.partitions' = 'true', 'external.table.purge' = 'false');\n\n"
         )
     }
 
