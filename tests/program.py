@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = ROOT / "target/release/greyhound"
 # The same with places where it dies if FAILPOINT in its environment says so: plugins/activity/src/failpoint.rs.
 MORTAL = ROOT / "target/mortal/greyhound"
+TOPIC = ROOT / "target/release/examples/topic"
 CLIENTS = ROOT / "tests/tables/clients.mjs"
 SECRET = "the secret of the tests"
 
@@ -51,7 +52,7 @@ class Greyhound:
     """The program, with everything but ports, secret, freshness and `settings` as it comes: tables in `data/tables`."""
 
     def __init__(self, home, **settings):
-        self.home, self.child = Path(home), None
+        self.home, self.child, self.command = Path(home), None, [PROGRAM]
         self.settings = settings
         self.port, self.admin = free_port(), free_port()
         self.log = self.home / "log"
@@ -77,10 +78,10 @@ class Greyhound:
         until("the admin listener", lambda: self.parts() is not None)
         return self
 
-    def spawn(self, program=PROGRAM, **settings):
+    def spawn(self, command=None, **settings):
         with self.log.open("ab") as log:
             env = self.env | settings
-            self.child = subprocess.Popen([program], cwd=self.home, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.child = subprocess.Popen(command or self.command, cwd=self.home, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def ready(self):
         return self.parts() == {}
@@ -139,12 +140,36 @@ class Greyhound:
         return Clients(f"http://127.0.0.1:{self.port}")
 
     def sql(self):
-        """DuckDB in the program's directory with the views that `greyhound tables views` prints."""
-        os.chdir(self.home)
+        """DuckDB with the views that `greyhound tables ddl` prints."""
         connection = duckdb.connect()
         connection.execute("SET TimeZone = 'UTC'")
-        connection.execute(self.run("tables", "views"))
+        connection.execute(self.ddl("duckdb"))
         return connection
+
+    def ddl(self, dialect):
+        return self.run("tables", "ddl", "--dialect", dialect)
+
+
+class Earlier(Greyhound):
+    """An earlier version of the program, as far as `messaging.push` goes: its fields are what `change` makes of today's."""
+
+    def __init__(self, home, change, **settings):
+        super().__init__(home, **settings)
+        schema = json.loads((ROOT / "schemas/messaging.push.avsc").read_text())
+        schema["fields"] = change(schema["fields"])
+        file = self.home / "earlier.avsc"
+        file.write_text(json.dumps(schema))
+        self.command = [TOPIC, file]
+
+    @property
+    def env(self):
+        return {k: v for k, v in super().env.items() if not k.startswith("GREYHOUND__PLUGINS__MESSAGING__")}
+
+
+def questions():
+    """The SQL of README.md, as it stands there: by the word that its comment begins with."""
+    blocks = re.findall(r"```sql\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    return {re.match(r"-- (\w+):", block)[1]: block for block in blocks}
 
 
 class Clients:

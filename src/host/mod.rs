@@ -29,7 +29,7 @@ pub use signals::signals;
 use crate::config::{ConfigError, Settings, Tree};
 use erased::{Configured, ErasedPlugin};
 use greyhound_sdk::config::{Problem, Problems};
-use greyhound_sdk::{Check, Plugin};
+use greyhound_sdk::{Check, Plugin, SchemaError, TopicSchema};
 use running::Running;
 use std::sync::Arc;
 
@@ -67,6 +67,15 @@ impl Host {
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.enabled.iter().any(|plugin| plugin.name() == name)
+    }
+
+    /// The topics of all plugins, in the order in which rows may name each other; the bus adds `greyhound.gap`.
+    ///
+    /// # Errors
+    /// Where one of the schemas is not valid.
+    pub fn topics(&self) -> Result<Vec<TopicSchema>, SchemaError> {
+        let topics: Result<Vec<_>, _> = self.known.iter().map(|plugin| plugin.topics()).collect();
+        Ok(topics?.into_iter().flatten().collect())
     }
 
     /// Adds a line to what is printed at start.

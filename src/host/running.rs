@@ -35,12 +35,12 @@ struct Built {
 }
 
 impl Running {
-    pub(super) async fn start(Host { settings, known, enabled, lines }: Host) -> Result<Self, RunError> {
+    pub(super) async fn start(host: Host) -> Result<Self, RunError> {
         let recorder = api::metrics::install();
         metrics::describe();
         let health = Health::default();
-        let topics: Result<Vec<_>, _> = known.iter().map(|plugin| plugin.topics()).collect();
-        let topics = topics?.into_iter().flatten().collect();
+        let topics = host.topics()?;
+        let Host { settings, enabled, lines, .. } = host;
         let log = storage::open(&settings).await?;
         let bus = Arc::new(EventBus::start(log, topics, storage::bus_options(&settings, &health)).await?);
         let mut running = Self { settings, bus, health, plugins: Vec::new(), api: None };

@@ -57,7 +57,7 @@ def test_killed_at_each_step_of_a_commit(greyhound):
     """Each life begins with what the one before left behind."""
     for step in ["write", "close", "rename", "renamed", "cursor", "committed"]:
         # The second time: it has committed before.
-        greyhound.spawn(MORTAL, FAILPOINT=f"{step} messaging.push 2")
+        greyhound.spawn([MORTAL], FAILPOINT=f"{step} messaging.push 2")
         until("the admin listener", lambda: greyhound.parts() is not None)
         publish(greyhound)
         died(greyhound)
@@ -73,7 +73,7 @@ def test_killed_at_each_step_of_closing_an_hour(greyhound, hdfs):
     greyhound.stop()
     success = an_hour_ago(hdfs.files(), greyhound.root)
     for step in ["write", "rename", "renamed"]:
-        greyhound.spawn(MORTAL, FAILPOINT=f"{step} {success.removeprefix(greyhound.root + '/')} 1")
+        greyhound.spawn([MORTAL], FAILPOINT=f"{step} {success.removeprefix(greyhound.root + '/')} 1")
         died(greyhound)
         assert hdfs.files().exists(success) == (step == "renamed")
     greyhound.start().push()

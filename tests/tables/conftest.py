@@ -1,12 +1,10 @@
 """Starts the real program in a directory of its own and reads its tables with DuckDB."""
 
-import os
-import re
 import tempfile
 
 import pytest
 
-from program import ROOT, Greyhound
+from program import Greyhound, questions
 
 TOPICS = ["connection", "auth", "message", "delivery", "push"]
 
@@ -18,13 +16,10 @@ def greyhound():
         try:
             yield program
         finally:
-            os.chdir(ROOT)
             if program.child and program.child.poll() is None:
                 program.kill()
 
 
-@pytest.fixture
-def questions():
-    """The SQL of README.md, as it stands there: by the word that its comment begins with."""
-    blocks = re.findall(r"```sql\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
-    return {re.match(r"-- (\w+):", block)[1]: block for block in blocks}
+@pytest.fixture(name="questions")
+def the_questions():
+    return questions()

@@ -7,6 +7,7 @@
 mod age;
 pub mod commit;
 pub mod config;
+pub mod ddl;
 pub mod encode;
 mod failpoint;
 pub mod hours;

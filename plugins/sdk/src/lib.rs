@@ -19,6 +19,7 @@ pub mod plugin;
 pub mod publisher;
 pub mod schema;
 pub mod shard;
+pub mod sql;
 #[cfg(feature = "testing")]
 pub mod testing;
 

@@ -9,6 +9,9 @@
 //! | union with `null` | nullable | nullable |
 //!
 //! A table has two columns more than its schema: `seq` and `time` stand first.
+//!
+//! The `doc` of a field is what analysts read in the data dictionary: its meaning, then `Unit: ...`, then `Null: ...`, which
+//! says when it is null.
 
 use arrow_array::{
     Array, ArrayRef, DictionaryArray, Int8Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, new_null_array,
@@ -263,8 +266,9 @@ fn table_fields(columns: &[FieldRef]) -> Vec<FieldRef> {
     let doc = |text: &str| HashMap::from([(DOC.to_owned(), text.to_owned())]);
     let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
     let seq = Field::new("seq", DataType::Int64, false)
-        .with_metadata(doc("The row's number in its shard: dense but for the gaps in greyhound.gap."));
-    let time = Field::new("time", utc, false).with_metadata(doc("When the row was appended to the bus. Never falls within a shard."));
+        .with_metadata(doc("The row's number in its shard: dense but for the ranges in `greyhound.gap`."));
+    let time = Field::new("time", utc, false)
+        .with_metadata(doc("When the row was appended to the bus. Never falls within a shard. Unit: microseconds, UTC."));
     let text = || DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8));
     let columns = columns.iter().map(|f| match f.metadata().contains_key(SYMBOLS) {
         true => Arc::new(f.as_ref().clone().with_data_type(text())),

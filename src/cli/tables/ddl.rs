@@ -1,0 +1,55 @@
+//! `greyhound tables ddl`
+
+use super::schemas;
+use crate::cli::failure::Failure;
+use crate::cli::program::{self, ACTIVITY};
+use clap::{Args, ValueEnum};
+use greyhound_sdk::sql::Dialect;
+use std::io::{Write, stdout};
+use std::path::PathBuf;
+
+const HELP: &str = "\
+The tables are those in plugins.activity.store; a relative path is taken from here. What has to be run again for new hours is printed with them.
+
+Examples:
+  greyhound tables ddl --dialect duckdb > tables.sql && duckdb activity.db -init tables.sql
+  greyhound tables ddl --dialect spark > tables.sql && spark-sql --database activity -f tables.sql";
+
+/// For which engine.
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(in crate::cli) struct Ddl {
+    /// Whose SQL
+    #[arg(long, value_enum, value_name = "ENGINE")]
+    dialect: Engine,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Engine {
+    Hive,
+    Spark,
+    Trino,
+    Duckdb,
+}
+
+impl From<Engine> for Dialect {
+    fn from(engine: Engine) -> Self {
+        match engine {
+            Engine::Hive => Self::Hive,
+            Engine::Spark => Self::Spark,
+            Engine::Trino => Self::Trino,
+            Engine::Duckdb => Self::DuckDb,
+        }
+    }
+}
+
+impl Ddl {
+    pub(in crate::cli) fn run(self, file: Option<PathBuf>) -> Result<(), Failure> {
+        let program = program::load(file)?;
+        let activity: greyhound_activity::Config = program.config.plugin(ACTIVITY)?;
+        let store = activity.store.parse().map_err(|e| Failure::usage(format!("plugins.activity.store: {e}")))?;
+        let tables = greyhound_activity::ddl::statements(self.dialect.into(), &store, &schemas(&program)?)?;
+        let views = greyhound_messaging::views::statements(self.dialect.into());
+        Ok(stdout().write_all((tables + &views).as_bytes())?)
+    }
+}
