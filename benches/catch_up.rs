@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::time::timeout;
 
 /// What is recorded in a second, at 20,000 rows/s: half of it broadcasts, half of it single messages, each two rows.
 const BROADCASTS: u64 = 10;
@@ -158,20 +159,26 @@ async fn catch_up(dir: &Path, rows: u64) {
     let bus = open(dir, Clock::system()).await;
     let started = Instant::now();
     let (sink, drain) = (sink(&bus, dir).await, Drain::new());
-    let run = tokio::spawn(sink.run(drain.1));
+    let mut run = tokio::spawn(sink.run(drain.1));
     // It ends with the last row, not when the time of the last file is up.
     drain.0.request(Duration::from_secs(3600));
     println!("| seconds | million rows committed | oldest row not committed, s ago | resident |\n|---|---|---|---|");
-    while !run.is_finished() {
-        tokio::time::sleep(STEP).await;
-        let age = age(&metrics);
-        println!("| {:.0} | {:.1} | {age:.0} | {} MB |", started.elapsed().as_secs_f64(), committed(&bus) as f64 / 1e6, memory("VmRSS"));
-    }
-    run.await.expect("no panic").expect("all is committed");
+    let ended = loop {
+        match timeout(STEP, &mut run).await {
+            Ok(ended) => break ended,
+            Err(_) => print(started, &bus, &metrics),
+        }
+    };
+    ended.expect("no panic").expect("all is committed");
     let took = started.elapsed().as_secs_f64();
     assert_eq!(committed(&bus), rows, "committed");
     let files = oldest_first(&dir.join("tables"));
     println!("\n{rows} rows in {took:.1} s: {:.0} rows/s, {files} files, {} MB resident at most", rows as f64 / took, memory("VmHWM"));
+}
+
+fn print(started: Instant, bus: &EventBus, metrics: &PrometheusHandle) {
+    let (seconds, committed) = (started.elapsed().as_secs_f64(), committed(bus) as f64 / 1e6);
+    println!("| {seconds:.0} | {committed:.1} | {:.0} | {} MB |", age(metrics), memory("VmRSS"));
 }
 
 async fn sink(bus: &EventBus, dir: &Path) -> Box<dyn Component> {
