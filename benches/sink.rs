@@ -6,7 +6,7 @@
 
 use arrow_array::{ArrayRef, Int8Array, Int32Array, Int64Array, RecordBatch, StringArray};
 use greyhound_activity::encode::{Encoder, properties};
-use greyhound_activity::roll::{Hour, Span};
+use greyhound_activity::roll::Span;
 use greyhound_sdk::{Batch, Shard, TopicSchema};
 use parquet::arrow::ArrowWriter;
 use std::sync::Arc;
@@ -71,6 +71,6 @@ fn sink(schema: &Arc<TopicSchema>, batches: &[Batch]) -> usize {
     let mut encoder = Encoder::new(schema.clone()).expect("an encoder");
     batches.iter().for_each(|batch| encoder.add(batch).expect("rows of the schema"));
     let (first, last) = (&batches[0], &batches[batches.len() - 1]);
-    let span = Span { first: first.first, end: last.end(), hour: Hour::of(first.time), columns: 5, since: tokio::time::Instant::now() };
+    let span = Span { end: last.end(), ..Span::of(first, first.time, tokio::time::Instant::now()) };
     encoder.finish(&span, &Shard::new("bench", 1)).expect("a file").bytes.len()
 }

@@ -139,7 +139,7 @@ class Program(Greyhound):
         sql = duckdb.connect()
         sql.register_filesystem(self.hdfs.files())
         files = f"webhdfs://{root or self.root}/{topic}/**/*.parquet"
-        query = query.format(f"read_parquet('{files}', hive_partitioning = true)")
+        query = query.format(f"read_parquet('{files}', hive_partitioning = true, filename = true)")
 
         def read():
             try:

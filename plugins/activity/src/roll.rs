@@ -6,6 +6,9 @@ use tokio::time::Instant;
 
 /// Microseconds of an hour.
 pub const HOUR_US: i64 = 3_600_000_000;
+/// A file is filled for so long although its rows are late already: catching up after an outage, the tables come nearer
+/// in steps of this, and not in many small files.
+const LEAST: Duration = Duration::from_secs(10);
 
 /// An hour: hours since 1970 UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,7 +27,7 @@ impl Hour {
 pub struct Policy {
     /// At this many encoded bytes.
     pub file_size: usize,
-    /// This long after its first row was read, whether or not more come.
+    /// This long after its first row was appended, whether or not more come.
     pub age: Duration,
 }
 
@@ -41,13 +44,16 @@ pub struct Span {
     pub columns: usize,
     /// When its first row was read.
     pub since: Instant,
+    /// How long before that it was appended.
+    pub late: Duration,
 }
 
 impl Span {
-    /// The span of one batch, read at `now`.
+    /// The span of one batch, read at `now`, when the log's floor was `floor` (microseconds since 1970 UTC).
     #[must_use]
-    pub fn of(batch: &Batch, now: Instant) -> Self {
-        Self { first: batch.first, end: batch.end(), hour: Hour::of(batch.time), columns: batch.rows.num_columns(), since: now }
+    pub fn of(batch: &Batch, floor: i64, now: Instant) -> Self {
+        let late = Duration::from_micros(u64::try_from(floor - batch.time).unwrap_or(0));
+        Self { first: batch.first, end: batch.end(), hour: Hour::of(batch.time), columns: batch.rows.num_columns(), since: now, late }
     }
 
     /// Whether a batch can go on in the same file: no hole, same hour, same schema.
@@ -67,6 +73,24 @@ impl Policy {
     /// When the file must be committed at the latest.
     #[must_use]
     pub fn deadline(&self, span: &Span) -> Instant {
-        span.since + self.age
+        span.since + self.age.saturating_sub(span.late).max(LEAST.min(self.age))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_that_are_late_are_not_kept_waiting() {
+        let policy = Policy { file_size: 1, age: Duration::from_secs(55) };
+        let now = Instant::now();
+        let wait = |late: u64, policy: &Policy| {
+            let span = Span { first: 0, end: 1, hour: Hour(0), columns: 1, since: now, late: Duration::from_secs(late) };
+            (policy.deadline(&span) - now).as_secs()
+        };
+        assert_eq!([0, 5, 50, 3600].map(|late| wait(late, &policy)), [55, 50, 10, 10]);
+        let fresh = Policy { age: Duration::from_secs(2), ..policy };
+        assert_eq!([0, 1, 3600].map(|late| wait(late, &fresh)), [2, 2, 2]);
     }
 }

@@ -167,7 +167,8 @@ impl Table {
                 }
                 self.close_before(Hour::of(batch.time)).await?;
                 let encoder = Encoder::new(self.consumer.schema().clone()).map_err(|e| self.unfit(e))?;
-                self.open = Some(Open { span: Span::of(&batch, Instant::now()), encoder });
+                let span = Span::of(&batch, self.consumer.bounds().floor, Instant::now());
+                self.open = Some(Open { span, encoder });
             }
             let open = self.open.as_mut().expect("a file was opened above");
             open.span.end = batch.end();
