@@ -5,17 +5,23 @@
 //! writer a directory, one contiguous range of numbers a file, and a `_SUCCESS` once an hour is complete.
 
 pub mod commit;
+pub mod compact;
 pub mod config;
 pub mod encode;
 pub mod hours;
 pub mod metrics;
+mod read;
+pub mod repair;
+pub mod retention;
 mod retry;
 pub mod roll;
 pub mod store;
 pub mod table;
+pub mod verify;
 
 use async_trait::async_trait;
 use commit::Committer;
+use compact::Compactor;
 pub use config::Config;
 use greyhound_sdk::config::Problems;
 use greyhound_sdk::fs::OsFileSystem;
@@ -61,7 +67,8 @@ impl Plugin for Activity {
     async fn build(&self, config: Config, context: Context) -> Result<Box<dyn Component>, Error> {
         metrics::describe();
         let (store, shown) = open(&config).await?;
-        Ok(Box::new(Sink { config, context, store, shown }))
+        let compactor = Compactor::new(store.clone(), config.file_size.as_u64(), config.retention);
+        Ok(Box::new(Sink { config, context, store, compactor, shown }))
     }
 }
 
@@ -69,12 +76,16 @@ struct Sink {
     config: Config,
     context: Context,
     store: Arc<dyn Store>,
+    compactor: Compactor,
     /// Where the tables are, for people.
     shown: String,
 }
 
-/// Opens the configured store. One that cannot be reached yet is opened all the same.
-async fn open(config: &Config) -> Result<(Arc<dyn Store>, String), Error> {
+/// Opens the configured store, and tells where it is, for people. One that cannot be reached yet is opened all the same.
+///
+/// # Errors
+/// Where the configuration makes no sense.
+pub async fn open(config: &Config) -> Result<(Arc<dyn Store>, String), Error> {
     Ok(match config.store.parse()? {
         Location::Local(path) => {
             let root = std::path::absolute(path)?;
@@ -110,7 +121,8 @@ impl Sink {
         let committer = Committer::new(self.store.clone(), topic, shard.clone());
         let hours = Hours::new(self.store.clone(), topic, shard.clone());
         let health = self.context.health.of(topic);
-        Ok(Table::new(consumer, committer, hours, shard, self.config.policy(), health, drain))
+        let compaction = self.compactor.of(topic, &shard);
+        Ok(Table::new(consumer, committer, hours, compaction, shard, self.config.policy(), health, drain))
     }
 }
 

@@ -1,6 +1,7 @@
 //! One table: reads its topic, encodes, commits, closes hours.
 
 use crate::commit::{Committer, Found, Outcome};
+use crate::compact::Compaction;
 use crate::encode::{Digest, Encoded, Encoder, Footer};
 use crate::hours::Hours;
 use crate::metrics as names;
@@ -25,6 +26,7 @@ pub struct Table {
     consumer: Consumer,
     committer: Committer,
     hours: Hours,
+    compaction: Compaction,
     policy: Policy,
     health: Health,
     drain: Drain,
@@ -69,9 +71,18 @@ pub enum Stop {
 impl Table {
     /// The writer of the table of `consumer`'s topic.
     #[must_use]
-    pub fn new(consumer: Consumer, committer: Committer, hours: Hours, shard: Shard, policy: Policy, health: Health, drain: Drain) -> Self {
+    pub fn new(
+        consumer: Consumer,
+        committer: Committer,
+        hours: Hours,
+        compaction: Compaction,
+        shard: Shard,
+        policy: Policy,
+        health: Health,
+        drain: Drain,
+    ) -> Self {
         let topic = consumer.schema().name().to_owned();
-        Self { topic, shard, consumer, committer, hours, policy, health, drain, open: None }
+        Self { topic, shard, consumer, committer, hours, compaction, policy, health, drain, open: None }
     }
 
     /// Runs until drained, and no longer than the drain's deadline, whatever the store is at.
@@ -116,10 +127,17 @@ impl Table {
 
     async fn start(&mut self) -> Result<(), Stop> {
         let mut retry = self.retry("resume");
-        while let Err(e) = self.hours.resume().await {
+        while let Err(e) = self.compaction.recover().await {
+            retry.wait(e).await?;
+        }
+        let has_rows = self.consumer.position() > 0;
+        while let Err(e) = self.hours.resume(has_rows).await {
             retry.wait(e).await?;
         }
         retry.done();
+        if let Some(open) = self.hours.first_open() {
+            self.compaction.closed_before(open);
+        }
         Ok(())
     }
 
@@ -263,7 +281,9 @@ impl Table {
                 return Ok(());
             }
         }
-        self.close_before(floor).await
+        self.close_before(floor).await?;
+        self.compaction.turn(floor).await;
+        Ok(())
     }
 
     async fn close_before(&mut self, hour: Hour) -> Result<(), Stop> {
@@ -272,6 +292,7 @@ impl Table {
             retry.wait(e).await?;
         }
         retry.done();
+        self.compaction.closed_before(hour);
         Ok(())
     }
 
