@@ -10,7 +10,7 @@ use std::path::Path;
 
 const FILE: &str = include_str!("../../greyhound.toml");
 /// Keys without a default, or with one that differs from machine to machine: the file shows an example.
-const EXAMPLES: [&str; 8] = ["secret_file", "secret", "client_bundle", "url", "subscription", "name", "token_file", "token"];
+const EXAMPLES: [&str; 9] = ["secret_file", "secret", "client_bundle", "url", "subscription", "retention", "name", "token_file", "token"];
 
 fn tree(text: &str) -> Tree {
     let dir = tempfile::tempdir().unwrap();

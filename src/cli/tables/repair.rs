@@ -19,7 +19,7 @@ removed. Nodes may go on meanwhile; it can be run again and again.";
 /// Finish what nodes that are no more left in the midst.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
-pub(super) struct Repair {}
+pub(in crate::cli) struct Repair {}
 
 impl Repair {
     pub(super) async fn run(self, file: Option<PathBuf>) -> Result<(), Failure> {

@@ -24,7 +24,7 @@ Examples:
 /// Which tables.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
-pub(super) struct Verify {
+pub(in crate::cli) struct Verify {
     /// Only these tables
     #[arg(value_name = "TOPIC")]
     topics: Vec<String>,
