@@ -101,7 +101,7 @@ async fn dispatch(Cli { config, command }: Cli) -> Result<(), Failure> {
         Command::Emit(emit) => emit.run(config).await,
         Command::Topics(topics) => topics.run(config).await,
         Command::Tail(tail) => tail.run(config).await,
-        Command::Tables(tables) => tables.run(config),
+        Command::Tables(tables) => tables.run(config).await,
         Command::Completions(completions) => completions.run(),
         Command::Version => Ok(writeln!(stdout(), "greyhound {}", env!("CARGO_PKG_VERSION"))?),
     }

@@ -10,12 +10,13 @@ use std::path::Path;
 
 const FILE: &str = include_str!("../../greyhound.toml");
 /// Keys without a default, or with one that differs from machine to machine: the file shows an example.
-const EXAMPLES: [&str; 13] = [
+const EXAMPLES: [&str; 14] = [
     "secret_file",
     "secret",
     "client_bundle",
     "url",
     "subscription",
+    "retention",
     "name",
     "token_file",
     "token",

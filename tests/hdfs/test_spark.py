@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 
 from program import ROOT, Earlier, questions, until
 
-TABLES = [f"messaging_{name}" for name in ("connection", "auth", "message", "delivery", "push")] + ["greyhound_gap"]
+TABLES = [f"messaging_{name}" for name in ("connection", "auth", "message", "delivery", "push")] + ["greyhound_gap", "greyhound_sink"]
 VIEWS = ["messaging_deliveries", "messaging_cluster"]
 MESSAGE = {"source": "http", "namespace": "/", "excluded": [], "event": "message", "size_bytes": 9}
 OPENED = {"event": "opened", "namespace": "/", "transport": "websocket", "protocol": 4, "address": "192.0.2.1"}

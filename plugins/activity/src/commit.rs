@@ -4,15 +4,18 @@
 //! overwrite is a compare-and-swap on the position. Whatever fails, it is looked whether the file is there, and
 //! if not, it is written again under a new temporary name; where the final name exists, its footer tells whose
 //! rows it has. Where to look after a restart the consumer's cursor says: nothing else is kept.
+//!
+//! An hour that is closed gets no file any more: its files may have been compacted, and then their names say nothing
+//! of the rows between. Where the cursor was lost, what it has of the rows is proved part by part.
 
+use crate::compact::swap::{complete, is_closed};
 use crate::encode::{Encoded, Footer};
 use crate::roll::Hour;
-use crate::store::{Published, Staging, Store, StoreError};
+use crate::store::{Passing, Published, Staging, Store, StoreError, Trouble};
 use greyhound_sdk::Shard;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaDataReader;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
 
 /// A footer fits into this, as a rule.
 const FOOTER_BYTES: usize = 64 << 10;
@@ -23,6 +26,8 @@ pub struct Committer {
     staging: Staging,
     topic: String,
     shard: Shard,
+    /// An hour that was not closed.
+    open: Option<Hour>,
     /// The first row of the file whose last attempt failed: it may have been committed all the same.
     in_doubt: Option<u64>,
 }
@@ -32,7 +37,8 @@ pub struct Committer {
 pub enum Outcome {
     /// The file is in the table.
     Committed,
-    /// There was a file that begins with this row: what it is, and its size in bytes.
+    /// There was a file that begins with this row: what it is, and its size in bytes. Of compacted ones, the part is told that
+    /// does; of an hour that was closed without this row, [`Found::Foreign`].
     Exists(Found, u64),
 }
 
@@ -50,9 +56,13 @@ pub enum Found {
 /// The directory of a shard's files of one hour, below the root of the tables.
 #[must_use]
 pub fn directory(topic: &str, hour: Hour, shard: &Shard) -> String {
-    let seconds = u64::try_from(hour.0).unwrap_or(0) * 3600;
-    let time = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string();
-    format!("{topic}/dt={}/hour={}/shard={shard}", &time[..10], &time[11..13])
+    format!("{topic}/{}/{}/shard={shard}", hour.day(), hour.name())
+}
+
+/// The name of the file that begins with the row `first`.
+#[must_use]
+pub fn file_name(first: u64) -> String {
+    format!("{first:020}.parquet")
 }
 
 /// What lies at `path` of the store.
@@ -85,7 +95,7 @@ impl Committer {
     #[must_use]
     pub fn new(store: Arc<dyn Store>, topic: &str, shard: Shard) -> Self {
         let staging = Staging::new(store.clone(), topic, &shard);
-        Self { store, staging, topic: topic.to_owned(), shard, in_doubt: None }
+        Self { store, staging, topic: topic.to_owned(), shard, open: None, in_doubt: None }
     }
 
     /// The shard whose files these are.
@@ -97,7 +107,7 @@ impl Committer {
     /// The file of `hour` that begins with the row `first`, below the root of the tables.
     #[must_use]
     pub fn path(&self, hour: Hour, first: u64) -> String {
-        format!("{}/{first:020}.parquet", directory(&self.topic, hour, &self.shard))
+        format!("{}/{}", directory(&self.topic, hour, &self.shard), file_name(first))
     }
 
     /// Tries once to commit a file. After an error nobody knows whether it is committed: try again.
@@ -107,19 +117,53 @@ impl Committer {
     pub async fn attempt(&mut self, file: &Encoded, hour: Hour) -> Result<Outcome, StoreError> {
         let first = file.footer.first;
         let path = self.path(hour, first);
+        let place = directory(&self.topic, hour, &self.shard);
+        let staging = self.staging.directory().to_owned();
+        if self.open != Some(hour) {
+            if is_closed(self.store.as_ref(), &staging, &place, hour).await? {
+                let (found, bytes) = self.find_closed(&place, first).await?;
+                return Ok(Outcome::Exists(found, bytes));
+            }
+            self.open = Some(hour);
+        }
         if self.in_doubt.replace(first) == Some(first)
-            && let (found @ (Found::File(_) | Found::Foreign), bytes) = measure(self.store.as_ref(), &path).await?
+            && let (found @ (Found::File(_) | Found::Foreign), bytes) = self.find_part(&path, first).await?
         {
             return Ok(Outcome::Exists(found, bytes));
         }
-        let outcome = match self.staging.place(file.bytes.clone(), &path).await? {
+        let store = self.store.clone();
+        let may = async { Ok(!is_closed(store.as_ref(), &staging, &place, hour).await?) };
+        let outcome = match self.staging.place_if(file.bytes.clone(), &path, may).await? {
             Published::Done => Outcome::Committed,
             Published::Exists => {
-                let (found, bytes) = measure(self.store.as_ref(), &path).await?;
+                // Or the hour was closed meanwhile.
+                self.open = None;
+                let (found, bytes) = self.find_part(&path, first).await?;
                 Outcome::Exists(found, bytes)
             }
         };
         self.in_doubt = None;
         Ok(outcome)
+    }
+
+    /// What a closed hour has of the row `first`.
+    async fn find_closed(&self, place: &str, first: u64) -> Result<(Found, u64), StoreError> {
+        let Some(success) = complete(self.store.as_ref(), place).await? else {
+            return Err(Trouble::passing(Passing::Other, "the hour is closed, and files are missing in it").at("write to", place));
+        };
+        match success.files.iter().find(|(begin, end)| (*begin..=*end).contains(&first)) {
+            Some((begin, _)) => self.find_part(&format!("{place}/{}", file_name(*begin)), first).await,
+            None => Ok((Found::Foreign, 0)),
+        }
+    }
+
+    /// What lies at `path`, of a compacted file the part of it that has the row `first`, and the size of the file.
+    async fn find_part(&self, path: &str, first: u64) -> Result<(Found, u64), StoreError> {
+        let (found, bytes) = measure(self.store.as_ref(), path).await?;
+        let part = match found {
+            Found::File(footer) => footer.part_with(first).map_or(Found::Foreign, Found::File),
+            other => other,
+        };
+        Ok((part, bytes))
     }
 }

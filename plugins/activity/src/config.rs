@@ -18,6 +18,9 @@ pub struct Config {
     pub freshness: Duration,
     /// A table's file is committed when it has grown to this.
     pub file_size: ByteSize,
+    /// Days that have been over for so long are removed; none: all are kept.
+    #[serde(with = "duration::option")]
+    pub retention: Option<Duration>,
 }
 
 impl Default for Config {
@@ -27,6 +30,7 @@ impl Default for Config {
             hdfs: hdfs::Settings::default(),
             freshness: Duration::from_secs(60),
             file_size: ByteSize::mib(256),
+            retention: None,
         }
     }
 }
@@ -43,6 +47,9 @@ impl Config {
         if self.freshness < Duration::from_secs(1) {
             problems
                 .report("freshness", "is too short: expected at least \"1s\", because each table's file is written and synced that often");
+        }
+        if self.retention.is_some_and(|age| age < Duration::from_secs(86_400)) {
+            problems.report("retention", "is too short: expected at least \"1day\", because whole days are removed");
         }
         if !(ByteSize::mib(1)..=ByteSize::gib(2)).contains(&self.file_size) {
             problems.report("file_size", "expected \"1MiB\" to \"2GiB\": a file is encoded in memory");

@@ -11,6 +11,8 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{KeyValue, ParquetMetaData};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
+use serde::{Deserialize, Serialize};
+use std::io::Write;
 use std::sync::Arc;
 
 /// Rows are handed to the Parquet writer in chunks of at least this many: small batches cost it a fixed price each.
@@ -59,7 +61,13 @@ pub struct Footer {
     pub digest: String,
     /// The fingerprint of their schema, 16 hex digits.
     pub schema: String,
+    /// Of a compacted file, the files that it was made of, in their order; else none.
+    pub parts: Vec<Part>,
 }
+
+/// A file as it was committed: its first and last row, and the [`Digest`] of its rows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part(pub u64, pub u64, pub String);
 
 // === impl Digest ===
 
@@ -130,10 +138,9 @@ impl Encoder {
             rows: self.rows,
             digest: self.digest.to_string(),
             schema: format!("{:016x}", self.schema.fingerprint()),
+            parts: Vec::new(),
         };
-        for (key, value) in footer.pairs() {
-            self.writer.append_key_value_metadata(KeyValue::new(format!("greyhound.{key}"), value));
-        }
+        footer.write(&mut self.writer);
         Ok(Encoded { bytes: self.writer.into_inner()?.into(), footer })
     }
 
@@ -196,11 +203,41 @@ impl Footer {
             rows: number("rows")?,
             digest: text("digest")?,
             schema: text("schema")?,
+            parts: text("parts").map_or(Some(Vec::new()), |parts| serde_json::from_str(&parts).ok())?,
         })
     }
 
-    fn pairs(&self) -> [(&'static str, String); 7] {
-        [
+    /// Of `parts` in one file, which has them all and nothing else.
+    ///
+    /// # Panics
+    /// Where there are none.
+    #[must_use]
+    pub fn of_parts(shard: &str, schema: &str, rows: u64, parts: Vec<Part>) -> Self {
+        let (first, last) = parts.first().zip(parts.last()).map(|(first, last)| (first.0, last.1)).expect("a file has parts");
+        let digest =
+            parts.iter().fold(0, |digest, Part(first, last, of)| crc32c::crc32c_append(digest, format!("{first} {last} {of} ").as_bytes()));
+        Self { shard: shard.to_owned(), first, last, rows, digest: Digest(digest).to_string(), schema: schema.to_owned(), parts }
+    }
+
+    /// What the footer would say of the file, as it was committed, that has the row `seq`: this one, or a part of it.
+    #[must_use]
+    pub fn part_with(&self, seq: u64) -> Option<Self> {
+        if self.parts.is_empty() {
+            return (self.first..=self.last).contains(&seq).then(|| self.clone());
+        }
+        let Part(first, last, digest) = self.parts.iter().find(|Part(first, last, _)| (*first..=*last).contains(&seq))?;
+        Some(Self { first: *first, last: *last, digest: digest.clone(), rows: last - first + 1, parts: Vec::new(), ..self.clone() })
+    }
+
+    /// Adds it to the metadata of a file that is being written.
+    pub fn write<W: Write + Send>(&self, file: &mut ArrowWriter<W>) {
+        for (key, value) in self.pairs() {
+            file.append_key_value_metadata(KeyValue::new(format!("greyhound.{key}"), value));
+        }
+    }
+
+    fn pairs(&self) -> Vec<(&'static str, String)> {
+        let mut pairs = vec![
             ("shard", self.shard.clone()),
             ("first", self.first.to_string()),
             ("last", self.last.to_string()),
@@ -208,6 +245,11 @@ impl Footer {
             ("digest", self.digest.clone()),
             ("schema", self.schema.clone()),
             ("version", env!("CARGO_PKG_VERSION").to_owned()),
-        ]
+        ];
+        if !self.parts.is_empty() {
+            let parts: Vec<_> = self.parts.iter().map(|Part(first, last, digest)| format!("[{first},{last},\"{digest}\"]")).collect();
+            pairs.push(("parts", format!("[{}]", parts.join(","))));
+        }
+        pairs
     }
 }

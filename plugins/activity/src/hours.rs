@@ -1,15 +1,18 @@
 //! `_SUCCESS`: the word that a shard's directory of a closed hour is complete.
 
-use crate::commit::{Found, directory, find};
+use crate::commit::{Found, directory, file_name, find};
 use crate::roll::Hour;
 use crate::store::{Passing, Refusal, Staging, Store, StoreError, Trouble};
 use greyhound_sdk::Shard;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-const SUCCESS: &str = "_SUCCESS";
+/// The name of the file that says so.
+pub const SUCCESS: &str = "_SUCCESS";
+/// It is not longer than this.
+const SUCCESS_BYTES: usize = 16 << 20;
 /// Longer than this no downtime is: a clock that was never set, or was set wrongly, has leapt.
-const LONGEST_DOWNTIME_HOURS: i64 = 24 * 366;
+pub(crate) const LONGEST_DOWNTIME_HOURS: i64 = 24 * 366;
 
 /// Closes the hours of one table, one after the other, empty ones and those of downtimes included.
 pub struct Hours {
@@ -40,6 +43,9 @@ pub struct Success {
     pub files: Vec<(u64, u64)>,
     /// Missing numbers, first and last; `greyhound.gap` says why.
     pub gaps: Vec<(u64, u64)>,
+    /// Whether the files are compacted: made of those that were committed.
+    #[serde(default)]
+    pub compacted: bool,
 }
 
 impl Hours {
@@ -52,16 +58,22 @@ impl Hours {
 
     /// Finds where an earlier run stopped: from the tables alone, so that a lost data directory is no harm.
     ///
+    /// A shard that has never written to the table is not looked for in years of hours that others have: who writes has a
+    /// directory in staging. (Where somebody cleared that, `has_rows` still tells of an earlier run.)
+    ///
     /// # Errors
     /// Where the store cannot be read.
-    pub async fn resume(&mut self) -> Result<(), StoreError> {
+    pub async fn resume(&mut self, has_rows: bool) -> Result<(), StoreError> {
+        if !has_rows && !self.staging.is_known().await? {
+            return Ok(());
+        }
         let mut oldest_open = None;
         for day in self.newest_first(&self.topic, "dt=").await? {
             for hour in self.newest_first(&format!("{}/{day}", self.topic), "hour=").await? {
                 let Some(at) = parse(&day, &hour) else { continue };
                 let names = self.store.list(&directory(&self.topic, at, &self.shard)).await?;
                 if names.iter().any(|n| n == SUCCESS) {
-                    self.next = Some((Hour(at.0 + 1), self.read(at).await?.map_or(0, |s| s.next)));
+                    self.next = Some((Hour(at.0 + 1), self.success(at).await?.map_or(0, |s| s.next)));
                     return Ok(());
                 }
                 if !names.is_empty() {
@@ -71,6 +83,12 @@ impl Hours {
         }
         self.next = oldest_open;
         Ok(())
+    }
+
+    /// The first hour that is not closed; none before the first row or floor.
+    #[must_use]
+    pub fn first_open(&self) -> Option<Hour> {
+        self.next.map(|(hour, _)| hour)
     }
 
     /// Closes every hour before `hour`: all their rows are committed, and none will come.
@@ -102,6 +120,7 @@ impl Hours {
             next: expected,
             files: Vec::new(),
             gaps: Vec::new(),
+            compacted: false,
         };
         for name in self.store.list(&directory).await?.iter().filter(|n| n.ends_with(".parquet")) {
             let path = format!("{directory}/{name}");
@@ -116,10 +135,8 @@ impl Hours {
         Ok(success.next)
     }
 
-    async fn read(&self, hour: Hour) -> Result<Option<Success>, StoreError> {
-        let path = format!("{}/{SUCCESS}", directory(&self.topic, hour, &self.shard));
-        let text = self.store.read_tail(&path, 16 << 20).await?;
-        Ok(text.and_then(|(text, _)| serde_json::from_slice(&text).ok()))
+    async fn success(&self, hour: Hour) -> Result<Option<Success>, StoreError> {
+        Success::read(self.store.as_ref(), &directory(&self.topic, hour, &self.shard)).await
     }
 
     async fn newest_first(&self, path: &str, prefix: &str) -> Result<Vec<String>, StoreError> {
@@ -131,6 +148,20 @@ impl Hours {
 }
 
 impl Success {
+    /// What the one in `directory` says; `None` where there is none, or not a whole one.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub async fn read(store: &dyn Store, directory: &str) -> Result<Option<Self>, StoreError> {
+        let text = store.read_tail(&format!("{directory}/{SUCCESS}"), SUCCESS_BYTES).await?;
+        Ok(text.and_then(|(text, _)| serde_json::from_slice(&text).ok()))
+    }
+
+    /// The names of the files.
+    pub fn names(&self) -> impl Iterator<Item = String> {
+        self.files.iter().map(|(first, _)| file_name(*first))
+    }
+
     fn add(&mut self, first: u64, last: u64, rows: u64) {
         if first > self.next {
             self.gaps.push((self.next, first - 1));
@@ -144,7 +175,7 @@ impl Success {
 }
 
 /// The hour of `dt=YYYY-MM-DD` and `hour=HH`.
-fn parse(day: &str, hour: &str) -> Option<Hour> {
+pub(crate) fn parse(day: &str, hour: &str) -> Option<Hour> {
     let text = format!("{}T{}:00:00Z", day.strip_prefix("dt=")?, hour.strip_prefix("hour=")?);
     let time = humantime::parse_rfc3339(&text).ok()?;
     let seconds = time.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs();

@@ -6,21 +6,27 @@
 
 mod age;
 pub mod commit;
+pub mod compact;
 pub mod config;
 pub mod ddl;
 pub mod encode;
 mod failpoint;
 pub mod hours;
 pub mod metrics;
+mod read;
 pub mod record;
+pub mod repair;
+pub mod retention;
 mod retry;
 pub mod roll;
 pub mod store;
 pub mod table;
+pub mod verify;
 
 use age::Oldest;
 use async_trait::async_trait;
 use commit::Committer;
+use compact::Compactor;
 pub use config::Config;
 use greyhound_sdk::config::Problems;
 use greyhound_sdk::fs::OsFileSystem;
@@ -78,7 +84,8 @@ impl Plugin for Activity {
     async fn build(&self, config: Config, context: Context) -> Result<Box<dyn Component>, Error> {
         metrics::describe();
         let (store, shown) = open(&config).await?;
-        Ok(Box::new(Sink { config, context, store, shown }))
+        let compactor = Compactor::new(store.clone(), config.file_size.as_u64(), config.retention);
+        Ok(Box::new(Sink { config, context, store, compactor, shown }))
     }
 }
 
@@ -86,12 +93,16 @@ struct Sink {
     config: Config,
     context: Context,
     store: Arc<dyn Store>,
+    compactor: Compactor,
     /// Where the tables are, for people.
     shown: String,
 }
 
-/// Opens the configured store. One that cannot be reached yet is opened all the same.
-async fn open(config: &Config) -> Result<(Arc<dyn Probe>, String), Error> {
+/// Opens the configured store, and tells where it is, for people. One that cannot be reached yet is opened all the same.
+///
+/// # Errors
+/// Where the configuration makes no sense.
+pub async fn open(config: &Config) -> Result<(Arc<dyn Probe>, String), Error> {
     Ok(match config.store.parse()? {
         Location::Local(path) => {
             let root = std::path::absolute(path)?;
@@ -131,10 +142,11 @@ impl Sink {
         let shard = self.context.bus.shard().clone();
         let consumer = self.context.bus.consumer(CONSUMER, topic, Start::Earliest).await?;
         let committer = Committer::new(self.store.clone(), topic, shard.clone());
-        let hours = Hours::new(self.store.clone(), topic, shard);
+        let hours = Hours::new(self.store.clone(), topic, shard.clone());
         let recorder = Recorder::new(&self.context.bus, topic)?;
         let health = self.context.health.of(topic);
-        Ok(Table::new(consumer, committer, hours, recorder, self.config.policy(), health, drain))
+        let compaction = self.compactor.of(topic, &shard);
+        Ok(Table::new(consumer, committer, hours, compaction, recorder, self.config.policy(), health, drain))
     }
 }
 

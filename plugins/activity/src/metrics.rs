@@ -13,12 +13,19 @@ pub const UNCOMMITTED_AGE: &str = "greyhound_activity_uncommitted_age_seconds";
 /// How long it took to commit a file, in seconds.
 pub const COMMIT_SECONDS: &str = "greyhound_activity_commit_seconds";
 
+/// Closed hours whose files were compacted.
+pub const HOURS_COMPACTED: &str = "greyhound_activity_hours_compacted_total";
+/// Days that were removed because they were too old.
+pub const DAYS_REMOVED: &str = "greyhound_activity_days_removed_total";
+
 pub(crate) fn describe() {
     use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
     describe_counter!(ROWS, "Rows committed to the table");
     describe_counter!(BYTES, Unit::Bytes, "Bytes of Parquet committed");
     describe_counter!(FILES, "Files committed");
     describe_counter!(RETRIES, "Calls of the store that failed and were tried again");
+    describe_counter!(HOURS_COMPACTED, "Closed hours whose files were compacted");
+    describe_counter!(DAYS_REMOVED, "Days that were removed because they were too old");
     describe_gauge!(UNCOMMITTED_AGE, Unit::Seconds, "Age of the oldest row that is durable and not committed");
     describe_histogram!(COMMIT_SECONDS, Unit::Seconds, "How long it took to commit a file");
 }

@@ -1,7 +1,7 @@
 //! When a table's open file is full enough, old enough, or must end.
 
 use greyhound_sdk::Batch;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 use tokio::time::Instant;
 
 /// Microseconds of an hour.
@@ -19,6 +19,23 @@ impl Hour {
     #[must_use]
     pub fn of(time: i64) -> Self {
         Self(time.div_euclid(HOUR_US))
+    }
+
+    /// Its day's directory: `dt=YYYY-MM-DD`.
+    #[must_use]
+    pub fn day(self) -> String {
+        format!("dt={}", &self.text()[..10])
+    }
+
+    /// Its own, in its day's: `hour=HH`.
+    #[must_use]
+    pub fn name(self) -> String {
+        format!("hour={}", &self.text()[11..13])
+    }
+
+    fn text(self) -> String {
+        let seconds = u64::try_from(self.0).unwrap_or(0) * 3600;
+        humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
     }
 }
 

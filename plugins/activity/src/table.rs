@@ -1,6 +1,7 @@
 //! One table: reads its topic, encodes, commits, closes hours.
 
 use crate::commit::{Committer, Found, Outcome};
+use crate::compact::Compaction;
 use crate::encode::{Digest, Encoded, Encoder, Footer};
 use crate::failpoint;
 use crate::hours::Hours;
@@ -26,6 +27,7 @@ pub struct Table {
     consumer: Consumer,
     committer: Committer,
     hours: Hours,
+    compaction: Compaction,
     recorder: Option<Recorder>,
     policy: Policy,
     health: Health,
@@ -75,13 +77,14 @@ impl Table {
         consumer: Consumer,
         committer: Committer,
         hours: Hours,
+        compaction: Compaction,
         recorder: Option<Recorder>,
         policy: Policy,
         health: Health,
         drain: Drain,
     ) -> Self {
         let topic = consumer.schema().name().to_owned();
-        Self { topic, consumer, committer, hours, recorder, policy, health, drain, open: None }
+        Self { topic, consumer, committer, hours, compaction, recorder, policy, health, drain, open: None }
     }
 
     /// Runs until drained, and no longer than the drain's deadline, whatever the store is at.
@@ -126,10 +129,17 @@ impl Table {
 
     async fn start(&mut self) -> Result<(), Stop> {
         let mut retry = self.retry("resume");
-        while let Err(e) = self.hours.resume().await {
+        while let Err(e) = self.compaction.recover().await {
+            retry.wait(e).await?;
+        }
+        let has_rows = self.consumer.position() > 0;
+        while let Err(e) = self.hours.resume(has_rows).await {
             retry.wait(e).await?;
         }
         retry.done();
+        if let Some(open) = self.hours.first_open() {
+            self.compaction.closed_before(open);
+        }
         Ok(())
     }
 
@@ -283,7 +293,9 @@ impl Table {
                 return Ok(());
             }
         }
-        self.close_before(floor).await
+        self.close_before(floor).await?;
+        self.compaction.turn(floor).await;
+        Ok(())
     }
 
     async fn close_before(&mut self, hour: Hour) -> Result<(), Stop> {
@@ -292,6 +304,7 @@ impl Table {
             retry.wait(e).await?;
         }
         retry.done();
+        self.compaction.closed_before(hour);
         Ok(())
     }
 

@@ -27,10 +27,12 @@ pub trait FileSystem: Debug + Send + Sync + 'static {
     fn exists(&self, path: &Path) -> io::Result<bool>;
     /// Renames a file, over another one where there is one. Durable after [`FileSystem::sync_dir`] of the parents.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
-    /// Renames a file; fails with `AlreadyExists` where the destination exists: a compare-and-swap.
+    /// Renames a file or a directory; fails with `AlreadyExists` where the destination exists: a compare-and-swap.
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Removes a directory and all that is in it.
+    fn remove_all(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// Locks the file at `path`, made where there is none, until the [`Lock`] is dropped or the process
@@ -177,7 +179,12 @@ impl FileSystem for OsFileSystem {
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
         use rustix::fs::{CWD, RenameFlags, renameat_with};
         match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-            // Some network file systems cannot: a link fails where the name exists, as well.
+            // Some network file systems cannot. Over a directory that is not empty no rename goes ...
+            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) if from.is_dir() => match fs::rename(from, to) {
+                Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => Err(io::ErrorKind::AlreadyExists.into()),
+                other => other,
+            },
+            // ... and a link fails where the name exists, as well.
             Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
                 fs::hard_link(from, to)?;
                 fs::remove_file(from)
@@ -188,6 +195,10 @@ impl FileSystem for OsFileSystem {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
+    }
+
+    fn remove_all(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir_all(path)
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {

@@ -2,6 +2,8 @@
 
 mod ddl;
 mod dictionary;
+mod repair;
+mod verify;
 
 use super::failure::Failure;
 use super::program::Program;
@@ -17,13 +19,19 @@ pub(super) enum Tables {
     Ddl(ddl::Ddl),
     /// Write a page for each table: its columns, their types, meaning and units
     Dictionary(dictionary::Dictionary),
+    /// Prove that no row is missing and none is there twice
+    Verify(verify::Verify),
+    /// Finish what nodes that are no more left in the midst
+    Repair(repair::Repair),
 }
 
 impl Tables {
-    pub(super) fn run(self, file: Option<PathBuf>) -> Result<(), Failure> {
+    pub(super) async fn run(self, file: Option<PathBuf>) -> Result<(), Failure> {
         match self {
             Self::Ddl(ddl) => ddl.run(file),
             Self::Dictionary(dictionary) => dictionary.run(file),
+            Self::Verify(verify) => verify.run(file).await,
+            Self::Repair(repair) => repair.run(file).await,
         }
     }
 }

@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use greyhound_sdk::fs::{self, SharedFs};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -87,12 +88,29 @@ impl Store for LocalStore {
         self.blocking("read", path, read).await
     }
 
+    async fn read(&self, path: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
+        let read = move |fs: &SharedFs, at: &Path| {
+            let wanted = usize::try_from(range.end - range.start).map_err(io::Error::other)?;
+            let bytes = fs::read_range(fs.open_read(at)?.as_ref(), range.start, wanted)?;
+            if bytes.len() < wanted { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(bytes.into()) }
+        };
+        self.blocking("read", path, read).await
+    }
+
+    async fn exists(&self, path: &str) -> Result<bool, StoreError> {
+        self.blocking("look for", path, |fs, at| fs.exists(at)).await
+    }
+
     async fn list(&self, path: &str) -> Result<Vec<String>, StoreError> {
         self.blocking("list", path, |fs, at| if_there(fs.list(at))).await
     }
 
     async fn remove(&self, path: &str) -> Result<(), StoreError> {
         self.blocking("remove", path, |fs, at| if_there(fs.remove(at))).await
+    }
+
+    async fn remove_tree(&self, path: &str) -> Result<(), StoreError> {
+        self.blocking("remove", path, |fs, at| if_there(fs.remove_all(at))).await
     }
 }
 

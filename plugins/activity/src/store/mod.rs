@@ -6,7 +6,7 @@ pub mod hdfs;
 pub mod local;
 mod location;
 mod probe;
-mod staging;
+pub(crate) mod staging;
 
 pub use error::{Passing, Refusal, StoreError, Trouble};
 pub use location::{HdfsLocation, Location, NotALocation};
@@ -15,6 +15,7 @@ pub use staging::Staging;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use std::ops::Range;
 
 /// A tree of files with atomic renames. Paths are relative to the root, with `/`.
 ///
@@ -24,14 +25,20 @@ use bytes::Bytes;
 pub trait Store: Send + Sync + 'static {
     /// Writes a new file, with its parents, durably and whole; replaces one of that name.
     async fn write(&self, path: &str, bytes: Bytes) -> Result<(), StoreError>;
-    /// Renames a file, durably, unless there is one of the new name: a compare-and-swap. Makes the parents.
+    /// Renames a file or a directory, durably, unless there is one of the new name: a compare-and-swap. Makes the parents.
     async fn publish(&self, from: &str, to: &str) -> Result<Published, StoreError>;
     /// The last `max` bytes of a file and its length; `None` where there is none.
     async fn read_tail(&self, path: &str, max: usize) -> Result<Option<(Bytes, u64)>, StoreError>;
+    /// These bytes of a file.
+    async fn read(&self, path: &str, range: Range<u64>) -> Result<Bytes, StoreError>;
+    /// Whether there is a file or directory.
+    async fn exists(&self, path: &str) -> Result<bool, StoreError>;
     /// The names in a directory, sorted; none where there is no directory.
     async fn list(&self, path: &str) -> Result<Vec<String>, StoreError>;
     /// Removes a file, if there is one.
     async fn remove(&self, path: &str) -> Result<(), StoreError>;
+    /// Removes a directory and all that is in it, if there is one.
+    async fn remove_tree(&self, path: &str) -> Result<(), StoreError>;
 }
 
 /// What came of [`Store::publish`].

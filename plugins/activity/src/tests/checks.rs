@@ -7,6 +7,7 @@ use bytes::Bytes;
 use greyhound_sdk::config::ByteSize;
 use greyhound_sdk::fs::OsFileSystem;
 use greyhound_sdk::{Check, Verdict};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,12 +97,24 @@ impl Store for Careless {
         self.0.read_tail(path, max).await
     }
 
+    async fn read(&self, path: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
+        self.0.read(path, range).await
+    }
+
+    async fn exists(&self, path: &str) -> Result<bool, StoreError> {
+        self.0.exists(path).await
+    }
+
     async fn list(&self, path: &str) -> Result<Vec<String>, StoreError> {
         self.0.list(path).await
     }
 
     async fn remove(&self, path: &str) -> Result<(), StoreError> {
         self.0.remove(path).await
+    }
+
+    async fn remove_tree(&self, path: &str) -> Result<(), StoreError> {
+        self.0.remove_tree(path).await
     }
 }
 

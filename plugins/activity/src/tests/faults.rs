@@ -15,7 +15,7 @@ use std::time::Duration;
 
 const SEEDS: u64 = 1_000;
 /// Every read is committed: files end where the schedule says, not when a clock does.
-const POLICY: Policy = Policy { file_size: 1, age: Duration::from_secs(3600) };
+pub(super) const POLICY: Policy = Policy { file_size: 1, age: Duration::from_secs(3600) };
 
 fn seeds() -> std::ops::Range<u64> {
     let number = |name: &str| std::env::var(name).ok().and_then(|v| v.parse::<u64>().ok());
@@ -25,7 +25,7 @@ fn seeds() -> std::ops::Range<u64> {
     }
 }
 
-fn each_seed<F: Future<Output = ()>>(schedule: impl Fn(u64) -> F) {
+pub(super) fn each_seed<F: Future<Output = ()>>(schedule: impl Fn(u64) -> F) {
     for seed in seeds() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         // Where it fails, this is the last line.
@@ -51,14 +51,14 @@ fn publish_some(memory: &MemoryBus, dice: &mut Dice, hour: &mut i64, next: &mut 
 }
 
 /// What the journal has: number and buyer of each row.
-fn journal(memory: &MemoryBus) -> Vec<(i64, String)> {
+pub(super) fn journal(memory: &MemoryBus) -> Vec<(i64, String)> {
     let rows = memory.rows::<Order>(TOPIC);
     let numbers = memory.batches(TOPIC).into_iter().flat_map(|b| b.first..b.end());
     numbers.zip(rows).map(|(seq, row)| (seq as i64, row.buyer_id)).collect()
 }
 
 /// What the tables have, in the order of the files.
-fn tables(files: &BTreeMap<String, bytes::Bytes>) -> Vec<(i64, String)> {
+pub(super) fn tables(files: &BTreeMap<String, bytes::Bytes>) -> Vec<(i64, String)> {
     files.iter().filter(|(path, _)| path.ends_with(".parquet")).flat_map(|(_, content)| read(content.to_vec())).collect()
 }
 

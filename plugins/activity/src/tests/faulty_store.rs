@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Numbers from a seed (splitmix64).
@@ -47,6 +48,7 @@ enum Change {
     Write(String, Bytes),
     Publish(String, String),
     Remove(String),
+    RemoveTree(String),
 }
 
 /// Cheap to clone; all clones are the same store.
@@ -62,13 +64,16 @@ struct State {
     /// At which call the caller is killed.
     kill_at: Option<u64>,
     killed: bool,
+    /// Whether the calls of one who was killed fail, and change nothing, where they would never return.
+    returns: bool,
     /// With the call before which they come.
     late: Vec<(u64, Change)>,
 }
 
 impl FaultyStore {
     pub(super) fn new(dice: Dice) -> Self {
-        let state = State { files: BTreeMap::new(), dice, mishaps: 0, calls: 0, kill_at: None, killed: false, late: Vec::new() };
+        let state =
+            State { files: BTreeMap::new(), dice, mishaps: 0, calls: 0, kill_at: None, killed: false, returns: false, late: Vec::new() };
         Self(Arc::new(Mutex::new(state)))
     }
 
@@ -77,6 +82,12 @@ impl FaultyStore {
         let mut state = self.0.lock();
         (state.mishaps, state.killed) = (mishaps, false);
         state.kill_at = kill_in.map(|n| state.calls + n);
+    }
+
+    /// For callers that block: calls of one who was killed fail.
+    pub(super) fn returning(self) -> Self {
+        self.0.lock().returns = true;
+        self
     }
 
     /// Whether the caller was killed: the call does not return.
@@ -118,7 +129,7 @@ impl FaultyStore {
         done.map_err(|trouble| trouble.at("change", format!("{change:?}")))
     }
 
-    async fn read<T>(&self, read: impl FnOnce(&BTreeMap<String, Bytes>) -> T) -> Result<T, StoreError> {
+    async fn look<T>(&self, read: impl FnOnce(&BTreeMap<String, Bytes>) -> T) -> Result<T, StoreError> {
         tokio::task::yield_now().await;
         let (fate, killed, found) = {
             let mut state = self.0.lock();
@@ -131,7 +142,7 @@ impl FaultyStore {
 
     /// What the caller hears.
     async fn answer(&self, fate: Fate, killed: bool) -> Result<(), StoreError> {
-        if killed {
+        if killed && !self.0.lock().returns {
             std::future::pending::<()>().await;
         }
         let trouble = match fate {
@@ -149,6 +160,9 @@ impl State {
     fn fate(&mut self, change: &Change) -> (Fate, bool) {
         self.calls += 1;
         self.arrive();
+        if self.killed && self.returns {
+            return (Fate::Failed, true);
+        }
         self.killed |= self.kill_at == Some(self.calls);
         if !self.killed && self.dice.below(100) >= self.mishaps {
             return (Fate::Done, false);
@@ -171,14 +185,20 @@ impl State {
         match change {
             Change::Write(path, bytes) => drop(self.files.insert(path.clone(), bytes.clone())),
             Change::Remove(path) => drop(self.files.remove(path)),
-            Change::Publish(_, to) if self.files.contains_key(to) => return Ok(Some(Published::Exists)),
+            Change::RemoveTree(path) => self.files.retain(|file, _| !is_in(file, path)),
+            Change::Publish(_, to) if self.has(to) => return Ok(Some(Published::Exists)),
+            Change::Publish(from, _) if !self.has(from) => return Err(Trouble::passing(Passing::Other, "no such file")),
             Change::Publish(from, to) => {
-                let bytes = self.files.remove(from).ok_or_else(|| Trouble::passing(Passing::Other, "no such file"))?;
-                self.files.insert(to.clone(), bytes);
+                let moved: Vec<_> = self.files.extract_if(.., |file, _| file == from || is_in(file, from)).collect();
+                self.files.extend(moved.into_iter().map(|(file, bytes)| (format!("{to}{}", &file[from.len()..]), bytes)));
                 return Ok(Some(Published::Done));
             }
         }
         Ok(None)
+    }
+
+    fn has(&self, path: &str) -> bool {
+        self.files.contains_key(path) || self.files.keys().any(|file| is_in(file, path))
     }
 
     fn tear(&mut self, change: &Change) -> Result<Option<Published>, Trouble> {
@@ -188,6 +208,10 @@ impl State {
         }
         Ok(None)
     }
+}
+
+fn is_in(file: &str, directory: &str) -> bool {
+    file.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
 }
 
 #[async_trait]
@@ -202,18 +226,32 @@ impl Store for FaultyStore {
 
     async fn read_tail(&self, path: &str, max: usize) -> Result<Option<(Bytes, u64)>, StoreError> {
         let tail = |bytes: &Bytes| (bytes.slice(bytes.len().saturating_sub(max)..), bytes.len() as u64);
-        self.read(|files| files.get(path).map(tail)).await
+        self.look(|files| files.get(path).map(tail)).await
+    }
+
+    async fn read(&self, path: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
+        let bytes = self.look(|files| files.get(path).filter(|it| it.len() as u64 >= range.end).cloned()).await?;
+        let bytes = bytes.ok_or_else(|| Trouble::passing(Passing::Other, "no such file, or a shorter one").at("read", path))?;
+        Ok(bytes.slice(range.start as usize..range.end as usize))
+    }
+
+    async fn exists(&self, path: &str) -> Result<bool, StoreError> {
+        self.look(|files| files.keys().any(|file| file == path || is_in(file, path))).await
     }
 
     async fn list(&self, path: &str) -> Result<Vec<String>, StoreError> {
-        let below = format!("{path}/");
+        let below = if path.is_empty() { String::new() } else { format!("{path}/") };
         let name = |file: &String| Some(file.strip_prefix(&below)?.split('/').next()?.to_owned());
-        let mut names = self.read(|files| files.keys().filter_map(name).collect::<Vec<_>>()).await?;
+        let mut names = self.look(|files| files.keys().filter_map(name).collect::<Vec<_>>()).await?;
         names.dedup();
         Ok(names)
     }
 
     async fn remove(&self, path: &str) -> Result<(), StoreError> {
         self.change(Change::Remove(path.into())).await.map(|_| ())
+    }
+
+    async fn remove_tree(&self, path: &str) -> Result<(), StoreError> {
+        self.change(Change::RemoveTree(path.into())).await.map(|_| ())
     }
 }

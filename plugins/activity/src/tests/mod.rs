@@ -1,11 +1,15 @@
 //! The sink against a bus in memory and a disk whose power is cut.
 
 mod checks;
+mod compaction;
 mod faults;
 mod faulty_store;
+mod paused_store;
+mod verify;
 
 use crate::age::Oldest;
 use crate::commit::{Committer, directory};
+use crate::compact::Compactor;
 use crate::hours::{Hours, Success};
 use crate::record::{self, Recorder, SINK_TOPIC};
 use crate::roll::{HOUR_US, Hour, Policy};
@@ -62,14 +66,24 @@ async fn start(memory: &MemoryBus, disk: &PowerCut, age: Duration) -> Running {
 }
 
 async fn start_on(memory: &MemoryBus, store: Arc<dyn Store>, policy: Policy) -> Running {
+    let compactor = Compactor::new(store.clone(), policy.file_size as u64, None).resting();
+    start_with(memory, store, policy, compactor).await
+}
+
+async fn start_with(memory: &MemoryBus, store: Arc<dyn Store>, policy: Policy, compactor: Compactor) -> Running {
+    start_topic(memory, TOPIC, store, policy, compactor).await
+}
+
+async fn start_topic(memory: &MemoryBus, topic: &str, store: Arc<dyn Store>, policy: Policy, compactor: Compactor) -> Running {
     let shard = Shard::new("test", 1);
-    let consumer = memory.bus().consumer("activity", TOPIC, Start::Earliest).await.unwrap();
-    let committer = Committer::new(store.clone(), TOPIC, shard.clone());
-    let hours = Hours::new(store, TOPIC, shard);
-    let recorder = Recorder::new(&memory.bus(), TOPIC).unwrap();
+    let consumer = memory.bus().consumer("activity", topic, Start::Earliest).await.unwrap();
+    let committer = Committer::new(store.clone(), topic, shard.clone());
+    let hours = Hours::new(store, topic, shard.clone());
+    let recorder = Recorder::new(&memory.bus(), topic).unwrap();
     let (handle, drain) = Drain::new();
-    let health = Health::default().of(TOPIC);
-    let table = Table::new(consumer, committer, hours, recorder, policy, health.clone(), drain);
+    let health = Health::default().of(topic);
+    let compaction = compactor.of(topic, &shard);
+    let table = Table::new(consumer, committer, hours, compaction, recorder, policy, health.clone(), drain);
     Running { task: tokio::spawn(table.run()), drain: handle, health }
 }
 

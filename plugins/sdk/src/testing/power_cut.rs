@@ -65,6 +65,9 @@ enum Change {
     Link(PathBuf, Inode),
     Unlink(PathBuf),
     Rename(PathBuf, PathBuf, Inode),
+    /// Of a directory with all that is in it.
+    Move(PathBuf, PathBuf),
+    RemoveAll(PathBuf),
 }
 
 #[derive(Debug, Clone, Default)]
@@ -179,7 +182,8 @@ impl PowerCut {
     }
 
     fn of(files: HashMap<Inode, Content>, names: Names, old: &Disk) -> Self {
-        let directories = old.directories.clone();
+        let mut directories = old.directories.clone();
+        directories.extend(names.keys().flat_map(|file| file.ancestors().skip(1)).map(Path::to_owned));
         let disk = Disk { files, last: old.last, durable: names.clone(), cached: names, directories, ..Disk::default() };
         Self(Arc::new(Mutex::new(disk)))
     }
@@ -243,6 +247,13 @@ impl Disk {
         self.need_directory(parent(to))?;
         self.change(Change::Rename(from.to_owned(), to.to_owned(), inode))
     }
+
+    fn rename_directory(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        self.need_directory(parent(to))?;
+        let moved = self.directories.extract_if(.., |it| it.starts_with(from)).collect::<Vec<_>>();
+        self.directories.extend(moved.iter().filter_map(|it| rebase(it, from, to)));
+        self.change(Change::Move(from.to_owned(), to.to_owned()))
+    }
 }
 
 impl Change {
@@ -261,13 +272,20 @@ impl Change {
                 }
                 names.insert(to.clone(), *inode);
             }
+            Self::Move(from, to) => {
+                let moved = names.extract_if(.., |path, _| path.starts_with(from)).collect::<Vec<_>>();
+                names.extend(moved.into_iter().filter_map(|(path, inode)| Some((rebase(&path, from, to)?, inode))));
+            }
+            Self::RemoveAll(directory) => names.retain(|path, _| !path.starts_with(directory)),
         }
     }
 
     /// The directory whose sync makes it durable.
     fn directory(&self) -> &Path {
         match self {
-            Self::Link(path, _) | Self::Unlink(path) | Self::Rename(_, path, _) => parent(path),
+            Self::Link(path, _) | Self::Unlink(path) | Self::Rename(_, path, _) | Self::Move(_, path) | Self::RemoveAll(path) => {
+                parent(path)
+            }
         }
     }
 }
@@ -392,17 +410,29 @@ impl FileSystem for PowerCut {
 
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut disk = self.0.lock();
-        disk.inode(from)?;
-        if disk.cached.contains_key(to) {
+        disk.alive()?;
+        let is_directory = disk.is_directory(from);
+        if !is_directory {
+            disk.inode(from)?;
+        }
+        if disk.cached.contains_key(to) || disk.is_directory(to) {
             return Err(Errno::EXIST.into());
         }
-        disk.rename(from, to)
+        if is_directory { disk.rename_directory(from, to) } else { disk.rename(from, to) }
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut disk = self.0.lock();
         disk.inode(path)?;
         disk.change(Change::Unlink(path.to_owned()))
+    }
+
+    fn remove_all(&self, path: &Path) -> io::Result<()> {
+        let mut disk = self.0.lock();
+        disk.alive()?;
+        disk.need_directory(path)?;
+        disk.directories.retain(|it| !it.starts_with(path));
+        disk.change(Change::RemoveAll(path.to_owned()))
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
@@ -545,6 +575,12 @@ fn done(step: ControlFlow<()>) -> io::Result<()> {
 
 fn died() -> io::Error {
     io::Error::other("the power is gone")
+}
+
+/// `path`, which is in `from`, as it is in `to`.
+fn rebase(path: &Path, from: &Path, to: &Path) -> Option<PathBuf> {
+    let rest = path.strip_prefix(from).ok()?;
+    Some(if rest.as_os_str().is_empty() { to.to_owned() } else { to.join(rest) })
 }
 
 fn parent(path: &Path) -> &Path {

@@ -19,6 +19,7 @@ use super::{HdfsLocation, Passing, Published, Store, StoreError, Trouble};
 use async_trait::async_trait;
 use bytes::Bytes;
 use session::Session;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -98,10 +99,8 @@ impl HdfsStore {
     }
 
     fn at(&self, path: &str) -> String {
-        match path {
-            "" => self.location.root().to_owned(),
-            path => format!("{}/{path}", self.location.root()),
-        }
+        let root = self.location.root();
+        if path.is_empty() { root.to_owned() } else { format!("{root}/{path}") }
     }
 }
 
@@ -120,11 +119,23 @@ impl Store for HdfsStore {
         self.ask("read", path, |session, at| async move { session.read_tail(&at, max).await }).await
     }
 
+    async fn read(&self, path: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
+        self.ask("read", path, |session, at| async move { session.read(&at, range).await }).await
+    }
+
+    async fn exists(&self, path: &str) -> Result<bool, StoreError> {
+        self.ask("look for", path, |session, at| async move { session.exists(&at).await }).await
+    }
+
     async fn list(&self, path: &str) -> Result<Vec<String>, StoreError> {
         self.ask("list", path, |session, at| async move { session.list(&at).await }).await
     }
 
     async fn remove(&self, path: &str) -> Result<(), StoreError> {
-        self.ask("remove", path, |session, at| async move { session.remove(&at).await }).await
+        self.ask("remove", path, |session, at| async move { session.remove(&at, false).await }).await
+    }
+
+    async fn remove_tree(&self, path: &str) -> Result<(), StoreError> {
+        self.ask("remove", path, |session, at| async move { session.remove(&at, true).await }).await
     }
 }

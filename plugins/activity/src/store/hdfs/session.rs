@@ -3,9 +3,11 @@
 use super::super::{HdfsLocation, Passing, Published, Refusal, Trouble};
 use super::settings::Settings;
 use super::trouble::is_missing;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use hdfs_native::client::{ContentSummary, FileStatus};
 use hdfs_native::{Client, ClientBuilder, HdfsError, WriteOptions};
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
@@ -20,6 +22,7 @@ const CLOSE: Duration = Duration::from_secs(20);
 /// DataNodes sync at least this much a second.
 const SYNC_RATE: u64 = 16 << 20;
 const CHUNK: usize = 1 << 20;
+const READ_CHUNK: usize = 8 << 20;
 
 /// A client on a runtime of its own: what hangs in it goes with it (a client leaves a task behind that renews leases,
 /// writers leave tasks behind that wait for dead DataNodes), and what it computes does not hold up the gateway.
@@ -101,6 +104,25 @@ impl Session {
         }
     }
 
+    /// These bytes of a file.
+    pub(super) async fn read(&self, path: &str, range: Range<u64>) -> Result<Bytes, Trouble> {
+        let (client, path) = (self.client.clone(), path.to_owned());
+        let reader = Arc::new(self.within(CALL, async move { client.read(&path).await }).await?);
+        if range.end > reader.file_length() as u64 {
+            return Err(Trouble::passing(Passing::Other, format!("it ends at {}, before {}", reader.file_length(), range.end)));
+        }
+        let mut bytes = BytesMut::with_capacity((range.end - range.start) as usize);
+        for begin in (range.start..range.end).step_by(READ_CHUNK) {
+            let (reader, length) = (reader.clone(), (range.end - begin).min(READ_CHUNK as u64) as usize);
+            let chunk = self.within(TRANSFER, async move { reader.read_range(begin as usize, length).await }).await?;
+            if chunk.len() != length {
+                return Err(Trouble::passing(Passing::Other, format!("{} bytes came of {length}", chunk.len())));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes.freeze())
+    }
+
     /// The names in a directory, sorted.
     pub(super) async fn list(&self, path: &str) -> Result<Vec<String>, Trouble> {
         let (client, path) = (self.client.clone(), path.to_owned());
@@ -114,10 +136,14 @@ impl Session {
         Ok(names)
     }
 
-    /// Removes a file, if there is one.
-    pub(super) async fn remove(&self, path: &str) -> Result<(), Trouble> {
+    /// Removes a file, or a directory with all that is in it, if there is one.
+    pub(super) async fn remove(&self, path: &str, with_content: bool) -> Result<(), Trouble> {
         let (client, path) = (self.client.clone(), path.to_owned());
-        self.within(CALL, async move { client.delete(&path, false).await.map(|_| ()) }).await
+        self.within(CALL, async move { client.delete(&path, with_content).await.map(|_| ()) }).await
+    }
+
+    pub(super) async fn exists(&self, path: &str) -> Result<bool, Trouble> {
+        Ok(self.info(path).await?.is_some())
     }
 
     /// What is known of a file or directory, if there is one.

@@ -1,0 +1,224 @@
+//! The rows of a closed hour's files, in as few files as possible, sorted so that a query by user reads little of them.
+
+use crate::commit::file_name;
+use crate::encode::{Footer, Part, properties};
+use crate::hours::{SUCCESS, Success};
+use crate::read::{Blocking, ReadFailure, StoredFile};
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use arrow_array::{Array, RecordBatch, StringArray};
+use arrow_schema::{ArrowError, DataType, Schema};
+use arrow_select::interleave::interleave_record_batch;
+use bytes::Bytes;
+use parquet::arrow::ArrowWriter;
+use parquet::errors::ParquetError;
+
+/// What is sorted at a time, whichever is reached first: rows, and bytes of memory.
+const RUN_ROWS: usize = 4 << 20;
+const RUN_BYTES: usize = 128 << 20;
+/// Rows of a row group: so few that a user's rows, which lie together in each run, are in few of them.
+const GROUP_ROWS: usize = 128 << 10;
+
+/// Why a directory is not rewritten.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RewriteError {
+    #[error(transparent)]
+    Read(#[from] ReadFailure),
+    #[error("its rows cannot be encoded: {0}")]
+    Encode(#[from] ParquetError),
+    #[error("its rows cannot be sorted: {0}")]
+    Sort(#[from] ArrowError),
+    /// Nobody waits for it any more.
+    #[error("it is no longer wanted")]
+    Cancelled,
+}
+
+/// Rewrites one directory into another one.
+pub(crate) struct Rewrite<'a> {
+    pub(crate) store: &'a Blocking,
+    /// The closed hour's directory, and what its `_SUCCESS` says.
+    pub(crate) source: &'a str,
+    pub(crate) success: &'a Success,
+    /// The new one.
+    pub(crate) target: &'a str,
+    /// About the size of its files.
+    pub(crate) file_size: u64,
+    pub(crate) is_cancelled: &'a dyn Fn() -> bool,
+}
+
+/// A file that is being written.
+struct Output {
+    writer: ArrowWriter<Vec<u8>>,
+    schema: String,
+    parts: Vec<Part>,
+    rows: u64,
+    run: Run,
+    /// The size of the files whose rows are in the run.
+    waiting: u64,
+}
+
+/// Rows that are sorted together.
+struct Run {
+    /// The column that they are sorted by, then by number.
+    key: Option<usize>,
+    batches: Vec<RecordBatch>,
+    rows: usize,
+    bytes: usize,
+}
+
+// === impl Rewrite ===
+
+impl Rewrite<'_> {
+    /// Writes the new directory whole, `_SUCCESS` last. After an error it is worthless.
+    pub(crate) fn run(&self) -> Result<(), RewriteError> {
+        let (mut output, mut written): (Option<Output>, _) = (None, Vec::new());
+        for (first, last) in &self.success.files {
+            let file = StoredFile::open(self.store, format!("{}/{}", self.source, file_name(*first)))?;
+            if (file.footer.first, file.footer.last, &file.footer.shard) != (*first, *last, &self.success.shard) {
+                return Err(file.damaged("its footer is not that of the file in _SUCCESS").into());
+            }
+            if let Some(full) = output.take_if(|output| !output.takes(&file, self.file_size)) {
+                written.push(self.finish(full)?);
+            }
+            let output = match &mut output {
+                Some(open) => open,
+                none => none.insert(Output::new(&file)?),
+            };
+            self.copy(&file, output)?;
+        }
+        if let Some(last) = output {
+            written.push(self.finish(last)?);
+        }
+        let success = Success { files: written, compacted: true, ..self.success.clone() };
+        let text = serde_json::to_vec_pretty(&success).map_err(|e| ParquetError::External(e.into()))?;
+        self.write(SUCCESS, text.into())
+    }
+
+    /// All rows of a file, which must be those that its footer tells of.
+    fn copy(&self, file: &StoredFile, output: &mut Output) -> Result<(), RewriteError> {
+        let (mut next, mut rows) = (file.footer.first, 0);
+        for group in file.groups() {
+            for batch in file.rows(group, None)? {
+                if (self.is_cancelled)() {
+                    return Err(RewriteError::Cancelled);
+                }
+                let batch = batch?;
+                for seq in batch.column(0).as_primitive::<Int64Type>().values() {
+                    if (*seq as u64) < next {
+                        return Err(file.damaged(&format!("seq {seq} is not in its place")).into());
+                    }
+                    next = *seq as u64 + 1;
+                }
+                rows += batch.num_rows() as u64;
+                output.add(batch)?;
+            }
+        }
+        if (next, rows) != (file.footer.last + 1, file.footer.rows) {
+            return Err(file.damaged("its rows are not those that its footer tells of").into());
+        }
+        output.end(&file.footer, file.length);
+        Ok(())
+    }
+
+    fn finish(&self, output: Output) -> Result<(u64, u64), RewriteError> {
+        let (bytes, footer) = output.finish(&self.success.shard)?;
+        self.write(&file_name(footer.first), bytes)?;
+        Ok((footer.first, footer.last))
+    }
+
+    fn write(&self, name: &str, bytes: Bytes) -> Result<(), RewriteError> {
+        if (self.is_cancelled)() {
+            return Err(RewriteError::Cancelled);
+        }
+        let path = format!("{}/{name}", self.target);
+        Ok(self.store.ask(async |store| store.write(&path, bytes).await).map_err(ReadFailure::from)?)
+    }
+}
+
+// === impl Output ===
+
+impl Output {
+    fn new(file: &StoredFile) -> Result<Self, ParquetError> {
+        let schema = file.schema();
+        let properties = properties(schema).into_builder().set_max_row_group_row_count(Some(GROUP_ROWS)).build();
+        let writer = ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties))?;
+        let run = Run { key: key(schema), batches: Vec::new(), rows: 0, bytes: 0 };
+        Ok(Self { writer, schema: file.footer.schema.clone(), parts: Vec::new(), rows: 0, run, waiting: 0 })
+    }
+
+    /// Whether a file's rows can go on in this one: the same schema, and room.
+    fn takes(&self, file: &StoredFile, file_size: u64) -> bool {
+        let size = self.writer.bytes_written() as u64 + self.waiting + file.length;
+        self.schema == file.footer.schema && size <= file_size
+    }
+
+    fn add(&mut self, batch: RecordBatch) -> Result<(), RewriteError> {
+        self.run.add(batch);
+        match self.run.rows >= RUN_ROWS || self.run.bytes >= RUN_BYTES {
+            true => self.write_run(),
+            false => Ok(()),
+        }
+    }
+
+    /// Ends a part, whose rows were added.
+    fn end(&mut self, footer: &Footer, length: u64) {
+        self.parts.push(Part(footer.first, footer.last, footer.digest.clone()));
+        self.rows += footer.rows;
+        self.waiting += if self.run.rows == 0 { 0 } else { length };
+    }
+
+    fn write_run(&mut self) -> Result<(), RewriteError> {
+        self.waiting = 0;
+        for rows in self.run.sorted() {
+            self.writer.write(&rows?)?;
+        }
+        // A row group has rows of one run alone.
+        self.writer.flush()?;
+        (self.run.batches, self.run.rows, self.run.bytes) = (Vec::new(), 0, 0);
+        Ok(())
+    }
+
+    fn finish(mut self, shard: &str) -> Result<(Bytes, Footer), RewriteError> {
+        self.write_run()?;
+        let footer = Footer::of_parts(shard, &self.schema, self.rows, self.parts);
+        footer.write(&mut self.writer);
+        Ok((self.writer.into_inner()?.into(), footer))
+    }
+}
+
+// === impl Run ===
+
+impl Run {
+    fn add(&mut self, batch: RecordBatch) {
+        self.rows += batch.num_rows();
+        self.bytes += batch.get_array_memory_size();
+        self.batches.push(batch);
+    }
+
+    /// Its rows in their order, a row group at a time.
+    fn sorted(&self) -> impl Iterator<Item = Result<RecordBatch, ArrowError>> {
+        let batches: Vec<&RecordBatch> = self.batches.iter().collect();
+        let order = self.order();
+        let groups = order.len().div_ceil(GROUP_ROWS);
+        (0..groups).map(move |group| {
+            let rows = &order[group * GROUP_ROWS..order.len().min((group + 1) * GROUP_ROWS)];
+            interleave_record_batch(&batches, rows)
+        })
+    }
+
+    /// Batch and row of each row: by key, those without one first, then by number, which is how they came.
+    fn order(&self) -> Vec<(usize, usize)> {
+        let places = self.batches.iter().enumerate().flat_map(|(at, batch)| (0..batch.num_rows()).map(move |row| (at, row)));
+        let mut order: Vec<_> = places.collect();
+        if let Some(key) = self.key {
+            let keys: Vec<&StringArray> = self.batches.iter().map(|batch| batch.column(key).as_string()).collect();
+            order.sort_by_key(|(at, row)| keys[*at].is_valid(*row).then(|| keys[*at].value(*row)));
+        }
+        order
+    }
+}
+
+/// The column that queries look up by: the first of those that have a bloom filter.
+fn key(schema: &Schema) -> Option<usize> {
+    schema.fields().iter().position(|field| field.data_type() == &DataType::Utf8 && field.name().ends_with("_id"))
+}

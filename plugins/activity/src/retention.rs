@@ -1,0 +1,71 @@
+//! Days that are old enough are removed from the tables, of all shards: also of nodes that are no more.
+
+use crate::hours::parse;
+use crate::metrics as names;
+use crate::roll::Hour;
+use crate::store::{Store, StoreError};
+use metrics::counter;
+use std::sync::Arc;
+use std::time::Duration;
+
+const DAY_HOURS: i64 = 24;
+
+/// Removes the old days of one table.
+pub struct Retention {
+    store: Arc<dyn Store>,
+    topic: String,
+    /// None: all are kept.
+    age: Option<Duration>,
+    /// Days before this one were removed.
+    enforced: Option<Hour>,
+}
+
+impl Retention {
+    /// Removes days of `topic`'s table that have been over for `age`.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, topic: &str, age: Option<Duration>) -> Self {
+        Self { store, topic: topic.to_owned(), age, enforced: None }
+    }
+
+    /// Removes what is too old at the beginning of `now`, if a day has become so since the last time; then the first hour
+    /// that is kept.
+    ///
+    /// # Errors
+    /// Where the store cannot: then it must be done again.
+    pub async fn enforce(&mut self, now: Hour) -> Result<Option<Hour>, StoreError> {
+        let Some(oldest) = self.age.and_then(|age| oldest_kept(now, age)) else { return Ok(None) };
+        if self.enforced >= Some(oldest) {
+            return Ok(None);
+        }
+        for day in self.store.list(&self.topic).await? {
+            if parse(&day, "hour=00").is_some_and(|begin| begin < oldest) {
+                self.store.remove_tree(&format!("{}/{day}", self.topic)).await?;
+                counter!(names::DAYS_REMOVED, "topic" => self.topic.clone()).increment(1);
+                tracing::info!(topic = self.topic, day, "a day is removed: it is older than plugins.activity.retention");
+            }
+        }
+        self.enforced = Some(oldest);
+        Ok(Some(oldest))
+    }
+}
+
+/// The begin of the oldest day that is kept: it ended no longer than `age` before `now`.
+fn oldest_kept(now: Hour, age: Duration) -> Option<Hour> {
+    let hours = i64::try_from(age.as_secs().div_ceil(3600)).ok()?;
+    Some(Hour(now.0.checked_sub(hours)?.div_euclid(DAY_HOURS) * DAY_HOURS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_goes_when_all_of_it_is_too_old() {
+        let day = |days: u64| Duration::from_secs(days * 86_400);
+        let noon = Hour(100 * 24 + 12);
+        assert_eq!(oldest_kept(noon, day(1)), Some(Hour(99 * 24)), "yesterday was over 12 hours ago");
+        assert_eq!(oldest_kept(Hour(100 * 24 + 23), day(1)), Some(Hour(99 * 24)));
+        assert_eq!(oldest_kept(Hour(101 * 24), day(1)), Some(Hour(100 * 24)));
+        assert_eq!(oldest_kept(noon, Duration::from_secs(1)), Some(Hour(100 * 24)), "never the day that is not over");
+    }
+}

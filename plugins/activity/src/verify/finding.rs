@@ -1,0 +1,66 @@
+//! What is wrong with a table.
+
+use super::numbers::Range;
+use std::fmt;
+
+/// Something that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// Rows that no file has and no gap tells of.
+    Missing {
+        /// First and last.
+        rows: Range,
+        /// The directory that has the row before them.
+        after: String,
+    },
+    /// Rows that are there twice.
+    Double {
+        /// First and last.
+        rows: Range,
+        /// A file that has them.
+        file: String,
+        /// The file or directory that has them as well.
+        other: String,
+    },
+    /// A file that cannot be read, or is not what its name and footer say.
+    Damaged {
+        /// What is wrong; it names the file.
+        why: String,
+    },
+    /// A `_SUCCESS` that does not agree with the files beside it.
+    Untrue {
+        /// The directory.
+        directory: String,
+        /// What does not agree.
+        why: String,
+    },
+    /// An hour that is not closed although a later one is.
+    Open {
+        /// The directory.
+        directory: String,
+    },
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing { rows, after } => write!(f, "{} missing after {after}, and greyhound.gap does not tell of them", Rows(*rows)),
+            Self::Double { rows, file, other } => write!(f, "{} twice: in {file} and in {other}", Rows(*rows)),
+            Self::Damaged { why } => f.write_str(why),
+            Self::Untrue { directory, why } => write!(f, "{directory}/_SUCCESS: {why}"),
+            Self::Open { directory } => write!(f, "{directory} has no _SUCCESS, but later hours have"),
+        }
+    }
+}
+
+/// Rows as people name them, with the verb.
+struct Rows(Range);
+
+impl fmt::Display for Rows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            (first, last) if first == last => write!(f, "row {first} is"),
+            (first, last) => write!(f, "rows {first} to {last} are"),
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! One hour of a shard.
+
+use super::finding::Finding;
+use super::numbers::{Numbers, Range, Ranges};
+use crate::commit::{directory, file_name};
+use crate::compact::swap::{complete, hours_in};
+use crate::hours::Success;
+use crate::read::{Blocking, ReadFailure, StoredFile};
+use crate::roll::Hour;
+use crate::store::StoreError;
+use crate::store::staging::STAGING;
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use greyhound_sdk::Shard;
+
+/// How often an hour is looked at that changes while it is.
+const LOOKS: usize = 10;
+
+/// What an hour's directory has.
+#[derive(Default)]
+pub(super) struct Look {
+    pub(super) directory: String,
+    pub(super) success: Option<Success>,
+    pub(super) files: u64,
+    pub(super) rows: u64,
+    pub(super) numbers: Ranges,
+    pub(super) findings: Vec<Finding>,
+}
+
+/// Where an hour's rows are at the moment.
+#[derive(PartialEq)]
+struct Place {
+    directory: String,
+    names: Vec<String>,
+}
+
+impl Look {
+    /// Looks at an hour, until it holds still.
+    pub(super) fn at(store: &Blocking, topic: &str, shard: &Shard, hour: Hour, progress: &dyn Fn(&str)) -> Result<Self, StoreError> {
+        let mut place = Place::of(store, topic, shard, hour)?;
+        for _ in 0..LOOKS {
+            progress(&place.directory);
+            let look = Self::in_place(store, &place, shard)?;
+            let now = Place::of(store, topic, shard, hour)?;
+            if look.findings.is_empty() || now == place {
+                return Ok(look);
+            }
+            place = now;
+        }
+        Self::in_place(store, &place, shard)
+    }
+
+    fn in_place(store: &Blocking, place: &Place, shard: &Shard) -> Result<Self, StoreError> {
+        let directory = place.directory.as_str();
+        let success = store.ask(async |store| Success::read(store, directory).await)?;
+        let mut look = Self { directory: directory.to_owned(), ..Self::default() };
+        let (mut ranges, mut by_file): (Vec<(u64, u64)>, Vec<(Range, String)>) = Default::default();
+        for name in place.names.iter().filter(|name| name.ends_with(".parquet")) {
+            let path = format!("{directory}/{name}");
+            match read(store, &path, name, shard) {
+                Ok(file) => {
+                    look.findings.extend(file.doubles.into_iter().map(|rows| Finding::Double {
+                        rows,
+                        file: path.clone(),
+                        other: path.clone(),
+                    }));
+                    for rows in file.numbers.common(&look.numbers) {
+                        let other = by_file.iter().find(|((first, last), _)| (*first..=*last).contains(&rows.0));
+                        let other = other.map(|it| it.1.clone()).unwrap_or_default();
+                        look.findings.push(Finding::Double { rows, file: path.clone(), other });
+                    }
+                    ranges.push((file.first, file.last));
+                    by_file.push(((file.first, file.last), path));
+                    look.rows += file.rows;
+                    look.numbers.add(&file.numbers);
+                }
+                Err(ReadFailure::Damaged { path, why }) => look.findings.push(Finding::Damaged { why: format!("{path}: {why}") }),
+                Err(ReadFailure::Store(e)) if exists(store, &path)? => return Err(e),
+                Err(ReadFailure::Store(e)) => look.findings.push(Finding::Damaged { why: e.to_string() }),
+            }
+            look.files += 1;
+        }
+        if let Some(success) = &success {
+            look.findings.extend(disagreements(success, &place.names, &ranges, look.rows, directory));
+        }
+        Ok(Self { success, ..look })
+    }
+}
+
+impl Place {
+    /// The hour's directory in the table; where that is not complete, because it is just being swapped, a complete one in staging.
+    fn of(store: &Blocking, topic: &str, shard: &Shard, hour: Hour) -> Result<Self, StoreError> {
+        let mut place = directory(topic, hour, shard);
+        let is_complete = |path: &str| store.ask(async |store| Ok(complete(store, path).await?.is_some()));
+        if !is_complete(&place)? {
+            let staging = format!("{STAGING}/{shard}/{topic}");
+            let names = store.ask(async |store| store.list(&staging).await)?;
+            let spares: Vec<String> = hours_in(&names).filter(|(at, _)| *at == hour).flat_map(|(_, names)| names).collect();
+            for spare in spares {
+                let path = format!("{staging}/{spare}");
+                if is_complete(&path)? {
+                    place = path;
+                    break;
+                }
+            }
+        }
+        let names = store.ask(async |store| store.list(&place).await)?;
+        Ok(Self { directory: place, names })
+    }
+}
+
+/// Of a file: what its rows are.
+struct FileLook {
+    first: u64,
+    last: u64,
+    rows: u64,
+    numbers: Ranges,
+    doubles: Vec<Range>,
+}
+
+fn read(store: &Blocking, path: &str, name: &str, shard: &Shard) -> Result<FileLook, ReadFailure> {
+    let file = StoredFile::open(store, path.to_owned())?;
+    let footer = &file.footer;
+    if file_name(footer.first) != name || footer.shard != shard.as_str() {
+        return Err(file.damaged(&format!("by its footer it begins with row {} of shard {}", footer.first, footer.shard)));
+    }
+    let (mut numbers, mut doubles, mut rows) = (Numbers::default(), Vec::new(), 0);
+    for group in file.groups() {
+        for batch in file.rows(group, Some(&["seq"]))? {
+            let batch = batch?;
+            for seq in batch.column(0).as_primitive::<Int64Type>().values() {
+                if !numbers.insert(*seq as u64) {
+                    doubles.push((*seq as u64, *seq as u64));
+                }
+            }
+            rows += batch.num_rows() as u64;
+        }
+    }
+    let numbers = numbers.ranges();
+    let found = (numbers.first(), numbers.last(), rows);
+    if found != (Some(footer.first), Some(footer.last), footer.rows) {
+        return Err(file.damaged(&format!(
+            "its footer tells of {} rows, {} to {}; there are {rows}, {:?} to {:?}",
+            footer.rows, footer.first, footer.last, found.0, found.1
+        )));
+    }
+    Ok(FileLook { first: footer.first, last: footer.last, rows, numbers, doubles: Ranges::of(doubles).as_slice().to_vec() })
+}
+
+/// Where `_SUCCESS` does not agree with the files.
+fn disagreements(success: &Success, names: &[String], ranges: &[Range], rows: u64, directory: &str) -> Vec<Finding> {
+    let untrue = |why: String| Finding::Untrue { directory: directory.to_owned(), why };
+    let mut findings = Vec::new();
+    let named: Vec<String> = success.names().collect();
+    findings.extend(named.iter().filter(|name| !names.contains(name)).map(|name| untrue(format!("{name} is missing"))));
+    let files = names.iter().filter(|name| name.ends_with(".parquet"));
+    findings.extend(files.filter(|name| !named.contains(name)).map(|name| untrue(format!("it does not tell of {name}"))));
+    if findings.is_empty() && success.files != ranges {
+        findings.push(untrue(format!("it tells of files with rows {:?}; there are {ranges:?}", success.files)));
+    }
+    if findings.is_empty() && success.rows != rows {
+        findings.push(untrue(format!("it tells of {} rows; there are {rows}", success.rows)));
+    }
+    findings
+}
+
+fn exists(store: &Blocking, path: &str) -> Result<bool, StoreError> {
+    store.ask(async |store| store.exists(path).await)
+}

@@ -1,0 +1,40 @@
+//! `greyhound tables repair`
+
+use super::super::failure::Failure;
+use super::super::program;
+use clap::Args;
+use greyhound_activity::repair::repair;
+use std::io::{Write, stdout};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Whoever is alive is done with it by then.
+const AGE: Duration = Duration::from_secs(3600);
+
+const HELP: &str = "\
+A node puts its own things in order when it starts: this is for nodes that will not. It puts back directories that a compaction
+had taken out of a table when its node died, and removes what was left behind in _staging more than an hour ago. No row is ever
+removed. Nodes may go on meanwhile; it can be run again and again.";
+
+/// Finish what nodes that are no more left in the midst.
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(in crate::cli) struct Repair {}
+
+impl Repair {
+    pub(super) async fn run(self, file: Option<PathBuf>) -> Result<(), Failure> {
+        let config: greyhound_activity::Config = program::load(file)?.config.plugin(program::ACTIVITY)?;
+        let (store, shown) = greyhound_activity::open(&config).await.map_err(|e| Failure::failed(e.to_string()))?;
+        let (mut done, mut lines) = (0, stdout());
+        let mut written = Ok(());
+        let tell = |settled| {
+            done += 1;
+            if written.is_ok() {
+                written = writeln!(lines, "{settled}");
+            }
+        };
+        repair(store, AGE, tell).await.map_err(|e| Failure::failed(e.to_string()))?;
+        written?;
+        Ok(writeln!(stdout(), "{shown}: {done} things done")?)
+    }
+}

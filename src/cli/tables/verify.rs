@@ -1,0 +1,84 @@
+//! `greyhound tables verify`
+
+use super::super::failure::Failure;
+use super::super::{program, text};
+use clap::Args;
+use greyhound_activity::verify::{Report, Scope, verify};
+use std::io::{IsTerminal, Write, stderr, stdout};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+const HELP: &str = "\
+From the tables alone, wherever plugins.activity.store says they are: of each file the rows' numbers are read, and must be those
+that its footer, _SUCCESS and the other files tell of. Missing numbers must be recorded in greyhound.gap. Rows that are not yet
+in the tables are none of its business, and the program may go on meanwhile.
+
+Exit status:
+  0  no row is missing, and none is there twice
+  1  something is wrong, or the tables cannot be read
+
+Examples:
+  greyhound tables verify
+  greyhound tables verify messaging.delivery --day 2026-05-10";
+
+/// Which tables.
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(in crate::cli) struct Verify {
+    /// Only these tables
+    #[arg(value_name = "TOPIC")]
+    topics: Vec<String>,
+    /// Only this day (UTC)
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    day: Option<String>,
+}
+
+impl Verify {
+    pub(super) async fn run(self, file: Option<PathBuf>) -> Result<(), Failure> {
+        let config: greyhound_activity::Config = program::load(file)?.config.plugin(program::ACTIVITY)?;
+        let (store, _) = greyhound_activity::open(&config).await.map_err(|e| Failure::failed(e.to_string()))?;
+        let reports = Arc::new(Mutex::new(Vec::new()));
+        let (all, is_watched) = (reports.clone(), stderr().is_terminal());
+        let progress = move |path: &str| {
+            if is_watched {
+                eprint!("\r\x1b[2K{path}");
+            }
+        };
+        let report = move |report| all.lock().unwrap_or_else(PoisonError::into_inner).push(report);
+        let verified = verify(store, Scope { topics: self.topics, day: self.day }, progress, report).await;
+        if is_watched {
+            eprint!("\r\x1b[2K");
+        }
+        verified.map_err(|e| Failure::failed(e.to_string()))?;
+        let reports = std::mem::take(&mut *reports.lock().unwrap_or_else(PoisonError::into_inner));
+        show(&reports)?;
+        match reports.iter().map(|report| report.findings.len()).sum() {
+            0 => Ok(()),
+            1 => Err(Failure::failed("1 thing is wrong with the tables")),
+            wrong => Err(Failure::failed(format!("{wrong} things are wrong with the tables"))),
+        }
+    }
+}
+
+fn show(reports: &[Report]) -> std::io::Result<()> {
+    let rows: Vec<Vec<String>> = reports.iter().map(row).collect();
+    let table = text::table(&["TABLE", "SHARD", "CLOSED HOURS", "FILES", "ROWS", "FROM", "TO", "RECORDED GAPS", "VERDICT"], &rows);
+    let is_coloured = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty());
+    let mut out = stdout().lock();
+    for (at, line) in table.lines().enumerate() {
+        let is_wrong = at > 0 && !reports[at - 1].findings.is_empty();
+        if is_coloured && is_wrong { writeln!(out, "\x1b[31m{line}\x1b[0m")? } else { writeln!(out, "{line}")? }
+    }
+    for report in reports.iter().filter(|report| !report.findings.is_empty()) {
+        writeln!(out, "\n{} {}", report.topic, report.shard)?;
+        report.findings.iter().try_for_each(|finding| writeln!(out, "  {finding}"))?;
+    }
+    out.flush()
+}
+
+fn row(report: &Report) -> Vec<String> {
+    let (first, last) = report.range.map_or(("-".into(), "-".into()), |(first, last)| (first.to_string(), last.to_string()));
+    let verdict = if report.findings.is_empty() { "complete".to_owned() } else { format!("{} wrong", report.findings.len()) };
+    let [closed, files, rows, recorded] = [report.closed, report.files, report.rows, report.recorded].map(|n| n.to_string());
+    vec![report.topic.clone(), report.shard.clone(), closed, files, rows, first, last, recorded, verdict]
+}
