@@ -126,7 +126,7 @@ class Chaos:
         for node in nodes:
             self.hdfs.launch(node)
         if "nn" in nodes:
-            until("the NameNode", self.hdfs.answers, 60)
+            until("the NameNode", lambda: self.hdfs.answers("nn"), 60)
 
     @contextmanager
     def paused(self, node):

@@ -19,7 +19,7 @@ RATE = 20_000
 
 
 def test_chaos(greyhound, hdfs, capsys):
-    wire, disk = Wire(hdfs.ports["rpc"]), small_disk(greyhound)
+    wire, disk = Wire(hdfs.ports["nn.rpc"]), small_disk(greyhound)
     greyhound.settings |= {
         "GREYHOUND__PLUGINS__ACTIVITY__STORE": f"hdfs://127.0.0.1:{wire.port}{greyhound.root}",
         # Little, so that the journal lets go of rows, and the disk fills, within the test.
