@@ -131,6 +131,7 @@ mod tests {
     fn batches_have_the_topic_s_own_schema() {
         for avro in [
             include_str!("../../schemas/greyhound.gap.avsc"),
+            include_str!("../../schemas/greyhound.sink.avsc"),
             include_str!("../../schemas/messaging.auth.avsc"),
             include_str!("../../schemas/messaging.connection.avsc"),
             include_str!("../../schemas/messaging.delivery.avsc"),

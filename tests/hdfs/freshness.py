@@ -28,8 +28,10 @@ def publish(greyhound, until):
 
 
 def watch(files, root, seen, over):
-    """When each file was seen first."""
-    while not over.is_set():
+    """When each file was seen first. Looks once more when it is over."""
+    last = False
+    while not last:
+        last = over.is_set()
         for path in files.glob(f"{root}/messaging.push/dt=*/hour=*/shard=*/*.parquet"):
             seen.setdefault(path, time.time())
         time.sleep(0.05)
