@@ -122,7 +122,7 @@ impl Sink {
         let hours = Hours::new(self.store.clone(), topic, shard.clone());
         let health = self.context.health.of(topic);
         let compaction = self.compactor.of(topic, &shard);
-        Ok(Table::new(consumer, committer, hours, compaction, shard, self.config.policy(), health, drain))
+        Ok(Table::new(consumer, committer, hours, compaction, self.config.policy(), health, drain))
     }
 }
 

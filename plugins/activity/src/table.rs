@@ -76,12 +76,12 @@ impl Table {
         committer: Committer,
         hours: Hours,
         compaction: Compaction,
-        shard: Shard,
         policy: Policy,
         health: Health,
         drain: Drain,
     ) -> Self {
         let topic = consumer.schema().name().to_owned();
+        let shard = compaction.shard().clone();
         Self { topic, shard, consumer, committer, hours, compaction, policy, health, drain, open: None }
     }
 

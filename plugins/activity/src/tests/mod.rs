@@ -79,7 +79,7 @@ async fn start_topic(memory: &MemoryBus, topic: &str, store: Arc<dyn Store>, pol
     let (handle, drain) = Drain::new();
     let health = Health::default().of(topic);
     let compaction = compactor.of(topic, &shard);
-    let table = Table::new(consumer, committer, hours, compaction, shard, policy, health.clone(), drain);
+    let table = Table::new(consumer, committer, hours, compaction, policy, health.clone(), drain);
     Running { task: tokio::spawn(table.run()), drain: handle, health }
 }
 
