@@ -73,6 +73,7 @@ pub enum Stop {
 impl Table {
     /// The writer of the table of `consumer`'s topic.
     #[must_use]
+    #[expect(clippy::too_many_arguments, reason = "each is a part of its own, that the plugin makes")]
     pub fn new(
         consumer: Consumer,
         committer: Committer,

@@ -135,6 +135,12 @@ impl Compaction {
         self.settle().await
     }
 
+    /// Whose hours they are.
+    #[must_use]
+    pub fn shard(&self) -> &Shard {
+        &self.shard
+    }
+
     /// Takes note that the hours before `open` are closed.
     pub fn closed_before(&mut self, open: Hour) {
         let from = self.next.map_or(open.0 - HOURS_BACK, |next| next.0);

@@ -9,8 +9,8 @@
 //!   The rows of a closed hour never change, so all complete directories of one hour are worth the same.
 //! - Where the table has no complete directory of an hour and staging has one, that one is renamed into place. Who finds
 //!   that what it was to rename is gone does the same: it moves back what it took.
-//! - Before a directory is deleted, it is set apart under a name that nobody else knows; *then* the table is looked at, and
-//!   only where it is complete the directory goes. A rename that comes late takes a directory to a name where it is found.
+//! - A directory in staging is deleted only by who has seen it there, and after that a complete one in the table. No name in
+//!   staging is ever used again: what a rename that comes late takes out of the table is not what is being deleted.
 //!
 //! Into an hour with `_SUCCESS` no file is committed. A committer writes its file into staging, looks ([`is_closed`]), and
 //! renames the file. Before and after the two renames everything that is on its way out of staging is removed, so that a
@@ -120,9 +120,9 @@ impl Swaps {
                 self.staging.tidy().await?;
             }
             for Spare { name, .. } in due {
-                if self.discard(hour, &name).await? {
-                    done.push(Settled::Removed(format!("{}/{name}", self.staging.directory())));
-                }
+                let spare = format!("{}/{name}", self.staging.directory());
+                self.store.remove_tree(&spare).await?;
+                done.push(Settled::Removed(spare));
             }
         }
         Ok(done)
@@ -161,21 +161,6 @@ impl Swaps {
             };
         }
         Ok(false)
-    }
-
-    /// Removes a directory, if it is there still, and the table has one that is complete.
-    async fn discard(&mut self, hour: Hour, name: &str) -> Result<bool, StoreError> {
-        let spare = format!("{}/{name}", self.staging.directory());
-        if !self.store.exists(&spare).await? {
-            return Ok(false);
-        }
-        let apart = self.name(hour, OLD);
-        self.store.publish(&spare, &apart).await?;
-        let place = self.place(hour);
-        if complete(self.store.as_ref(), &place).await?.is_none() {
-            return Err(lost().at("look for", place));
-        }
-        self.store.remove_tree(&apart).await.map(|()| true)
     }
 
     fn place(&self, hour: Hour) -> String {

@@ -161,7 +161,7 @@ fn a_compactor_that_was_stopped_at_any_step_while_others_worked_leaves_the_table
     each_seed(|seed| async move {
         let mut dice = Dice::new(seed);
         let (memory, store) = closed_hour(&mut dice, 2).await;
-        let paused = PausedStore::new(Arc::new(store.clone()), dice.below(22) as i64);
+        let paused = PausedStore::new(Arc::new(store.clone()), dice.below(18));
         let mut sleeper = Swaps::new(Arc::new(paused.clone()), TOPIC, shard());
         let target = replacement(&store, &mut sleeper).await;
         store.trouble([0, 0, 15][dice.below(3) as usize], None);
@@ -203,16 +203,28 @@ fn encoded(memory: &MemoryBus, first: u64) -> (Encoded, Hour) {
     (encoder.finish(&span, &shard()).unwrap(), span.hour)
 }
 
+/// Publishes rows in an hour, and waits until a running table has committed them.
+async fn commit(memory: &MemoryBus, time: i64, rows: std::ops::Range<u64>) {
+    memory.set_time(time);
+    publish(memory, rows.clone());
+    while memory.cursor("activity", TOPIC) != Some(rows.end) {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[test]
 fn a_writer_that_was_stopped_at_any_step_while_the_hour_was_compacted_brings_nothing_back() {
     each_seed(|seed| async move {
         let mut dice = Dice::new(seed);
-        let (memory, store) = (bus(), FaultyStore::new(Dice::new(!seed)).returning());
-        publish(&memory, 0..5);
-        start_on(&memory, Arc::new(store.clone()), POLICY).await.drained().await.unwrap();
-        publish(&memory, 5..9);
+        let store = FaultyStore::new(Dice::new(!seed)).returning();
+        let memory = MemoryBus::new(vec![bus().bus().topics()[0].as_ref().clone(), crate::record::schema().unwrap()]);
+        let live = start_on(&memory, Arc::new(store.clone()), POLICY).await;
+        commit(&memory, NOON - HOUR_US, 0..2).await;
+        commit(&memory, NOON, 2..5).await;
+        commit(&memory, NOON, 5..9).await;
+        // On a copy of the data directory, as it was before the last commit.
         let (file, hour) = encoded(&memory, 5);
-        let paused = PausedStore::new(Arc::new(store.clone()), dice.below(12) as i64);
+        let paused = PausedStore::new(Arc::new(store.clone()), dice.below(8));
         let mut late = Committer::new(Arc::new(paused.clone()), TOPIC, shard());
         let writer = tokio::spawn(async move {
             for _ in 0..50 {
@@ -223,21 +235,27 @@ fn a_writer_that_was_stopped_at_any_step_while_the_hour_was_compacted_brings_not
             }
             None
         });
-        while !paused.is_stopped() && !writer.is_finished() {
+        let stops = async || {
+            while !paused.is_stopped() && !writer.is_finished() {
+                tokio::task::yield_now().await;
+            }
+        };
+        stops().await;
+        commit(&memory, NOON + HOUR_US, 9..10).await;
+        live.drained().await.unwrap();
+
+        let stopped = PausedStore::new(Arc::new(store.clone()), dice.below(14));
+        let mut swaps = Swaps::new(Arc::new(stopped.clone()), TOPIC, shard());
+        let target = compacted(&store, &mut swaps).await;
+        store.trouble([0, 0, 10][dice.below(3) as usize], None);
+        let swap = tokio::spawn(async move { swaps.swap(HOUR, &target).await });
+        while !stopped.is_stopped() && !swap.is_finished() {
             tokio::task::yield_now().await;
         }
-        start_on(&memory, Arc::new(store.clone()), POLICY).await.drained().await.unwrap();
-        memory.set_time(NOON + HOUR_US);
-        publish(&memory, 9..10);
-        start_on(&memory, Arc::new(store.clone()), POLICY).await.drained().await.unwrap();
-        store.trouble([0, 0, 10][dice.below(3) as usize], None);
-        match dice.below(2) {
-            0 => life(&store).await,
-            _ => {
-                let stopped = PausedStore::new(Arc::new(store.clone()), dice.below(60) as i64);
-                swap_beside(stopped, &paused).await;
-            }
-        }
+        paused.go_on_for(dice.below(5));
+        stops().await;
+        stopped.go_on();
+        let _ = swap.await.unwrap();
         paused.go_on();
         let outcome = writer.await.unwrap();
         check_midway(&store.files(), &memory);
@@ -248,27 +266,18 @@ fn a_writer_that_was_stopped_at_any_step_while_the_hour_was_compacted_brings_not
     });
 }
 
-/// Compacts, but lets the other one go on in the midst.
-async fn swap_beside(stopped: PausedStore, other: &PausedStore) {
-    let (compactor, mut compaction) = compaction(&|| Arc::new(stopped.clone()));
-    let open = Hour(HOUR.0 + 1);
-    let work = tokio::spawn(async move {
-        for _ in 0..100 {
-            compaction.turn(open).await;
-            while !compactor.is_idle() {
-                tokio::time::sleep(Duration::from_micros(100)).await;
-            }
-        }
-    });
-    while !stopped.is_stopped() && !work.is_finished() {
-        tokio::time::sleep(Duration::from_micros(100)).await;
+/// A replacement of the hour's directory, compacted, in staging.
+async fn compacted(store: &FaultyStore, swaps: &mut Swaps) -> String {
+    let copy = FaultyStore::new(Dice::new(0)).returning();
+    for (path, bytes) in in_table(&store.files()) {
+        copy.write(&path, bytes).await.unwrap();
     }
-    other.go_on();
-    for _ in 0..50 {
-        tokio::task::yield_now().await;
+    life(&copy).await;
+    let target = swaps.replacement(HOUR);
+    for (path, bytes) in files_of(&copy.files(), &place(HOUR)) {
+        store.write(&path.replace(&place(HOUR), &target), bytes).await.unwrap();
     }
-    stopped.go_on();
-    work.await.unwrap();
+    target
 }
 
 #[tokio::test]
@@ -370,7 +379,7 @@ async fn a_compacted_file_never_mixes_schemas() {
     let avro = memory.bus().topics()[0]
         .avro()
         .replace(r#""type": "string"}]"#, r#""type": "string"}, {"name": "note", "type": ["null", "string"], "default": null}]"#);
-    let upgraded = MemoryBus::new(vec![TopicSchema::from_avro(&avro).unwrap()]);
+    let upgraded = MemoryBus::new(vec![TopicSchema::from_avro(&avro).unwrap(), crate::record::schema().unwrap()]);
     upgraded.set_time(NOON);
     upgraded.skip(TOPIC, 6);
     #[derive(serde::Serialize)]

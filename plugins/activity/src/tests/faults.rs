@@ -84,11 +84,11 @@ async fn finish(memory: &MemoryBus, store: &FaultyStore, table: Running) -> Ende
             return Ended::Killed;
         }
         if table.task.is_finished() {
-            return Ended::Stopped(table.task.await.unwrap().unwrap_err());
+            return table.task.await.unwrap().map_or_else(Ended::Stopped, |()| Ended::Committed);
         }
         if memory.cursor("activity", TOPIC) == end {
-            table.drained().await.unwrap();
-            return Ended::Committed;
+            // It may still be killed in what it does beside.
+            table.drain.request(Duration::from_secs(10));
         }
         tokio::task::yield_now().await;
     }

@@ -1,37 +1,46 @@
-//! A store whose caller is stopped before one of its calls (SIGSTOP), and goes on when it is told to.
+//! A store whose caller is stopped between two calls (SIGSTOP), and goes on when it is told to.
 
 use crate::store::{Published, Store, StoreError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Semaphore;
 
 #[derive(Clone)]
 pub(super) struct PausedStore {
     inner: Arc<dyn Store>,
-    calls_left: Arc<AtomicI64>,
-    gate: Arc<Semaphore>,
+    calls: Arc<Semaphore>,
+    is_stopped: Arc<AtomicBool>,
 }
 
 impl PausedStore {
-    /// Its caller stops before call number `at`, the first being 0.
-    pub(super) fn new(inner: Arc<dyn Store>, at: i64) -> Self {
-        Self { inner, calls_left: Arc::new(AtomicI64::new(at)), gate: Arc::new(Semaphore::new(0)) }
+    /// Its caller stops after so many calls.
+    pub(super) fn new(inner: Arc<dyn Store>, calls: u64) -> Self {
+        Self { inner, calls: Arc::new(Semaphore::new(calls as usize)), is_stopped: Arc::default() }
     }
 
     pub(super) fn is_stopped(&self) -> bool {
-        self.calls_left.load(Ordering::Relaxed) < 0
+        self.is_stopped.load(Ordering::Relaxed)
+    }
+
+    /// Its caller goes on for so many calls.
+    pub(super) fn go_on_for(&self, calls: u64) {
+        self.is_stopped.store(calls == 0, Ordering::Relaxed);
+        self.calls.add_permits(calls as usize);
     }
 
     pub(super) fn go_on(&self) {
-        self.gate.close();
+        self.calls.close();
     }
 
     async fn inner(&self) -> &dyn Store {
-        if self.calls_left.fetch_sub(1, Ordering::Relaxed) == 0 {
-            let _ = self.gate.acquire().await;
+        if self.calls.available_permits() == 0 {
+            self.is_stopped.store(true, Ordering::Relaxed);
+        }
+        if let Ok(call) = self.calls.acquire().await {
+            call.forget();
         }
         self.inner.as_ref()
     }

@@ -61,7 +61,7 @@ async fn tables() -> Tables {
 
 async fn record_gap(store: &Arc<dyn Store>) {
     let gap = TopicSchema::from_avro(include_str!("../../../../schemas/greyhound.gap.avsc")).unwrap();
-    let memory = MemoryBus::new(vec![gap]);
+    let memory = MemoryBus::new(vec![gap, crate::record::schema().unwrap()]);
     memory.set_time(NOON);
     let (first, last) = (Some(10), Some(14));
     let row =

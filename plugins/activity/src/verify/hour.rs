@@ -54,7 +54,8 @@ impl Look {
         let directory = place.directory.as_str();
         let success = store.ask(async |store| Success::read(store, directory).await)?;
         let mut look = Self { directory: directory.to_owned(), ..Self::default() };
-        let (mut ranges, mut by_file): (Vec<(u64, u64)>, Vec<(Range, String)>) = Default::default();
+        let mut ranges: Vec<Range> = Vec::new();
+        let mut by_file: Vec<(Range, String)> = Vec::new();
         for name in place.names.iter().filter(|name| name.ends_with(".parquet")) {
             let path = format!("{directory}/{name}");
             match read(store, &path, name, shard) {
