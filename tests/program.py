@@ -125,7 +125,7 @@ class Greyhound:
         return sum(float(value) for found, value in series if wanted <= set(found.split(",")))
 
     def run(self, *args):
-        done = subprocess.run([PROGRAM, *args], cwd=self.home, env=self.env, capture_output=True, text=True, timeout=60)
+        done = subprocess.run([PROGRAM, *args], cwd=self.home, env=self.env, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

@@ -37,6 +37,7 @@ def test_chaos(greyhound, hdfs, capsys):
         until("readiness", greyhound.ready, 60)
         greyhound.stop()
         summary = check(tables(greyhound), flow)
+        greyhound.run("tables", "verify")
         assert greyhound.staged() == []
         with capsys.disabled():
             print(f"chaos: {len(told)} faults, {flow.sent} batches sent, {len(flow.acknowledged)} acknowledged; {summary}")
