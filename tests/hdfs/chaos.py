@@ -93,14 +93,22 @@ class Flow:
 
 
 class Chaos:
-    """What can fail, and when it does."""
+    """What can fail, and when it does: with one NameNode, whose way `wire` can be cut."""
 
-    def __init__(self, seed, hdfs, greyhound, wire, disk):
-        self.chance, self.hdfs, self.greyhound, self.wire, self.disk = random.Random(seed), hdfs, greyhound, wire, disk
-        self.faults = [
-            self.datanode_killed, self.datanode_paused, self.two_datanodes_killed, self.namenode_killed, self.namenode_paused, self.safe_mode,
-            self.quota, self.network_cut, self.greyhound_killed, self.greyhound_paused, *([self.disk_full] if disk else []),
-        ]  # fmt: skip
+    # How many faults there are at the same time.
+    at_once = [1, 1, 2]
+
+    def __init__(self, seed, hdfs, greyhound, disk, wire=None):
+        self.chance, self.hdfs, self.greyhound, self.disk, self.wire = random.Random(seed), hdfs, greyhound, disk, wire
+
+    @property
+    def faults(self):
+        faults = [self.datanode_killed, self.datanode_paused, self.two_datanodes_killed, self.greyhound_killed, self.greyhound_paused]
+        return faults + self.namenode_faults + ([self.disk_full] if self.disk else [])
+
+    @property
+    def namenode_faults(self):
+        return [self.namenode_killed, self.namenode_paused, self.safe_mode, self.quota, self.network_cut]
 
     def run(self, seconds):
         """Now one fault, now two at once, each kind before any comes again; then there is peace for a moment."""
@@ -108,7 +116,7 @@ class Chaos:
         told, deck = [], []
         while time.monotonic() < end:
             with ExitStack() as over:
-                for _ in range(self.chance.choice([1, 1, 2])):
+                for _ in range(self.chance.choice(self.at_once)):
                     deck = deck or self.chance.sample(self.faults, len(self.faults))
                     fault = deck.pop()
                     told.append(fault.__name__)
@@ -154,17 +162,14 @@ class Chaos:
     @contextmanager
     def administered(self, begin, end):
         """The NameNode may be away itself, and then does not do as it is told."""
-        try:
-            begin()
-        except (OSError, subprocess.SubprocessError):
-            pass
+        self.did(begin)
         yield
-        until("the NameNode to do as it is told", lambda: self.told(end), 60)
+        until("the NameNode to do as it is told", lambda: self.did(end), 60)
 
-    def told(self, what):
+    def did(self, what):
         try:
             what()
-        except (OSError, subprocess.SubprocessError):
+        except (OSError, AssertionError, subprocess.SubprocessError):
             return False
         return True
 
@@ -214,3 +219,42 @@ class Chaos:
                 pass
         yield
         filler.unlink()
+
+
+class ChaosOfTwo(Chaos):
+    """With two NameNodes, one active. One fault at a time: more leave none to fail over to."""
+
+    at_once = [1]
+
+    @property
+    def namenode_faults(self):
+        return [self.failed_over, self.active_killed, self.active_paused, self.journalnode_killed]
+
+    @contextmanager
+    def failed_over(self):
+        # The other one may be on its way back.
+        until("a fail-over", lambda: self.did(self.hdfs.fail_over), 60)
+        yield
+
+    @contextmanager
+    def active_killed(self):
+        active = self.hdfs.leader
+        self.hdfs.kill(active)
+        yield
+        self.replace(active)
+        self.hdfs.launch(active)
+
+    @contextmanager
+    def active_paused(self):
+        active = self.hdfs.leader
+        self.hdfs.pause(active)
+        yield
+        self.replace(active)
+        self.hdfs.resume(active)
+
+    def journalnode_killed(self):
+        return self.killed(self.chance.choice(self.hdfs.journalnodes))
+
+    def replace(self, active):
+        """The other one takes over, as soon as it can."""
+        until("the other NameNode to take over", lambda: self.did(lambda: self.hdfs.take_over(self.hdfs.other(active))), 90)

@@ -7,9 +7,13 @@
 import os
 import random
 import subprocess
+import tempfile
 
 import duckdb
-from chaos import BATCH, Chaos, Flow, Wire
+import pytest
+from chaos import BATCH, Chaos, ChaosOfTwo, Flow, Wire
+from cluster import HighlyAvailable
+from conftest import Program, running
 
 from program import until
 
@@ -19,20 +23,39 @@ RATE = 20_000
 
 
 def test_chaos(greyhound, hdfs, capsys):
-    wire, disk = Wire(hdfs.ports["nn.rpc"]), small_disk(greyhound)
-    greyhound.settings |= {
-        "GREYHOUND__PLUGINS__ACTIVITY__STORE": f"hdfs://127.0.0.1:{wire.port}{greyhound.root}",
-        # Little, so that the journal lets go of rows, and the disk fills, within the test.
-        "GREYHOUND__LOG__SEGMENT_SIZE": "8MiB",
-        "GREYHOUND__LOG__RETENTION__BYTES": "32MiB",
-    }
+    wire = Wire(hdfs.ports["nn.rpc"])
+    greyhound.settings["GREYHOUND__PLUGINS__ACTIVITY__STORE"] = f"hdfs://127.0.0.1:{wire.port}{greyhound.root}"
+    try:
+        survives(greyhound, capsys, Chaos, wire)
+    finally:
+        wire.close()
+
+
+def test_chaos_with_two_namenodes(two_namenodes, capsys):
+    survives(two_namenodes, capsys, ChaosOfTwo)
+
+
+@pytest.fixture
+def two_namenodes():
+    with running(HighlyAvailable) as hdfs, tempfile.TemporaryDirectory(prefix="greyhound-") as home:
+        program = Program(home, hdfs, "/chaos")
+        try:
+            yield program
+        finally:
+            program.end()
+
+
+def survives(greyhound, capsys, chaos, *wire):
+    disk = small_disk(greyhound)
+    # Little, so that the journal lets go of rows, and the disk fills, within the test.
+    greyhound.settings |= {"GREYHOUND__LOG__SEGMENT_SIZE": "8MiB", "GREYHOUND__LOG__RETENTION__BYTES": "32MiB"}
     try:
         greyhound.start()
         with capsys.disabled():
-            print(f"\nchaos: CHAOS_SEED={SEED} CHAOS_SECONDS={SECONDS:.0f}")
+            print(f"\n{chaos.__name__}: CHAOS_SEED={SEED} CHAOS_SECONDS={SECONDS:.0f}")
             with Flow(greyhound, RATE) as flow:
-                told = Chaos(SEED, hdfs, greyhound, wire, disk).run(SECONDS)
-        hdfs.heal()
+                told = chaos(SEED, greyhound.hdfs, greyhound, disk, *wire).run(SECONDS)
+        greyhound.hdfs.heal()
         until("everything to be committed", lambda: everything_is_committed(greyhound), 300)
         until("readiness", greyhound.ready, 60)
         greyhound.stop()
@@ -40,11 +63,10 @@ def test_chaos(greyhound, hdfs, capsys):
         greyhound.run("tables", "verify")
         assert greyhound.staged() == []
         with capsys.disabled():
-            print(f"chaos: {len(told)} faults, {flow.sent} batches sent, {len(flow.acknowledged)} acknowledged; {summary}")
+            print(f"{chaos.__name__}: {len(told)} faults, {flow.sent} batches sent, {len(flow.acknowledged)} acknowledged; {summary}")
     finally:
         if disk:
             subprocess.run(["umount", "-l", disk], check=True)
-        wire.close()
 
 
 def small_disk(greyhound):
