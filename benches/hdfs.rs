@@ -2,7 +2,7 @@
 //!
 //! `STORE=hdfs://host:port/directory cargo bench --bench hdfs` prints one Markdown table. The bare loop creates, writes and
 //! closes; the store writes under deadlines, syncs, closes and checks the length. Environment: `FILES` (6 of each), `MIB` (128).
-//! `tests/.venv/bin/python tests/hdfs/cluster.py` starts a NameNode and three DataNodes, and prints their address.
+//! `PYTHONPATH=tests tests/.venv/bin/python tests/hdfs/cluster.py` starts a NameNode and three DataNodes, and prints their address.
 
 use bytes::Bytes;
 use greyhound_activity::store::hdfs::{HdfsStore, Settings};
@@ -21,7 +21,7 @@ async fn main() {
         return;
     };
     let size = setting("MIB", 128) << 20;
-    let content = Bytes::from((0..size).map(|n| (n * 7919 >> 5) as u8).collect::<Vec<_>>());
+    let content = Bytes::from((0..size).map(|n| ((n * 7919) >> 5) as u8).collect::<Vec<_>>());
     let bare = ClientBuilder::new().with_url(location.url()).build().expect("a client");
     let options = || WriteOptions::default().overwrite(true).block_size(size as u64);
     let store = HdfsStore::open(location.clone(), &Settings::default()).await.expect("a store");

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 import urllib.parse
 import urllib.request
 from contextlib import ExitStack
@@ -447,3 +448,16 @@ def free_ports(count):
         for it in sockets:
             it.bind(("127.0.0.1", 0))
         return [it.getsockname()[1] for it in sockets]
+
+
+if __name__ == "__main__":
+    # For people: PYTHONPATH=tests tests/.venv/bin/python tests/hdfs/cluster.py
+    with tempfile.TemporaryDirectory(prefix="greyhound-hdfs-") as home:
+        hdfs = Hdfs(home)
+        try:
+            print(hdfs.start().url, flush=True)
+            signal.pause()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            hdfs.stop()

@@ -47,12 +47,23 @@ async fn what_is_shed_is_recorded_as_a_gap() {
     let next = within(waiting).await.unwrap().unwrap();
     assert_eq!(next, taken + 30, "shed rows keep their numbers");
     assert!(within(lost).await.unwrap().unwrap_err().to_string().contains("lost before it was durable: overload"));
-    let gap = gaps(&bus, 1).await.remove(0);
-    let named = (gap.topic.as_deref(), gap.first_seq, gap.last_seq, gap.row_count, gap.reason.as_str());
-    assert_eq!(named, (Some("shop.order"), Some(taken as i64), Some(taken as i64 + 29), Some(30), "overload"));
+    let mut shed = taken as i64;
+    // In one row, or in more where the disk was asked again meanwhile.
+    for count in 1.. {
+        let gap = gaps(&bus, count).await.remove(count - 1);
+        assert_eq!((gap.topic.as_deref(), gap.first_seq, gap.reason.as_str()), (Some("shop.order"), Some(shed), "overload"));
+        assert_eq!(gap.row_count, gap.last_seq.map(|last| last - shed + 1));
+        shed = gap.last_seq.unwrap() + 1;
+        if shed >= next as i64 {
+            break;
+        }
+    }
+    assert_eq!(shed, next as i64);
     let read = rows::<Order>(&bus, "shop.order", 0, taken as usize + 1).await;
     assert!(read.iter().map(|(seq, _)| *seq).eq((0..taken).chain([next])), "a reader sees the hole");
-    assert!(ground.disk.frames("shop.order").iter().any(|f| f.body == Body::Hole && (f.first, f.rows) == (taken, 30)));
+    let holes: u64 =
+        ground.disk.frames("shop.order").iter().filter(|f| f.body == Body::Hole && f.first >= taken).map(|f| u64::from(f.rows)).sum();
+    assert_eq!(holes, 30);
     assert_eq!(closed(bus).await, End::Clean);
 }
 
