@@ -25,12 +25,13 @@ def test_every_file_is_a_row(greyhound):
     greyhound.stop()
 
     sql = greyhound.sql()
-    files = """
+    root = f"{greyhound.home}/data/tables/"
+    files = f"""
         SELECT m.topic, m.file_path, m.row_count, b.size, m.first_seq, m.last_seq FROM (
-            SELECT regexp_extract(filename, '/?([^/]*)/dt=', 1) AS topic, filename[length('data/tables/') + 1:] AS file_path, filename,
+            SELECT regexp_extract(filename, '/?([^/]*)/dt=', 1) AS topic, filename[length('{root}') + 1:] AS file_path, filename,
                    count(*) AS row_count, min(seq) AS first_seq, max(seq) AS last_seq
-            FROM read_parquet('data/tables/*/dt=*/**/*.parquet', union_by_name = true, filename = true) GROUP BY ALL
-        ) m JOIN (SELECT filename, size FROM read_blob('data/tables/*/dt=*/**/*.parquet')) b USING (filename)
+            FROM read_parquet('{root}*/dt=*/**/*.parquet', union_by_name = true, filename = true) GROUP BY ALL
+        ) m JOIN (SELECT filename, size FROM read_blob('{root}*/dt=*/**/*.parquet')) b USING (filename)
         WHERE m.topic <> 'greyhound.sink' ORDER BY ALL"""
     told = "SELECT topic, file_path, row_count, size_bytes, first_seq, last_seq FROM greyhound_sink ORDER BY ALL"
     expected = sql.execute(files).fetchall()
