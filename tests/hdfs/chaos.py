@@ -178,7 +178,8 @@ class Chaos:
 
     def quota(self):
         limit = lambda bytes: self.hdfs.webhdfs(self.greyhound.root, "SETQUOTA", namespacequota=1 << 40, storagespacequota=bytes)
-        return self.administered(lambda: limit(1 << 20), lambda: limit(1 << 50))
+        # Where it is in safe mode as well, it does not change a quota.
+        return self.administered(lambda: limit(1 << 20), lambda: (self.hdfs.safe_mode("leave"), limit(1 << 50)))
 
     @contextmanager
     def network_cut(self):
