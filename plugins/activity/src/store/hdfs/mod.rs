@@ -27,6 +27,8 @@ use tokio::time::timeout;
 
 /// What it may take to make a client: it asks no NameNode, but perhaps DNS.
 const OPENING: Duration = Duration::from_secs(10);
+/// So many more clients are made where a new one has no answer at once.
+const OTHERS: usize = 3;
 
 /// A directory of HDFS.
 pub struct HdfsStore {
@@ -64,7 +66,16 @@ impl HdfsStore {
         if let Some(session) = current.as_ref() {
             return Ok(session.clone());
         }
-        let session = self.new_session(false).await?;
+        let mut session = self.new_session(false).await?;
+        if self.location.nameservice().is_some() {
+            // Its NameNodes are in a random order: the first may be the one that hangs.
+            for _ in 0..OTHERS {
+                if session.answers().await {
+                    break;
+                }
+                session = self.new_session(false).await?;
+            }
+        }
         *current = Some(session.clone());
         Ok(session)
     }

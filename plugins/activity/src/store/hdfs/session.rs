@@ -15,6 +15,8 @@ use tokio::time::timeout;
 /// What a call to the NameNode may take. The client itself has no limit: without this, one that is stopped, or whose
 /// machine went away without a word, would hold the sink for ever.
 const CALL: Duration = Duration::from_secs(10);
+/// What a NameNode that is well takes to answer a question.
+const MOMENT: Duration = Duration::from_secs(2);
 /// What it may take to move one [`CHUNK`]: DataNodes that fail are replaced in that time.
 const TRANSFER: Duration = Duration::from_secs(10);
 /// What it may take to close a file: the client asks the NameNode for 16 s whether enough DataNodes have it.
@@ -144,6 +146,12 @@ impl Session {
 
     pub(super) async fn exists(&self, path: &str) -> Result<bool, Trouble> {
         Ok(self.info(path).await?.is_some())
+    }
+
+    /// Whether a NameNode answers at once, whatever it says.
+    pub(super) async fn answers(&self) -> bool {
+        let client = self.client.clone();
+        self.within_raw(MOMENT, async move { client.get_file_info("/").await }).await.is_ok()
     }
 
     /// What is known of a file or directory, if there is one.
