@@ -124,6 +124,9 @@ impl Committer {
                 let (found, bytes) = self.find_closed(&place, first).await?;
                 return Ok(Outcome::Exists(found, bytes));
             }
+            if let Some((footer, bytes)) = self.find_covering(&place, first).await? {
+                return Ok(Outcome::Exists(Found::File(footer), bytes));
+            }
             self.open = Some(hour);
         }
         if self.in_doubt.replace(first) == Some(first)
@@ -144,6 +147,16 @@ impl Committer {
         };
         self.in_doubt = None;
         Ok(outcome)
+    }
+
+    /// The file that has the row `first` in its midst, as where a cursor was lost and the journal begins there.
+    async fn find_covering(&self, place: &str, first: u64) -> Result<Option<(Footer, u64)>, StoreError> {
+        let (names, own) = (self.store.list(place).await?, file_name(first));
+        let Some(before) = names.iter().rfind(|name| name.ends_with(".parquet") && **name < own) else { return Ok(None) };
+        match self.find_part(&format!("{place}/{before}"), first).await? {
+            (Found::File(part), bytes) => Ok(Some((part, bytes))),
+            _ => Ok(None),
+        }
     }
 
     /// What a closed hour has of the row `first`.

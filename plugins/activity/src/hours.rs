@@ -2,7 +2,7 @@
 
 use crate::commit::{Found, directory, file_name, find};
 use crate::roll::Hour;
-use crate::store::{Passing, Refusal, Staging, Store, StoreError, Trouble};
+use crate::store::{Passing, Staging, Store, StoreError, Trouble};
 use greyhound_sdk::Shard;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -100,6 +100,7 @@ impl Hours {
         if hour.0 - at.0 > LONGEST_DOWNTIME_HOURS {
             tracing::warn!(topic = self.topic, hours = hour.0 - at.0, "the clock leapt: the hours between are not marked as complete");
             at = hour;
+            self.next = Some((hour, next));
         }
         while at < hour {
             next = self.close(at, next).await?;
@@ -124,10 +125,11 @@ impl Hours {
         };
         for name in self.store.list(&directory).await?.iter().filter(|n| n.ends_with(".parquet")) {
             let path = format!("{directory}/{name}");
-            let Found::File(footer) = find(self.store.as_ref(), &path).await? else {
-                return Err(Trouble::refused(Refusal::Obstacle, "it is not a file that Greyhound wrote").at("read", path));
-            };
-            success.add(footer.first, footer.last, footer.rows);
+            match find(self.store.as_ref(), &path).await? {
+                Found::File(footer) => success.add(footer.first, footer.last, footer.rows),
+                // The rows that come are not held up by it.
+                _ => tracing::error!(path, "this is no file that Greyhound wrote, or it is damaged: _SUCCESS will not tell of it"),
+            }
         }
         let text = serde_json::to_vec_pretty(&success).map_err(|e| Trouble::passing(Passing::Other, e).at("encode", directory.as_str()))?;
         // Where there is one already, an attempt whose answer was lost made it.

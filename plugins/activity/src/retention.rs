@@ -9,6 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const DAY_HOURS: i64 = 24;
+/// A clock that leaps makes all days old but the one that it leapt to: it must be wrong for longer before anything is removed.
+const LEAST_KEPT: usize = 2;
+/// So many days are removed in one step, which keeps the table's writer from commits.
+const AT_ONCE: usize = 10;
 
 /// Removes the old days of one table.
 pub struct Retention {
@@ -37,14 +41,21 @@ impl Retention {
         if self.enforced >= Some(oldest) {
             return Ok(None);
         }
-        for day in self.store.list(&self.topic).await? {
-            if parse(&day, "hour=00").is_some_and(|begin| begin < oldest) {
-                self.store.remove_tree(&format!("{}/{day}", self.topic)).await?;
-                counter!(names::DAYS_REMOVED, "topic" => self.topic.clone()).increment(1);
-                tracing::info!(topic = self.topic, day, "a day is removed: it is older than plugins.activity.retention");
-            }
+        let is_old = |day: &String| parse(day, "hour=00").is_some_and(|begin| begin < oldest);
+        let mut days = self.store.list(&self.topic).await?;
+        days.retain(|day| day.starts_with("dt="));
+        let (old, kept): (Vec<_>, Vec<_>) = days.into_iter().partition(is_old);
+        if !old.is_empty() && kept.len() < LEAST_KEPT {
+            return Ok(None);
         }
-        self.enforced = Some(oldest);
+        for day in old.iter().take(AT_ONCE) {
+            self.store.remove_tree(&format!("{}/{day}", self.topic)).await?;
+            counter!(names::DAYS_REMOVED, "topic" => self.topic.clone()).increment(1);
+            tracing::info!(topic = self.topic, day, "a day is removed: it is older than plugins.activity.retention");
+        }
+        if old.len() <= AT_ONCE {
+            self.enforced = Some(oldest);
+        }
         Ok(Some(oldest))
     }
 }

@@ -48,8 +48,8 @@ pub enum Stop {
     Drained,
     /// Somebody else writes the same rows: an operator must look.
     #[error(
-        "{path} holds rows of shard {shard} that are not this journal's: another process runs on a copy of this data directory; \
-         stop it, or give this node a new data directory. The rows stay in this journal"
+        "{path} holds rows of shard {shard} that are not this journal's: another process runs on a copy of this data directory, \
+         or the cursor of this table was removed; stop the other one, or give this node a new data directory. The rows stay in this journal"
     )]
     Stranger {
         /// The file.

@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 const HELP: &str = "\
 From the tables alone, wherever plugins.activity.store says they are: of each file the rows' numbers are read, and must be those
 that its footer, _SUCCESS and the other files tell of. Missing numbers must be recorded in greyhound.gap. Rows that are not yet
-in the tables are none of its business, and the program may go on meanwhile.
+in the tables are none of its business, and the program may go on meanwhile; where rows are just being shed, what tells of it in
+greyhound.gap may come a moment later: run it again.
 
 Exit status:
   0  no row is missing, and none is there twice
@@ -36,7 +37,7 @@ pub(in crate::cli) struct Verify {
 impl Verify {
     pub(super) async fn run(self, file: Option<PathBuf>) -> Result<(), Failure> {
         let config: greyhound_activity::Config = program::load(file)?.config.plugin(program::ACTIVITY)?;
-        let (store, _) = greyhound_activity::open(&config).await.map_err(|e| Failure::failed(e.to_string()))?;
+        let (store, shown) = greyhound_activity::open(&config).await.map_err(|e| Failure::failed(e.to_string()))?;
         let reports = Arc::new(Mutex::new(Vec::new()));
         let (all, is_watched) = (reports.clone(), stderr().is_terminal());
         let progress = move |path: &str| {
@@ -45,6 +46,7 @@ impl Verify {
             }
         };
         let report = move |report| all.lock().unwrap_or_else(PoisonError::into_inner).push(report);
+        let topics = self.topics.clone();
         let verified = verify(store, Scope { topics: self.topics, day: self.day }, progress, report).await;
         if is_watched {
             eprint!("\r\x1b[2K");
@@ -52,6 +54,12 @@ impl Verify {
         verified.map_err(|e| Failure::failed(e.to_string()))?;
         let reports = std::mem::take(&mut *reports.lock().unwrap_or_else(PoisonError::into_inner));
         show(&reports)?;
+        for topic in topics.iter().filter(|topic| !reports.iter().any(|report| report.topic == **topic)) {
+            return Err(Failure::failed(format!("there is no table `{topic}` in {shown}, or nothing of that day")));
+        }
+        if reports.is_empty() {
+            return Err(Failure::failed(format!("there are no tables in {shown}, or nothing of that day: see plugins.activity.store")));
+        }
         match reports.iter().map(|report| report.findings.len()).sum() {
             0 => Ok(()),
             1 => Err(Failure::failed("1 thing is wrong with the tables")),

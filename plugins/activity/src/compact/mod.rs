@@ -8,7 +8,7 @@ pub mod swap;
 mod rewrite;
 
 use crate::commit::directory;
-use crate::hours::Success;
+use crate::hours::{LONGEST_DOWNTIME_HOURS, Success};
 use crate::metrics as names;
 use crate::read::{Blocking, ReadFailure};
 use crate::retention::Retention;
@@ -135,15 +135,9 @@ impl Compaction {
         self.settle().await
     }
 
-    /// Whose hours they are.
-    #[must_use]
-    pub fn shard(&self) -> &Shard {
-        &self.shard
-    }
-
     /// Takes note that the hours before `open` are closed.
     pub fn closed_before(&mut self, open: Hour) {
-        let from = self.next.map_or(open.0 - HOURS_BACK, |next| next.0);
+        let from = self.next.map_or(open.0 - HOURS_BACK, |next| next.0.max(open.0 - LONGEST_DOWNTIME_HOURS));
         self.waiting.extend((from..open.0).map(Hour));
         self.next = self.next.max(Some(open));
     }

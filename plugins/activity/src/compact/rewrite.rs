@@ -103,7 +103,8 @@ impl Rewrite<'_> {
                     return Err(RewriteError::Cancelled);
                 }
                 let batch = batch?;
-                for seq in batch.column(0).as_primitive::<Int64Type>().values() {
+                let seqs = batch.columns().first().and_then(|seqs| seqs.as_primitive_opt::<Int64Type>());
+                for seq in seqs.ok_or_else(|| file.damaged("it has no column seq of whole numbers"))?.values() {
                     if (*seq as u64) < next {
                         return Err(file.damaged(&format!("seq {seq} is not in its place")).into());
                     }

@@ -29,6 +29,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// The hours from 1970 to the year 10000: a name with another one is not ours.
+const HOURS_OF_TIME: i64 = 8030 * 365 * 24;
 /// What the name of a directory ends in that is to be in the table.
 const NEW: &str = ".new";
 /// ... and that was in it.
@@ -209,7 +211,7 @@ fn spares(names: &[String]) -> BTreeMap<Hour, Vec<Spare>> {
     for name in names {
         let was_in_table = name.ends_with(OLD);
         let hour = name.strip_suffix(OLD).or_else(|| name.strip_suffix(NEW)).and_then(|rest| rest.rsplit_once('.')?.1.parse().ok());
-        if let Some(hour) = hour {
+        if let Some(hour) = hour.filter(|hour| (0..HOURS_OF_TIME).contains(hour)) {
             spares.entry(Hour(hour)).or_default().push(Spare { was_in_table, name: name.clone() });
         }
     }

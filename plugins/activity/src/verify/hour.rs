@@ -42,7 +42,7 @@ impl Look {
             progress(&place.directory);
             let look = Self::in_place(store, &place, shard)?;
             let now = Place::of(store, topic, shard, hour)?;
-            if look.findings.is_empty() || now == place {
+            if now == place || (look.findings.is_empty() && look.success.is_some()) {
                 return Ok(look);
             }
             place = now;
@@ -129,7 +129,8 @@ fn read(store: &Blocking, path: &str, name: &str, shard: &Shard) -> Result<FileL
     for group in file.groups() {
         for batch in file.rows(group, Some(&["seq"]))? {
             let batch = batch?;
-            for seq in batch.column(0).as_primitive::<Int64Type>().values() {
+            let seqs = batch.columns().first().and_then(|seqs| seqs.as_primitive_opt::<Int64Type>());
+            for seq in seqs.ok_or_else(|| file.damaged("it has no column seq of whole numbers"))?.values() {
                 if !numbers.insert(*seq as u64) {
                     doubles.push((*seq as u64, *seq as u64));
                 }

@@ -79,12 +79,11 @@ struct Verifier<P, R> {
 
 impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
     fn tables(&mut self, topics: &[String]) -> Result<(), StoreError> {
-        let gaps = Gaps::read(&self.store)?;
         let mut all = self.list("")?;
         all.retain(|name| !name.starts_with(['_', '.']) && (topics.is_empty() || topics.contains(name)));
         for topic in &all {
             for (shard, hours) in self.shards(topic)? {
-                let report = self.shard(topic, &shard, &hours, &gaps.of(topic, shard.as_str()))?;
+                let report = self.shard(topic, &shard, &hours)?;
                 (self.report)(report);
             }
         }
@@ -117,7 +116,7 @@ impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
         Ok(shards)
     }
 
-    fn shard(&self, topic: &str, shard: &Shard, hours: &BTreeSet<Hour>, gaps: &Ranges) -> Result<Report, StoreError> {
+    fn shard(&self, topic: &str, shard: &Shard, hours: &BTreeSet<Hour>) -> Result<Report, StoreError> {
         let mut report = Report { topic: topic.to_owned(), shard: shard.to_string(), ..Report::default() };
         let (mut all, mut before): (Sofar, Option<(Hour, Success)>) = (Sofar::default(), None);
         let mut open = Vec::new();
@@ -127,6 +126,8 @@ impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
             report.rows += look.rows;
             all.add(&look, &mut report.findings);
             match look.success {
+                // Retention has removed it meanwhile.
+                None if look.files == 0 && before.is_none() => {}
                 None => open.push(look.directory),
                 Some(success) => {
                     report.findings.extend(open.drain(..).map(|directory| Finding::Open { directory }));
@@ -140,8 +141,11 @@ impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
             report.findings.extend(look.findings);
         }
         report.range = all.rows.first().zip(all.rows.last());
-        if let Some((first, last)) = report.range {
-            for hole in all.rows.holes(first, last) {
+        let holes = report.range.map(|(first, last)| all.rows.holes(first, last)).unwrap_or_default();
+        if !holes.is_empty() {
+            // Read after the rows: what was shed meanwhile is told there.
+            let gaps = Gaps::read(&self.store)?.of(topic, shard.as_str());
+            for hole in holes {
                 report.recorded += gaps.common(&Ranges::of(vec![hole])).iter().map(|(first, last)| last - first + 1).sum::<u64>();
                 let unrecorded = gaps.holes(hole.0, hole.1 + 1);
                 report.findings.extend(unrecorded.into_iter().map(|rows| Finding::Missing { rows, after: all.place_of(hole.0 - 1) }));
