@@ -92,6 +92,17 @@ class Flow:
         self.acknowledged.append(batch)
 
 
+class Deck:
+    """Each of its cards once, in any order, then again."""
+
+    def __init__(self, chance, cards):
+        self.chance, self.cards, self.left = chance, cards, []
+
+    def draw(self):
+        self.left = self.left or self.chance.sample(self.cards, len(self.cards))
+        return self.left.pop()
+
+
 class Chaos:
     """What can fail, and when it does: with one NameNode, whose way `wire` can be cut."""
 
@@ -102,23 +113,24 @@ class Chaos:
         self.chance, self.hdfs, self.greyhound, self.disk, self.wire = random.Random(seed), hdfs, greyhound, disk, wire
 
     @property
-    def faults(self):
+    def other_faults(self):
         faults = [self.datanode_killed, self.datanode_paused, self.two_datanodes_killed, self.greyhound_killed, self.greyhound_paused]
-        return faults + self.namenode_faults + ([self.disk_full] if self.disk else [])
+        return faults + ([self.disk_full] if self.disk else [])
 
     @property
     def namenode_faults(self):
         return [self.namenode_killed, self.namenode_paused, self.safe_mode, self.quota, self.network_cut]
 
     def run(self, seconds):
-        """Now one fault, now two at once, each kind before any comes again; then there is peace for a moment."""
+        """Now one fault, now two at once, each before any comes again; then there is peace for a moment."""
         end = time.monotonic() + seconds
-        told, deck = [], []
+        told = []
+        # Of two, one alone is of the NameNode: it cannot be told to leave safe mode while it hangs.
+        decks = [Deck(self.chance, self.namenode_faults), Deck(self.chance, self.other_faults)]
         while time.monotonic() < end:
             with ExitStack() as over:
-                for _ in range(self.chance.choice(self.at_once)):
-                    deck = deck or self.chance.sample(self.faults, len(self.faults))
-                    fault = deck.pop()
+                for deck in self.chance.sample(decks, self.chance.choice(self.at_once)):
+                    fault = deck.draw()
                     told.append(fault.__name__)
                     print(f"{end - time.monotonic():7.1f} s left: {fault.__name__}", flush=True)
                     over.enter_context(fault())
@@ -178,8 +190,7 @@ class Chaos:
 
     def quota(self):
         limit = lambda bytes: self.hdfs.webhdfs(self.greyhound.root, "SETQUOTA", namespacequota=1 << 40, storagespacequota=bytes)
-        # Where it is in safe mode as well, it does not change a quota.
-        return self.administered(lambda: limit(1 << 20), lambda: (self.hdfs.safe_mode("leave"), limit(1 << 50)))
+        return self.administered(lambda: limit(1 << 20), lambda: limit(1 << 50))
 
     @contextmanager
     def network_cut(self):
