@@ -3,6 +3,7 @@
 use super::super::failure::Failure;
 use super::super::program;
 use clap::Args;
+use greyhound_activity::compact::swap::Settled;
 use greyhound_activity::repair::repair;
 use std::io::{Write, stdout};
 use std::path::PathBuf;
@@ -14,7 +15,11 @@ const AGE: Duration = Duration::from_secs(3600);
 const HELP: &str = "\
 A node puts its own things in order when it starts: this is for nodes that will not. It puts back directories that a compaction
 had taken out of a table when its node died, and removes what was left behind in _staging more than an hour ago. No row is ever
-removed. Nodes may go on meanwhile; it can be run again and again.";
+removed. Nodes may go on meanwhile; it can be run again and again.
+
+Exit status:
+  0  everything is in order
+  1  an hour is not complete, and there is no other copy of it; or the tables cannot be reached";
 
 /// Finish what nodes that are no more left in the midst.
 #[derive(Debug, Args)]
@@ -25,16 +30,23 @@ impl Repair {
     pub(super) async fn run(self, file: Option<PathBuf>) -> Result<(), Failure> {
         let config: greyhound_activity::Config = program::load(file)?.config.plugin(program::ACTIVITY)?;
         let (store, shown) = greyhound_activity::open(&config).await.map_err(|e| Failure::failed(e.to_string()))?;
-        let (mut done, mut lines) = (0, stdout());
+        let (mut done, mut lost, mut lines) = (0, 0, stdout());
         let mut written = Ok(());
         let tell = |settled| {
-            done += 1;
+            match settled {
+                Settled::Incomplete(_) => lost += 1,
+                _ => done += 1,
+            }
             if written.is_ok() {
                 written = writeln!(lines, "{settled}");
             }
         };
         repair(store, AGE, tell).await.map_err(|e| Failure::failed(e.to_string()))?;
         written?;
-        Ok(writeln!(stdout(), "{shown}: {done} things done")?)
+        writeln!(stdout(), "{shown}: put in order: {done}")?;
+        match lost {
+            0 => Ok(()),
+            _ => Err(Failure::failed(format!("hours that nothing here can complete: {lost}"))),
+        }
     }
 }

@@ -47,7 +47,8 @@ impl Verify {
         };
         let report = move |report| all.lock().unwrap_or_else(PoisonError::into_inner).push(report);
         let topics = self.topics.clone();
-        let verified = verify(store, Scope { topics: self.topics, day: self.day }, progress, report).await;
+        let verified =
+            verify(store, Scope { topics: self.topics, day: self.day, retained: config.retention.is_some() }, progress, report).await;
         if is_watched {
             eprint!("\r\x1b[2K");
         }

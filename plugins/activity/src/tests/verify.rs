@@ -195,7 +195,7 @@ async fn a_day_is_verified_alone() {
     let tables = tables().await;
     let reports = Arc::new(Mutex::new(Vec::new()));
     let all = reports.clone();
-    let scope = Scope { topics: vec![TOPIC.to_owned()], day: Some("2026-05-11".to_owned()) };
+    let scope = Scope { topics: vec![TOPIC.to_owned()], day: Some("2026-05-11".to_owned()), retained: false };
     verify(tables.store.clone(), scope, |_| {}, move |report: Report| all.lock().unwrap().push(report)).await.unwrap();
     assert!(reports.lock().unwrap().is_empty(), "no row is of that day");
 }

@@ -10,8 +10,8 @@ pub enum Finding {
     Missing {
         /// First and last.
         rows: Range,
-        /// The directory that has the row before them.
-        after: String,
+        /// The directory that has the row before them; none where they are the first of all.
+        after: Option<String>,
     },
     /// Rows that are there twice.
     Double {
@@ -44,7 +44,10 @@ pub enum Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Missing { rows, after } => write!(f, "{} missing after {after}, and greyhound.gap does not tell of them", Rows(*rows)),
+            Self::Missing { rows, after } => {
+                let place = after.as_ref().map_or("from the begin".into(), |after| format!("after {after}"));
+                write!(f, "{} missing {place}, and greyhound.gap does not tell of them", Rows(*rows))
+            }
             Self::Double { rows, file, other } => write!(f, "{} twice: in {file} and in {other}", Rows(*rows)),
             Self::Damaged { why } => f.write_str(why),
             Self::Untrue { directory, why } => write!(f, "{directory}/_SUCCESS: {why}"),

@@ -16,7 +16,7 @@ use crate::hours::{LONGEST_DOWNTIME_HOURS, Success, parse};
 use crate::read::Blocking;
 use crate::roll::Hour;
 use crate::store::staging::STAGING;
-use crate::store::{Passing, Store, StoreError, Trouble};
+use crate::store::{Passing, Refusal, Store, StoreError, Trouble};
 use gaps::Gaps;
 use greyhound_sdk::Shard;
 use hour::Look;
@@ -31,6 +31,8 @@ pub struct Scope {
     pub topics: Vec<String>,
     /// This day alone, `YYYY-MM-DD`.
     pub day: Option<String>,
+    /// Old days may have been removed: a shard need not begin with its first row.
+    pub retained: bool,
 }
 
 /// What was found of a shard in a table.
@@ -65,7 +67,7 @@ pub async fn verify(
     report: impl FnMut(Report) + Send + 'static,
 ) -> Result<(), StoreError> {
     let store = Blocking::new(store);
-    let mut verifier = Verifier { store, day: scope.day, progress, report };
+    let mut verifier = Verifier { store, begins: scope.day.is_none() && !scope.retained, day: scope.day, progress, report };
     let done = tokio::task::spawn_blocking(move || verifier.tables(&scope.topics)).await;
     done.unwrap_or_else(|e| Err(Trouble::passing(Passing::Other, e).at("verify", "the tables")))
 }
@@ -73,6 +75,8 @@ pub async fn verify(
 struct Verifier<P, R> {
     store: Blocking,
     day: Option<String>,
+    /// Whether all tables begin with row 0.
+    begins: bool,
     progress: P,
     report: R,
 }
@@ -141,21 +145,28 @@ impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
             report.findings.extend(look.findings);
         }
         report.range = all.rows.first().zip(all.rows.last());
-        let holes = report.range.map(|(first, last)| all.rows.holes(first, last)).unwrap_or_default();
+        let holes = report.range.map(|(first, last)| all.rows.holes(if self.begins { 0 } else { first }, last)).unwrap_or_default();
         if !holes.is_empty() {
             // Read after the rows: what was shed meanwhile is told there.
             let gaps = Gaps::read(&self.store)?.of(topic, shard.as_str());
             for hole in holes {
                 report.recorded += gaps.common(&Ranges::of(vec![hole])).iter().map(|(first, last)| last - first + 1).sum::<u64>();
                 let unrecorded = gaps.holes(hole.0, hole.1 + 1);
-                report.findings.extend(unrecorded.into_iter().map(|rows| Finding::Missing { rows, after: all.place_of(hole.0 - 1) }));
+                report.findings.extend(
+                    unrecorded.into_iter().map(|rows| Finding::Missing { rows, after: hole.0.checked_sub(1).map(|row| all.place_of(row)) }),
+                );
             }
         }
         Ok(report)
     }
 
     fn list(&self, path: &str) -> Result<Vec<String>, StoreError> {
-        self.store.ask(async |store| store.list(path).await)
+        let listed = self.store.ask(async |store| store.list(path).await);
+        match listed {
+            // What is in the place of a directory has nothing of a table.
+            Err(StoreError { trouble: Trouble::Refused { cause: Refusal::Obstacle, .. }, .. }) => Ok(Vec::new()),
+            other => other,
+        }
     }
 }
 
