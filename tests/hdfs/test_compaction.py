@@ -3,6 +3,7 @@
 import subprocess
 import time
 from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from conftest import USER
@@ -137,6 +138,9 @@ def test_days_that_are_old_are_removed(greyhound):
     greyhound.hdfs.mkdir(f"{old}/hour=00/shard=gone-00000001", USER)
     for directory in (old, f"{old}/hour=00"):
         greyhound.hdfs.webhdfs(directory, "SETOWNER", owner=USER)
+    # Of days that are kept there must be two: else the clock has leapt.
+    yesterday = datetime.now(timezone.utc) - timedelta(days=1)
+    greyhound.hdfs.mkdir(f"{greyhound.root}/{TOPIC}/dt={yesterday:%Y-%m-%d}", USER)
     greyhound.settings["GREYHOUND__PLUGINS__ACTIVITY__RETENTION"] = "400days"
     greyhound.start().push()
     greyhound.all_committed()

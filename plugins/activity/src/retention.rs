@@ -69,6 +69,8 @@ fn oldest_kept(now: Hour, age: Duration) -> Option<Hour> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::local::LocalStore;
+    use greyhound_sdk::fs::OsFileSystem;
 
     #[test]
     fn a_day_goes_when_all_of_it_is_too_old() {
@@ -78,5 +80,20 @@ mod tests {
         assert_eq!(oldest_kept(Hour(100 * 24 + 23), day(1)), Some(Hour(99 * 24)));
         assert_eq!(oldest_kept(Hour(101 * 24), day(1)), Some(Hour(100 * 24)));
         assert_eq!(oldest_kept(noon, Duration::from_secs(1)), Some(Hour(100 * 24)), "never the day that is not over");
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_leaps_removes_nothing() {
+        let home = tempfile::tempdir().unwrap();
+        let make = |day: &str| std::fs::create_dir_all(home.path().join("t").join(day)).unwrap();
+        let store = Arc::new(LocalStore::new(Arc::new(OsFileSystem), home.path()));
+        let mut retention = Retention::new(store, "t", Some(Duration::from_secs(400 * 86_400)));
+        let leapt = parse("dt=2036-01-02", "hour=05").unwrap();
+        ["dt=2026-01-01", "dt=2026-01-02", "dt=2036-01-02"].map(make);
+        assert_eq!(retention.enforce(leapt).await.unwrap(), None);
+        assert!(home.path().join("t/dt=2026-01-01").exists());
+        make("dt=2036-01-01");
+        assert!(retention.enforce(leapt).await.unwrap().is_some());
+        assert!(!home.path().join("t/dt=2026-01-01").exists() && home.path().join("t/dt=2036-01-01").exists());
     }
 }
