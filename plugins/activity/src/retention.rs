@@ -89,7 +89,7 @@ mod tests {
         let store = Arc::new(LocalStore::new(Arc::new(OsFileSystem), home.path()));
         let mut retention = Retention::new(store, "t", Some(Duration::from_secs(400 * 86_400)));
         let leapt = parse("dt=2036-01-02", "hour=05").unwrap();
-        ["dt=2026-01-01", "dt=2026-01-02", "dt=2036-01-02"].map(make);
+        ["dt=2026-01-01", "dt=2026-01-02", "dt=2036-01-02"].into_iter().for_each(make);
         assert_eq!(retention.enforce(leapt).await.unwrap(), None);
         assert!(home.path().join("t/dt=2026-01-01").exists());
         make("dt=2036-01-01");
