@@ -55,7 +55,7 @@ impl Verify {
         verified.map_err(|e| Failure::failed(e.to_string()))?;
         let reports = std::mem::take(&mut *reports.lock().unwrap_or_else(PoisonError::into_inner));
         show(&reports)?;
-        for topic in topics.iter().filter(|topic| !reports.iter().any(|report| report.topic == **topic)) {
+        if let Some(topic) = topics.iter().find(|topic| !reports.iter().any(|report| report.topic == **topic)) {
             return Err(Failure::failed(format!("there is no table `{topic}` in {shown}, or nothing of that day")));
         }
         if reports.is_empty() {
