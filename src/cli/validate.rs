@@ -1,16 +1,16 @@
 //! `greyhound validate`
 
 use super::failure::Failure;
-use super::program;
+use super::{program, text};
 use clap::Args;
 use greyhound_sdk::{Check, Verdict};
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write, stdout};
+use std::io::{Write, stdout};
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(super) struct Validate {
-    /// Try what the program depends on as well: whether the tables can be written, and so on. Leaves nothing behind
+    /// Try what the program depends on as well: whether the tables can be written, and so on. Leaves at the most the tables' directory
     #[arg(long)]
     connect: bool,
 }
@@ -24,7 +24,7 @@ impl Validate {
             return Ok(());
         }
         let checks = program.host.check().await;
-        let styles = if out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty()) { COLOURS } else { PLAIN };
+        let styles = if text::is_coloured() { COLOURS } else { PLAIN };
         write!(out, "{}", report(&checks, styles))?;
         let failures = checks.iter().flat_map(|(_, checks)| checks).filter(|it| matches!(it.verdict, Verdict::Fails(_))).count();
         match failures {

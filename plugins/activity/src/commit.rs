@@ -10,15 +10,11 @@
 
 use crate::compact::swap::{complete, is_closed};
 use crate::encode::{Encoded, Footer};
+use crate::read::metadata;
 use crate::roll::Hour;
 use crate::store::{Passing, Published, Staging, Store, StoreError, Trouble};
 use greyhound_sdk::Shard;
-use parquet::errors::ParquetError;
-use parquet::file::metadata::ParquetMetaDataReader;
 use std::sync::Arc;
-
-/// A footer fits into this, as a rule.
-const FOOTER_BYTES: usize = 64 << 10;
 
 /// Commits the files of one table.
 pub struct Committer {
@@ -65,29 +61,14 @@ pub fn file_name(first: u64) -> String {
     format!("{first:020}.parquet")
 }
 
-/// What lies at `path` of the store.
+/// What lies at `path` of the store, and its size in bytes.
 ///
 /// # Errors
 /// Where the store cannot tell.
-pub async fn find(store: &dyn Store, path: &str) -> Result<Found, StoreError> {
-    Ok(measure(store, path).await?.0)
-}
-
-/// As [`find`], with the size in bytes.
-async fn measure(store: &dyn Store, path: &str) -> Result<(Found, u64), StoreError> {
-    let mut want = FOOTER_BYTES;
-    loop {
-        let Some((tail, len)) = store.read_tail(path, want).await? else { return Ok((Found::Nothing, 0)) };
-        let mut reader = ParquetMetaDataReader::new();
-        match reader.try_parse_sized(&tail, len) {
-            Err(ParquetError::NeedMoreData(more)) if more > want && want < len as usize => want = more,
-            Err(_) => return Ok((Found::Foreign, len)),
-            Ok(()) => {
-                let footer = reader.finish().ok().as_ref().and_then(Footer::from_metadata);
-                return Ok((footer.map_or(Found::Foreign, Found::File), len));
-            }
-        }
-    }
+pub async fn find(store: &dyn Store, path: &str) -> Result<(Found, u64), StoreError> {
+    let Some((metadata, length)) = metadata(store, path).await? else { return Ok((Found::Nothing, 0)) };
+    let footer = metadata.ok().as_ref().and_then(Footer::from_metadata);
+    Ok((footer.map_or(Found::Foreign, Found::File), length))
 }
 
 impl Committer {
@@ -172,7 +153,7 @@ impl Committer {
 
     /// What lies at `path`, of a compacted file the part of it that has the row `first`, and the size of the file.
     async fn find_part(&self, path: &str, first: u64) -> Result<(Found, u64), StoreError> {
-        let (found, bytes) = measure(self.store.as_ref(), path).await?;
+        let (found, bytes) = find(self.store.as_ref(), path).await?;
         let part = match found {
             Found::File(footer) => footer.part_with(first).map_or(Found::Foreign, Found::File),
             other => other,

@@ -126,7 +126,7 @@ impl Hours {
         for name in self.store.list(&directory).await?.iter().filter(|n| n.ends_with(".parquet")) {
             let path = format!("{directory}/{name}");
             match find(self.store.as_ref(), &path).await? {
-                Found::File(footer) => success.add(footer.first, footer.last, footer.rows),
+                (Found::File(footer), _) => success.add(footer.first, footer.last, footer.rows),
                 // The rows that come are not held up by it.
                 _ => tracing::error!(path, "this is no file that Greyhound wrote, or it is damaged: _SUCCESS will not tell of it"),
             }
@@ -187,6 +187,8 @@ pub(crate) fn parse(day: &str, hour: &str) -> Option<Hour> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::local::LocalStore;
+    use greyhound_sdk::fs::OsFileSystem;
 
     #[test]
     fn an_hour_is_found_in_its_directory() {
@@ -195,5 +197,18 @@ mod tests {
         assert_eq!(path, "t/dt=2026-05-10/hour=08/shard=n-00000001");
         assert_eq!(parse("dt=2026-05-10", "hour=08"), Some(hour));
         assert_eq!(parse("dt=x", "hour=08"), None);
+    }
+
+    #[tokio::test]
+    async fn after_a_clock_that_leapt_hours_are_closed_again() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Arc::new(LocalStore::new(Arc::new(OsFileSystem), home.path()));
+        let mut hours = Hours::new(store, "t", Shard::new("n", 1));
+        let leapt = 10 + LONGEST_DOWNTIME_HOURS + 1;
+        for hour in [10, leapt, leapt + 1] {
+            hours.close_before(Hour(hour)).await.unwrap();
+        }
+        let is_closed = |hour| home.path().join(directory("t", Hour(hour), &Shard::new("n", 1))).join(SUCCESS).exists();
+        assert!(is_closed(leapt) && !is_closed(10) && !is_closed(leapt - 1));
     }
 }

@@ -8,7 +8,7 @@ use bytes::{Buf, Bytes, buf::Reader};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::ParquetMetaDataReader;
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::reader::{ChunkReader, Length};
 use std::ops::Range;
 use std::sync::Arc;
@@ -57,6 +57,19 @@ struct Window {
     length: u64,
 }
 
+/// The metadata of a Parquet file, or why it is none, and its size in bytes; `None` where there is no file.
+pub(crate) async fn metadata(store: &dyn Store, path: &str) -> Result<Option<(Result<ParquetMetaData, ParquetError>, u64)>, StoreError> {
+    let mut want = FOOTER_BYTES;
+    loop {
+        let Some((tail, length)) = store.read_tail(path, want).await? else { return Ok(None) };
+        let mut reader = ParquetMetaDataReader::new();
+        match reader.try_parse_sized(&tail, length) {
+            Err(ParquetError::NeedMoreData(more)) if more > want && (want as u64) < length => want = more,
+            parsed => return Ok(Some((parsed.and_then(|()| reader.finish()), length))),
+        }
+    }
+}
+
 // === impl Blocking ===
 
 impl Blocking {
@@ -75,17 +88,9 @@ impl Blocking {
 impl StoredFile {
     pub(crate) fn open(store: &Blocking, path: String) -> Result<Self, ReadFailure> {
         let damaged = |why: &str| ReadFailure::Damaged { path: path.clone(), why: why.to_owned() };
-        let mut want = FOOTER_BYTES;
-        let (metadata, length) = loop {
-            let tail = store.ask(async |store| store.read_tail(&path, want).await)?;
-            let (tail, length) = tail.ok_or_else(|| damaged("there is no such file"))?;
-            let mut reader = ParquetMetaDataReader::new();
-            match reader.try_parse_sized(&tail, length) {
-                Err(ParquetError::NeedMoreData(more)) if more > want && (want as u64) < length => want = more,
-                Err(e) => return Err(damaged(&format!("it is no whole Parquet file: {e}"))),
-                Ok(()) => break (reader.finish().map_err(|e| damaged(&e.to_string()))?, length),
-            }
-        };
+        let read = store.ask(async |store| metadata(store, &path).await)?;
+        let (metadata, length) = read.ok_or_else(|| damaged("there is no such file"))?;
+        let metadata = metadata.map_err(|e| damaged(&format!("it is no whole Parquet file: {e}")))?;
         let footer = Footer::from_metadata(&metadata).ok_or_else(|| damaged("its footer is not Greyhound's"))?;
         let metadata = ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new()).map_err(|e| damaged(&e.to_string()))?;
         Ok(Self { store: store.clone(), path, metadata, footer, length })

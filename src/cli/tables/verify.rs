@@ -72,7 +72,7 @@ impl Verify {
 fn show(reports: &[Report]) -> std::io::Result<()> {
     let rows: Vec<Vec<String>> = reports.iter().map(row).collect();
     let table = text::table(&["TABLE", "SHARD", "CLOSED HOURS", "FILES", "ROWS", "FROM", "TO", "RECORDED GAPS", "VERDICT"], &rows);
-    let is_coloured = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty());
+    let is_coloured = text::is_coloured();
     let mut out = stdout().lock();
     for (at, line) in table.lines().enumerate() {
         let is_wrong = at > 0 && !reports[at - 1].findings.is_empty();

@@ -212,14 +212,33 @@ async fn whatever_step_the_power_is_cut_at_every_row_is_there_once() {
     }
 }
 
-#[tokio::test]
-async fn a_file_that_was_committed_before_the_cursor_is_found_again() {
+/// Ten rows are committed, the cursor was lost, and by now there are more rows than the file has.
+async fn lost_cursor() -> (MemoryBus, PowerCut) {
     let (memory, disk) = (bus(), PowerCut::new());
     publish(&memory, 0..10);
     start(&memory, &disk, Duration::from_secs(600)).await.drained().await.unwrap();
-    // The cursor was lost, and by now there are more rows than the file has.
     memory.bus().consumer("activity", TOPIC, Start::Earliest).await.unwrap().commit(0).await.unwrap();
     publish(&memory, 10..25);
+    (memory, disk)
+}
+
+#[tokio::test]
+async fn a_journal_that_begins_in_the_midst_of_a_file_doubles_nothing() {
+    let (memory, disk) = (bus(), PowerCut::new());
+    publish(&memory, 0..10);
+    start(&memory, &disk, Duration::from_secs(600)).await.drained().await.unwrap();
+    // The cursor was lost, and the journal's oldest rows have gone.
+    let trimmed = bus();
+    trimmed.skip(TOPIC, 5);
+    publish(&trimmed, 5..25);
+    let stop = start(&trimmed, &disk, Duration::from_secs(600)).await.drained().await.unwrap_err();
+    assert!(matches!(stop, Stop::Stranger { .. }), "{stop}");
+    assert_eq!(numbers(&disk), (0..10).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_file_that_was_committed_before_the_cursor_is_found_again() {
+    let (memory, disk) = lost_cursor().await;
     start(&memory, &disk, Duration::from_secs(600)).await.drained().await.unwrap();
     assert_eq!(memory.cursor("activity", TOPIC), Some(25));
     assert_eq!(numbers(&disk), (0..25).collect::<Vec<_>>());
@@ -227,11 +246,7 @@ async fn a_file_that_was_committed_before_the_cursor_is_found_again() {
 
 #[tokio::test]
 async fn an_hour_is_closed_only_with_the_rows_that_a_shorter_file_of_an_earlier_run_left() {
-    let (memory, disk) = (bus(), PowerCut::new());
-    publish(&memory, 0..10);
-    start(&memory, &disk, Duration::from_secs(600)).await.drained().await.unwrap();
-    memory.bus().consumer("activity", TOPIC, Start::Earliest).await.unwrap().commit(0).await.unwrap();
-    publish(&memory, 10..25);
+    let (memory, disk) = lost_cursor().await;
     memory.set_time(NOON + HOUR_US);
     let table = start(&memory, &disk, Duration::from_secs(600)).await;
     eventually("the hour is closed", || success(&disk, 494_000).is_some()).await;
@@ -297,12 +312,7 @@ struct Recorded {
 
 #[tokio::test]
 async fn every_file_is_recorded_also_one_that_an_earlier_run_committed() {
-    let (memory, disk) = (bus(), PowerCut::new());
-    publish(&memory, 0..10);
-    start(&memory, &disk, Duration::from_secs(600)).await.drained().await.unwrap();
-    // The cursor was lost, and by now there are more rows than the file has.
-    memory.bus().consumer("activity", TOPIC, Start::Earliest).await.unwrap().commit(0).await.unwrap();
-    publish(&memory, 10..25);
+    let (memory, disk) = lost_cursor().await;
     start(&memory, &disk, Duration::from_secs(600)).await.drained().await.unwrap();
     let directory = directory(TOPIC, Hour(NOON / HOUR_US), &Shard::new("test", 1));
     let size = |first: u64| disk.content(Path::new(&format!("/tables/{directory}/{first:020}.parquet"))).unwrap().len() as i64;
