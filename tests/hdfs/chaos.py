@@ -263,6 +263,10 @@ class ChaosOfTwo(Chaos):
         yield
         self.replace(active)
         self.hdfs.resume(active)
+        # It takes itself for active until it writes, and then ends: nobody can fail over to it before it begins anew.
+        time.sleep(self.chance.uniform(0, 3))
+        self.hdfs.kill(active)
+        self.hdfs.launch(active)
 
     def journalnode_killed(self):
         return self.killed(self.chance.choice(self.hdfs.journalnodes))
