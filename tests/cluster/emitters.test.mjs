@@ -164,27 +164,47 @@ describe('emitters', { concurrency: 3 }, () => {
     })
   }
 
-  test('PyPI\'s socket.io-emitter reaches Greyhound\'s clients as Node\'s', async t => {
-    const pairs = await devices(t, 'of python')
-    const environment = join(here, '.venv')
-    const child = spawn(join(environment, 'bin/python'), [join(here, 'peers/emitter.py'), String(server.port)], {
-      env: { ...process.env, PYTHONPATH: join(environment, 'emitter') }, stdio: ['pipe', 'ignore', 'pipe'],
+  const texts = lengths.map(length => 'x'.repeat(length))
+  const packages = {
+    'PyPI\'s socket.io-emitter': {
+      user: 'of python',
+      start: port => spawn(join(here, '.venv/bin/python'), [join(here, 'peers/emitter.py'), port], { env: { ...process.env, PYTHONPATH: join(here, '.venv/emitter') } }),
+      // As Python writes them.
+      values: ['None', 'True', '2 ** 40', '-2 ** 40', '2 ** 64 - 1', '1.5', 'float("nan")', '"žluťoučký 🐎"', '{"a": [1, {"b": None}]}', 'b"bytes"', ...texts.map(text => `'${text}'`)],
+      args: values => `[${values}]`,
+      text: text => `"${text}"`,
+    },
+    'crates.io\'s socketio-rust-emitter': {
+      user: 'of rust',
+      start: port => spawn(resolve(here, '../../target/cluster/debug/emitter'), [port]),
+      // It knows texts alone.
+      values: ['', 'žluťoučký 🐎', '{"a":1}', ...texts],
+      args: values => values,
+      text: text => text,
+    },
+  }
+  for (const [name, { user, start, values, args, text }] of Object.entries(packages)) {
+    test(`${name} reaches Greyhound's clients as Node's`, async t => {
+      const [pairs, others] = await Promise.all([devices(t, user), devices(t, user, '/chat')])
+      const child = start(String(server.port))
+      t.after(() => child.kill('SIGKILL'))
+      let errors = ''
+      child.stderr.on('data', text => (errors += text))
+      const room = `user(${user})`
+      const emit = (values, { rooms = [room], namespace = '/' } = {}) =>
+        child.stdin.write(`${JSON.stringify({ rooms, namespace, event: 'message', args: args(values) })}\n`)
+      for (const value of values) emit([text('value'), value])
+      emit([text('two')], { rooms: [room, 'user(nobody)'] })
+      emit([text('chat')], { namespace: '/chat' })
+      emit([text('last')])
+      emit([text('last')], { namespace: '/chat' })
+      await allHave([...pairs, ...others].flat()).catch(error => assert.fail(`${error.message}\n${errors}`))
+      for (const [atNode, atHound] of [...pairs, ...others]) assert.deepEqual(atHound.seen, atNode.seen)
+      assert.equal(pairs[0][0].seen.length, values.length + 2)
+      assert.deepEqual(others[0][0].seen.map(([, text]) => text), ['chat', 'last'])
+      await hound.row('messaging.message', row => row.source === 'emitter 1-3' && row.rooms.includes(room))
     })
-    t.after(() => child.kill('SIGKILL'))
-    let errors = ''
-    child.stderr.on('data', text => (errors += text))
-    const emit = (args, rooms = ['user(of python)']) => child.stdin.write(`${JSON.stringify({ rooms, namespace: '/', event: 'message', args })}\n`)
-    const texts = lengths.map(length => `'x' * ${length}`)
-    for (const value of ['None', 'True', '2 ** 40', '-2 ** 40', '2 ** 64 - 1', '1.5', 'float("nan")', '"žluťoučký 🐎"', '{"a": [1, {"b": None}]}', 'b"bytes"', ...texts]) {
-      emit(`['value', ${value}]`)
-    }
-    emit('["two"]', ['user(of python)', 'user(nobody)'])
-    emit('["last"]')
-    await allHave(pairs.flat()).catch(error => assert.fail(`${error.message}\n${errors}`))
-    for (const [atNode, atHound] of pairs) assert.deepEqual(atHound.seen, atNode.seen)
-    assert.equal(pairs[0][0].seen.length, 10 + texts.length + 2)
-    await hound.row('messaging.message', row => row.source === 'emitter 1-3' && row.rooms.includes('user(of python)'))
-  })
+  }
 
   test('the examples in Python and Go publish', async t => {
     const pairs = await devices(t, 'of the examples')
