@@ -6,7 +6,7 @@
 //! file descriptors for 9,000 connections.
 //!
 //! Environment: `SECONDS_EACH` (10), `PAYLOAD` (100 bytes), `RECORD` (`all`, or `nothing`: neither
-//! delivery rows nor the sink), `IDLE` (9000 connections), `DELIVERIES` (10 million, of the scenario `growth`).
+//! delivery rows nor the sink), `STORE` (of the tables; a directory of its own), `IDLE` (9000 connections), `DELIVERIES` (10 million, of the scenario `growth`).
 
 mod client;
 mod server;

@@ -44,6 +44,7 @@ impl Server {
         let data =
             tempfile::tempdir_in(std::env::var("BENCH_DIR").unwrap_or_else(|_| env!("CARGO_TARGET_TMPDIR").into())).expect("a directory");
         let (port, admin) = (free_port(), free_port());
+        let store = std::env::var("STORE").unwrap_or_else(|_| data.path().join("tables").display().to_string());
         let env = [
             ("NODE__DATA_DIR", data.path().join("data").display().to_string()),
             ("ADMIN__LISTEN", format!("127.0.0.1:{admin}")),
@@ -51,7 +52,7 @@ impl Server {
             ("PLUGINS__MESSAGING__AUTH__SECRET", SECRET.into()),
             ("PLUGINS__MESSAGING__RECORD_DELIVERIES", record.to_string()),
             ("PLUGINS__ACTIVITY__ENABLED", record.to_string()),
-            ("PLUGINS__ACTIVITY__STORE", data.path().join("tables").display().to_string()),
+            ("PLUGINS__ACTIVITY__STORE", store),
         ];
         let mut command = Command::new("taskset");
         command.args(["-c", "0", env!("CARGO_BIN_EXE_greyhound")]).envs(env.map(|(k, v)| (format!("GREYHOUND__{k}"), v)));

@@ -1,7 +1,8 @@
-// What is published on one connection to Redis happens in its order: requests between the messages before and after them.
+// What is published on one connection to Redis happens in its order, in rooms of any size: requests between the messages before and after them.
 import assert from 'node:assert/strict'
 import { createRequire } from 'node:module'
 import { test } from 'node:test'
+import { until } from '../clients/greyhound.mjs'
 import { login } from '../clients/sockets.mjs'
 import { allHave } from './essentials.mjs'
 import { greyhound } from './greyhound.mjs'
@@ -26,4 +27,43 @@ test('sockets have joined and left rooms when the next message comes', async t =
   emit('user(mover)', 'last')
   await allHave([socket])
   assert.deepEqual(socket.seen.map(([, arg]) => arg), [...Array(rounds).keys(), 'last'])
+})
+
+test('each of many in a room gets each message once, in the order of publishing, also who comes and goes', async t => {
+  const server = await redis(t)
+  const hound = await greyhound(t, server)
+  const connection = server.connect()
+  const emit = (rooms, arg) => connection.publish('socket.io#/#', msgpack.encode(['abcdef', { type: 2, data: ['message', arg], nsp: '/' }, { rooms, except: [], flags: {} }]))
+  const come = async count => {
+    const sockets = []
+    // Not all at once: each has a handshake to do.
+    for (let n = 0; n < count; n += 100) sockets.push(...await Promise.all(Array.from({ length: 100 }, (_, k) => login(t, hound, `${n + k}`, { claims: { site: 'many.example' } }))))
+    return sockets
+  }
+  const room = 'site(many.example)'
+  const first = await come(600)
+  for (let n = 0; n < 50; n++) {
+    emit([room], n)
+    if (n % 10 === 9) emit(['user(7)'], `to 7 after ${n}`)
+  }
+  emit([room, 'user(7)'], 'to both')
+  emit([], 'to all')
+  emit([room], 'last')
+  await allHave(first)
+  const [gone, left] = [first.slice(0, 300), first.slice(300)]
+  const wanted = [...Array(50).keys(), 'to both', 'to all', 'last']
+  for (const [n, socket] of first.entries()) {
+    const seen = socket.seen.map(([, arg]) => arg)
+    assert.deepEqual(n === 7 ? seen.filter(arg => !`${arg}`.startsWith('to 7')) : seen, wanted)
+    if (n === 7) for (const after of [9, 19, 29, 39, 49]) assert.equal(seen[seen.indexOf(after) + 1], `to 7 after ${after}`)
+  }
+  for (const socket of gone) socket.disconnect()
+  await until('only those who stayed', async () => (await hound.sockets({ room })).sockets.length === left.length)
+  const later = await come(200)
+  for (const socket of left) socket.seen.length = 0
+  for (let n = 0; n < 20; n++) emit([room], n)
+  emit([room], 'last')
+  await allHave([...left, ...later])
+  for (const socket of [...left, ...later]) assert.deepEqual(socket.seen.map(([, arg]) => arg), [...Array(20).keys(), 'last'])
+  await hound.row('messaging.message', row => row.rooms.includes(room) && row.recipients === 500)
 })

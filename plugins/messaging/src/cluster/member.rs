@@ -133,6 +133,7 @@ impl Member {
             handled: handled.clone(),
             proved: proved.clone(),
             lost: 0,
+            bundle: None,
             counters: Counters::default(),
             complaint: Complaint::default(),
         };

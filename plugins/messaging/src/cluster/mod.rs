@@ -11,6 +11,7 @@
 
 mod answer;
 mod ask;
+mod bundle;
 mod complaint;
 mod inbox;
 mod interest;
