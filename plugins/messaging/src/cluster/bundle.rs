@@ -31,14 +31,15 @@ impl Bundle {
         Self { fanout, namespace, target, members, messages: vec![(event, Origin { source, publisher, row: origin, digest })] }
     }
 
-    /// Takes a message that goes where the others go; gives back any other.
-    pub(super) fn add(&mut self, message: Message, digest: Option<i64>) -> Result<(), Message> {
-        if self.namespace != message.namespace || self.target != message.target {
-            return Err(message);
-        }
+    /// Whether a message goes where these go.
+    pub(super) fn is_for(&self, message: &Message) -> bool {
+        self.namespace == message.namespace && self.target == message.target
+    }
+
+    /// Takes one more, which is for the same sockets.
+    pub(super) fn add(&mut self, message: Message, digest: Option<i64>) {
         let Message { source, publisher, event, origin, .. } = message;
         self.messages.push((event, Origin { source, publisher, row: origin, digest }));
-        Ok(())
     }
 
     /// To how many sockets something is to be sent, at most.

@@ -163,16 +163,17 @@ impl Inbox {
             self.answering.outlet.record_undelivered(&namespace, &event, &target, source);
             return 0;
         }
-        let message = match &mut self.bundle {
-            None => message,
-            Some(bundle) => match bundle.add(message, digest) {
-                Ok(()) => return 0,
-                Err(other) => other,
-            },
-        };
-        let sent = self.send();
-        self.bundle = Some(Bundle::new(fanout, message, digest));
-        sent
+        match &mut self.bundle {
+            Some(bundle) if bundle.is_for(&message) => {
+                bundle.add(message, digest);
+                0
+            }
+            _ => {
+                let sent = self.send();
+                self.bundle = Some(Bundle::new(fanout, message, digest));
+                sent
+            }
+        }
     }
 
     fn malformed(&mut self, channel: &str, body: &Bytes, why: &Malformed) {
