@@ -49,7 +49,13 @@ impl Retention {
             return Ok(None);
         }
         for day in old.iter().take(AT_ONCE) {
-            self.store.remove_tree(&format!("{}/{day}", self.topic)).await?;
+            match self.store.remove_tree(&format!("{}/{day}", self.topic)).await {
+                Err(e) if e.is_obstacle() => {
+                    tracing::warn!(topic = self.topic, day, error = %e, "this is no day, and is left as it is");
+                    continue;
+                }
+                removed => removed?,
+            }
             counter!(names::DAYS_REMOVED, "topic" => self.topic.clone()).increment(1);
             tracing::info!(topic = self.topic, day, "a day is removed: it is older than plugins.activity.retention");
         }
@@ -95,5 +101,18 @@ mod tests {
         make("dt=2036-01-01");
         assert!(retention.enforce(leapt).await.unwrap().is_some());
         assert!(!home.path().join("t/dt=2026-01-01").exists() && home.path().join("t/dt=2036-01-01").exists());
+    }
+
+    #[tokio::test]
+    async fn what_is_no_day_is_left_and_holds_nothing_up() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Arc::new(LocalStore::new(Arc::new(OsFileSystem), home.path()));
+        ["dt=2026-01-02", "dt=2026-03-01", "dt=2026-03-02"]
+            .into_iter()
+            .for_each(|day| std::fs::create_dir_all(home.path().join("t").join(day)).unwrap());
+        std::fs::write(home.path().join("t/dt=2026-01-01"), "a note").unwrap();
+        let mut retention = Retention::new(store, "t", Some(Duration::from_secs(30 * 86_400)));
+        assert!(retention.enforce(parse("dt=2026-03-02", "hour=05").unwrap()).await.unwrap().is_some());
+        assert!(home.path().join("t/dt=2026-01-01").exists() && !home.path().join("t/dt=2026-01-02").exists());
     }
 }

@@ -19,7 +19,8 @@ removed. Nodes may go on meanwhile; it can be run again and again.
 
 Exit status:
   0  everything is in order
-  1  an hour is not complete, and there is no other copy of it; or the tables cannot be reached";
+  1  an hour is not complete, and there is no other copy of it; something that is not Greyhound's is in the way; or the tables
+     cannot be reached";
 
 /// Finish what nodes that are no more left in the midst.
 #[derive(Debug, Args)]
@@ -34,7 +35,7 @@ impl Repair {
         let mut written = Ok(());
         let tell = |settled| {
             match settled {
-                Settled::Incomplete(_) => lost += 1,
+                Settled::Incomplete(_) | Settled::Obstacle(_) => lost += 1,
                 _ => done += 1,
             }
             if written.is_ok() {
@@ -46,7 +47,7 @@ impl Repair {
         writeln!(stdout(), "{shown}: put in order: {done}")?;
         match lost {
             0 => Ok(()),
-            _ => Err(Failure::failed(format!("hours that nothing here can complete: {lost}"))),
+            _ => Err(Failure::failed(format!("what cannot be put in order by itself: {lost}"))),
         }
     }
 }

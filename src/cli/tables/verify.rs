@@ -2,8 +2,11 @@
 
 use super::super::failure::Failure;
 use super::super::{program, text};
+use super::schemas;
 use clap::Args;
-use greyhound_activity::verify::{Report, Scope, verify};
+use greyhound::config::nearest;
+use greyhound_activity::verify::{Day, Report, Scope, verify};
+use greyhound_sdk::TopicSchema;
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,12 +34,13 @@ pub(in crate::cli) struct Verify {
     topics: Vec<String>,
     /// Only this day (UTC)
     #[arg(long, value_name = "YYYY-MM-DD")]
-    day: Option<String>,
+    day: Option<Day>,
 }
 
 impl Verify {
     pub(super) async fn run(self, file: Option<PathBuf>) -> Result<(), Failure> {
-        let config: greyhound_activity::Config = program::load(file)?.config.plugin(program::ACTIVITY)?;
+        let program = program::load(file)?;
+        let config: greyhound_activity::Config = program.config.plugin(program::ACTIVITY)?;
         let (store, shown) = greyhound_activity::open(&config).await.map_err(|e| Failure::failed(e.to_string()))?;
         let reports = Arc::new(Mutex::new(Vec::new()));
         let (all, is_watched) = (reports.clone(), stderr().is_terminal());
@@ -56,7 +60,10 @@ impl Verify {
         let reports = std::mem::take(&mut *reports.lock().unwrap_or_else(PoisonError::into_inner));
         show(&reports)?;
         if let Some(topic) = topics.iter().find(|topic| !reports.iter().any(|report| report.topic == **topic)) {
-            return Err(Failure::failed(format!("there is no table `{topic}` in {shown}, or nothing of that day")));
+            let known = schemas(&program)?;
+            let near = nearest(topic, known.iter().map(TopicSchema::name).filter(|name| name != topic));
+            let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            return Err(Failure::failed(format!("there is no table `{topic}` in {shown}, or nothing of that day{hint}")));
         }
         if reports.is_empty() {
             return Err(Failure::failed(format!("there are no tables in {shown}, or nothing of that day: see plugins.activity.store")));

@@ -59,6 +59,8 @@ pub enum Settled {
     Restored(String),
     /// This was left behind, and is removed.
     Removed(String),
+    /// A file is in the place of a directory, or the other way round: it is left as it is.
+    Obstacle(String),
     /// The hour's directory is missing or not complete, and staging has no complete one either.
     Incomplete(String),
 }
@@ -68,6 +70,7 @@ impl fmt::Display for Settled {
         match self {
             Self::Restored(path) => write!(f, "put back {path}"),
             Self::Removed(path) => write!(f, "removed {path}"),
+            Self::Obstacle(path) => write!(f, "{path} is not Greyhound's: move it away"),
             Self::Incomplete(path) => write!(f, "{path} is not complete, and there is no other copy of it: see `greyhound tables verify`"),
         }
     }

@@ -14,6 +14,14 @@ pub struct StoreError {
     pub trouble: Trouble,
 }
 
+impl StoreError {
+    /// Whether a file is where a directory was expected, or the other way round.
+    #[must_use]
+    pub fn is_obstacle(&self) -> bool {
+        matches!(self.trouble, Trouble::Refused { cause: Refusal::Obstacle, .. })
+    }
+}
+
 /// What happened, by what ends it. Either way the call is tried again: nobody tells the sink when an operator has acted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Trouble {

@@ -13,6 +13,9 @@ const TEMPORARY: &str = ".tmp";
 /// Where everything is that is on its way: `<shard>/<topic>/<name>`.
 pub(crate) const STAGING: &str = "_staging";
 
+/// What the name of a directory in it begins with that `greyhound validate --connect` made.
+pub(crate) const CHECK: &str = "check-";
+
 /// Writes one table's files where no reader looks, and publishes them from there.
 ///
 /// No two attempts share a name, over processes and machines: what an earlier one sent may still arrive, and two

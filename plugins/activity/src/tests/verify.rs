@@ -8,7 +8,7 @@ use crate::compact::swap::Swaps;
 use crate::roll::{HOUR_US, Hour};
 use crate::store::Store;
 use crate::store::local::LocalStore;
-use crate::verify::{Finding, Report, Scope, verify};
+use crate::verify::{Day, Finding, Report, Scope, verify};
 use greyhound_sdk::fs::OsFileSystem;
 use greyhound_sdk::testing::memory::MemoryBus;
 use greyhound_sdk::{Shard, TopicSchema};
@@ -80,12 +80,22 @@ impl Tables {
         self.place(hour).join(file_name(first))
     }
 
-    async fn verify(&self) -> Report {
+    async fn reports(&self) -> Vec<Report> {
         let reports = Arc::new(Mutex::new(Vec::new()));
         let all = reports.clone();
-        verify(self.store.clone(), Scope::default(), |_| {}, move |report| all.lock().unwrap().push(report)).await.unwrap();
-        let reports = reports.lock().unwrap();
-        reports.iter().find(|report| report.topic == TOPIC).unwrap().clone()
+        verify(self.store.clone(), Scope::default(), |_| {}, move |report: Report| all.lock().unwrap().push(report)).await.unwrap();
+        let mut reports = std::mem::take(&mut *reports.lock().unwrap());
+        reports.retain(|report| report.topic == TOPIC);
+        reports
+    }
+
+    async fn verify(&self) -> Report {
+        self.reports().await.remove(0)
+    }
+
+    /// Of all shards, and of what is of none.
+    async fn all_findings(&self) -> Vec<String> {
+        self.reports().await.iter().flat_map(|report| &report.findings).map(ToString::to_string).collect()
     }
 
     async fn findings(&self) -> Vec<String> {
@@ -181,6 +191,58 @@ async fn a_success_that_tells_of_other_rows_is_named() {
 }
 
 #[tokio::test]
+async fn a_success_that_nobody_can_read_is_named() {
+    let tables = tables().await;
+    fs::write(tables.place(1).join("_SUCCESS"), "").unwrap();
+    let report = tables.verify().await;
+    assert_eq!((report.findings.len(), report.rows), (1, 45), "{:?}", report.findings);
+    has(&tables.findings().await, &[&format!("{}/_SUCCESS", place(1)), "not what Greyhound writes"]);
+}
+
+#[tokio::test]
+async fn whatever_else_readers_would_read_is_named() {
+    let tables = tables().await;
+    let copied = |from: PathBuf, to: &str| {
+        let to = tables.root.path().join(to);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(from, &to).unwrap();
+    };
+    let file = file_name(20);
+    let day = directory(TOPIC, Hour(HOUR), &Shard::new("test", 1)).split('/').nth(1).unwrap().to_owned();
+    let all = [
+        format!("{TOPIC}/dt=old/hour=00/{file}"),
+        format!("{TOPIC}/{file}"),
+        format!("{TOPIC}/{day}/{file}"),
+        format!("{TOPIC}/{day}/hour=1x/shard=test-00000001/{file}"),
+        format!("{TOPIC}/{day}/hour=0/shard=test-00000001/{file}"),
+        format!("{}/{file}", place(2).replace("test-00000001", "copy")),
+        format!("{}/part/{file}", place(2)),
+        format!("{}/{file}", place(2).replace("shard=", "old shard=")),
+        format!("{}/notes.txt", place(2)),
+        format!("{}/x.parquet/notes.txt", place(2)),
+    ];
+    all.iter().for_each(|path| copied(tables.file(2, 20), path));
+    for hidden in [format!("{TOPIC}/_old/{file}"), format!("{}/.hidden/{file}", place(2))] {
+        copied(tables.file(2, 20), &hidden);
+    }
+    fs::create_dir_all(tables.place(2).join("empty/too")).unwrap();
+    let findings = tables.all_findings().await;
+    for path in &all {
+        has(&findings, &[&format!("{path} is no file of the table")]);
+    }
+    has(&findings, &["_SUCCESS: it does not tell of x.parquet"]);
+    assert_eq!(findings.len(), all.len() + 1, "{findings:#?}");
+}
+
+#[test]
+fn a_day_is_a_day() {
+    for day in ["2026-13-45", "yesterday", "2026-5-10", "2026-05-10 ", "", "2026-05-10T00:00:00Z"] {
+        assert!(day.parse::<Day>().is_err(), "{day}");
+    }
+    assert!("2026-05-10".parse::<Day>().is_ok());
+}
+
+#[tokio::test]
 async fn a_directory_in_the_midst_of_a_swap_is_read_in_staging() {
     let tables = tables().await;
     let mut swaps = Swaps::new(tables.store.clone(), TOPIC, Shard::new("test", 1));
@@ -195,7 +257,7 @@ async fn a_day_is_verified_alone() {
     let tables = tables().await;
     let reports = Arc::new(Mutex::new(Vec::new()));
     let all = reports.clone();
-    let scope = Scope { topics: vec![TOPIC.to_owned()], day: Some("2026-05-11".to_owned()), retained: false };
+    let scope = Scope { topics: vec![TOPIC.to_owned()], day: Some("2026-05-11".parse().unwrap()), retained: false };
     verify(tables.store.clone(), scope, |_| {}, move |report: Report| all.lock().unwrap().push(report)).await.unwrap();
     assert!(reports.lock().unwrap().is_empty(), "no row is of that day");
 }

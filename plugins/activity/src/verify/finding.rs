@@ -34,6 +34,11 @@ pub enum Finding {
         /// What does not agree.
         why: String,
     },
+    /// A file that is none of the table's, where who reads the table reads it as well.
+    Foreign {
+        /// The file.
+        path: String,
+    },
     /// An hour that is not closed although a later one is.
     Open {
         /// The directory.
@@ -51,6 +56,7 @@ impl fmt::Display for Finding {
             Self::Double { rows, file, other } => write!(f, "{} twice: in {file} and in {other}", Rows(*rows)),
             Self::Damaged { why } => f.write_str(why),
             Self::Untrue { directory, why } => write!(f, "{directory}/_SUCCESS: {why}"),
+            Self::Foreign { path } => write!(f, "{path} is no file of the table, but who reads the table reads it as well: move it away"),
             Self::Open { directory } => write!(f, "{directory} has no _SUCCESS, but later hours have"),
         }
     }

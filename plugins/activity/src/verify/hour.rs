@@ -1,10 +1,11 @@
 //! One hour of a shard.
 
 use super::finding::Finding;
+use super::foreign::foreign;
 use super::numbers::{Numbers, Range, Ranges};
 use crate::commit::{directory, file_name};
 use crate::compact::swap::{complete, hours_in};
-use crate::hours::Success;
+use crate::hours::{SUCCESS, Success};
 use crate::read::{Blocking, ReadFailure, StoredFile};
 use crate::roll::Hour;
 use crate::store::StoreError;
@@ -13,6 +14,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use greyhound_sdk::Shard;
 
+const UNREADABLE: &str = "it is not what Greyhound writes; no row is lost by it, but nothing tells that the hour is complete";
 /// How often an hour is looked at that changes while it is.
 const LOOKS: usize = 10;
 
@@ -21,6 +23,8 @@ const LOOKS: usize = 10;
 pub(super) struct Look {
     pub(super) directory: String,
     pub(super) success: Option<Success>,
+    /// Whether there is a `_SUCCESS`, whatever it says.
+    pub(super) is_closed: bool,
     pub(super) files: u64,
     pub(super) rows: u64,
     pub(super) numbers: Ranges,
@@ -53,11 +57,16 @@ impl Look {
     fn in_place(store: &Blocking, place: &Place, shard: &Shard) -> Result<Self, StoreError> {
         let directory = place.directory.as_str();
         let success = store.ask(async |store| Success::read(store, directory).await)?;
-        let mut look = Self { directory: directory.to_owned(), ..Self::default() };
+        let is_closed = place.names.iter().any(|name| name == SUCCESS);
+        let mut look = Self { directory: directory.to_owned(), is_closed, ..Self::default() };
         let mut ranges: Vec<Range> = Vec::new();
         let mut by_file: Vec<(Range, String)> = Vec::new();
-        for name in place.names.iter().filter(|name| name.ends_with(".parquet")) {
+        for name in &place.names {
             let path = format!("{directory}/{name}");
+            if !name.ends_with(".parquet") {
+                look.findings.extend(foreign(store, &path)?);
+                continue;
+            }
             match read(store, &path, name, shard) {
                 Ok(file) => {
                     look.findings.extend(file.doubles.into_iter().map(|rows| Finding::Double {
@@ -76,13 +85,16 @@ impl Look {
                     look.numbers.add(&file.numbers);
                 }
                 Err(ReadFailure::Damaged { path, why }) => look.findings.push(Finding::Damaged { why: format!("{path}: {why}") }),
+                Err(ReadFailure::Store(e)) if e.is_obstacle() => look.findings.extend(foreign(store, &path)?),
                 Err(ReadFailure::Store(e)) if exists(store, &path)? => return Err(e),
                 Err(ReadFailure::Store(e)) => look.findings.push(Finding::Damaged { why: e.to_string() }),
             }
             look.files += 1;
         }
-        if let Some(success) = &success {
-            look.findings.extend(disagreements(success, &place.names, &ranges, look.rows, directory));
+        match &success {
+            Some(success) => look.findings.extend(disagreements(success, &place.names, &ranges, look.rows, directory)),
+            None if is_closed => look.findings.push(Finding::Untrue { directory: directory.to_owned(), why: UNREADABLE.to_owned() }),
+            None => {}
         }
         Ok(Self { success, ..look })
     }

@@ -4,6 +4,7 @@
 //! each hour. The sink may go on meanwhile: an hour whose directory changed while it was looked at is looked at again.
 
 mod finding;
+mod foreign;
 mod gaps;
 mod hour;
 mod numbers;
@@ -16,12 +17,14 @@ use crate::hours::{LONGEST_DOWNTIME_HOURS, Success, parse};
 use crate::read::Blocking;
 use crate::roll::Hour;
 use crate::store::staging::STAGING;
-use crate::store::{Passing, Refusal, Store, StoreError, Trouble};
+use crate::store::{Passing, Store, StoreError, Trouble};
+use foreign::foreign;
 use gaps::Gaps;
 use greyhound_sdk::Shard;
 use hour::Look;
 use numbers::Ranges;
 use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
 use std::sync::Arc;
 
 /// What is verified.
@@ -29,10 +32,33 @@ use std::sync::Arc;
 pub struct Scope {
     /// These tables; none: all that there are.
     pub topics: Vec<String>,
-    /// This day alone, `YYYY-MM-DD`.
-    pub day: Option<String>,
+    /// This day alone.
+    pub day: Option<Day>,
     /// Old days may have been removed: a shard need not begin with its first row.
     pub retained: bool,
+}
+
+/// A day, UTC, as a table's directories name it: `dt=YYYY-MM-DD`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Day(String);
+
+/// A text is no day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected a day, such as 2026-05-10")]
+pub struct NotADay;
+
+impl FromStr for Day {
+    type Err = NotADay;
+
+    fn from_str(text: &str) -> Result<Self, NotADay> {
+        let directory = format!("dt={text}");
+        is_day(&directory).then_some(Self(directory)).ok_or(NotADay)
+    }
+}
+
+/// Whether a directory in a table is that of a day.
+fn is_day(directory: &str) -> bool {
+    parse(directory, "hour=00").is_some_and(|begin| begin.day() == directory)
 }
 
 /// What was found of a shard in a table.
@@ -74,7 +100,7 @@ pub async fn verify(
 
 struct Verifier<P, R> {
     store: Blocking,
-    day: Option<String>,
+    day: Option<Day>,
     /// Whether all tables begin with row 0.
     begins: bool,
     progress: P,
@@ -86,28 +112,47 @@ impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
         let mut all = self.list("")?;
         all.retain(|name| !name.starts_with(['_', '.']) && (topics.is_empty() || topics.contains(name)));
         for topic in &all {
-            for (shard, hours) in self.shards(topic)? {
+            let (shards, foreign) = self.shards(topic)?;
+            for (shard, hours) in shards {
                 let report = self.shard(topic, &shard, &hours)?;
                 (self.report)(report);
+            }
+            if !foreign.is_empty() {
+                (self.report)(Report { topic: topic.clone(), shard: "-".to_owned(), findings: foreign, ..Report::default() });
             }
         }
         Ok(())
     }
 
-    /// The shards that have directories in a table, or in staging, and their hours.
-    fn shards(&self, topic: &str) -> Result<BTreeMap<Shard, BTreeSet<Hour>>, StoreError> {
+    /// The shards that have directories in a table, or in staging, and their hours; and what is no part of the table.
+    fn shards(&self, topic: &str) -> Result<(BTreeMap<Shard, BTreeSet<Hour>>, Vec<Finding>), StoreError> {
         let mut shards: BTreeMap<Shard, BTreeSet<Hour>> = BTreeMap::new();
-        let wanted = |day: &str| self.day.as_ref().is_none_or(|only| day.strip_prefix("dt=") == Some(only));
+        let mut others = Vec::new();
+        let wanted = |day: &str| self.day.as_ref().is_none_or(|only| day == only.0);
         for day in self.list(topic)?.into_iter().filter(|day| wanted(day)) {
-            (self.progress)(&format!("{topic}/{day}"));
-            for name in self.list(&format!("{topic}/{day}"))? {
-                let Some(hour) = parse(&day, &name) else { continue };
-                for shard in self.list(&format!("{topic}/{day}/{name}"))? {
-                    if let Some(Ok(shard)) = shard.strip_prefix("shard=").map(str::parse) {
-                        shards.entry(shard).or_default().insert(hour);
+            let in_table = format!("{topic}/{day}");
+            (self.progress)(&in_table);
+            if !is_day(&day) {
+                others.push(in_table);
+                continue;
+            }
+            for name in self.list(&in_table)? {
+                let in_day = format!("{in_table}/{name}");
+                let Some(hour) = parse(&day, &name).filter(|hour| hour.name() == name) else {
+                    others.push(in_day);
+                    continue;
+                };
+                for name in self.list(&in_day)? {
+                    match name.strip_prefix("shard=").map(str::parse) {
+                        Some(Ok(shard)) => drop(shards.entry(shard).or_default().insert(hour)),
+                        _ => others.push(format!("{in_day}/{name}")),
                     }
                 }
             }
+        }
+        let mut findings = Vec::new();
+        for path in others {
+            findings.extend(foreign(&self.store, &path)?);
         }
         // An hour that is just being swapped has no directory in the table.
         for shard in self.list(STAGING)?.into_iter().filter_map(|name| name.parse::<Shard>().ok()) {
@@ -117,7 +162,7 @@ impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
                 shards.entry(shard.clone()).or_default().insert(hour);
             }
         }
-        Ok(shards)
+        Ok((shards, findings))
     }
 
     fn shard(&self, topic: &str, shard: &Shard, hours: &BTreeSet<Hour>) -> Result<Report, StoreError> {
@@ -131,6 +176,10 @@ impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
             all.add(&look, &mut report.findings);
             match look.success {
                 // Retention has removed it meanwhile.
+                None if look.is_closed => {
+                    report.findings.extend(open.drain(..).map(|directory| Finding::Open { directory }));
+                    before = None;
+                }
                 None if look.files == 0 && before.is_none() => {}
                 None => open.push(look.directory),
                 Some(success) => {
@@ -164,7 +213,7 @@ impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
         let listed = self.store.ask(async |store| store.list(path).await);
         match listed {
             // What is in the place of a directory has nothing of a table.
-            Err(StoreError { trouble: Trouble::Refused { cause: Refusal::Obstacle, .. }, .. }) => Ok(Vec::new()),
+            Err(e) if e.is_obstacle() => Ok(Vec::new()),
             other => other,
         }
     }
