@@ -3,6 +3,7 @@
 use super::failure::Failure;
 use super::{program, text};
 use clap::Args;
+use greyhound::config::ConfigError;
 use greyhound_sdk::{Check, Verdict};
 use std::fmt::Write as _;
 use std::io::{Write, stdout};
@@ -18,8 +19,13 @@ pub(super) struct Validate {
 impl Validate {
     pub(super) async fn run(self, file: Option<PathBuf>) -> Result<(), Failure> {
         let program = program::load(file)?;
+        let source_name = program.config.source_name();
+        let problems = program.host.look().await;
+        if !problems.is_empty() {
+            return Err(ConfigError { source_name: source_name.to_owned(), problems }.into());
+        }
         let mut out = stdout();
-        writeln!(out, "{}: valid", program.config.source_name())?;
+        writeln!(out, "{source_name}: valid")?;
         if !self.connect {
             return Ok(());
         }

@@ -83,6 +83,15 @@ impl Host {
         self.lines.push((name.to_owned(), value.into()));
     }
 
+    /// Looks on this machine for what the plugins' configuration names; what is not there.
+    pub async fn look(&self) -> Vec<Problem> {
+        let mut missing = Vec::new();
+        for plugin in &self.enabled {
+            missing.extend(plugin.look().await);
+        }
+        missing
+    }
+
     /// Tries what the plugins depend on; the checks of each by its name.
     pub async fn check(&self) -> Vec<(&'static str, Vec<Check>)> {
         let mut checks = Vec::new();

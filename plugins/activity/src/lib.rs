@@ -74,6 +74,13 @@ impl Plugin for Activity {
         config.check(problems);
     }
 
+    async fn look(&self, config: &Config, problems: &mut Problems) {
+        let Ok(Location::Hdfs(location)) = config.store.parse() else { return };
+        if let Err(e) = HdfsStore::look(location, &config.hdfs).await {
+            problems.report("store", e.to_string());
+        }
+    }
+
     async fn check(&self, config: &Config) -> Vec<Check> {
         match open(config).await {
             Ok((store, _)) => check::all(store.as_ref(), config.file_size).await,
