@@ -76,3 +76,15 @@ def test_duckdb_reads_tables_wherever_they_are(greyhound):
         push(greyhound, count)
         greyhound.stop()
     assert greyhound.sql().execute("SELECT count(*) FROM messaging_push").fetchone() == (2,)
+
+
+def test_what_is_left_in_the_journal_is_told_at_the_end(greyhound):
+    greyhound.settings["GREYHOUND__PLUGINS__ACTIVITY__STORE"] = "hdfs://127.0.0.1:1/tables"
+    left = lambda: [line for line in greyhound.log.read_text().splitlines() if "rows are not in their tables yet" in line]
+    greyhound.launch().stop()
+    assert left() == [], "there are no rows"
+    greyhound.launch()
+    push(greyhound, 7)
+    greyhound.stop()
+    (line,) = left()
+    assert "rows=7 tables=\"messaging.push\"" in line
