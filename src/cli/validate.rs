@@ -1,9 +1,10 @@
 //! `greyhound validate`
 
 use super::failure::Failure;
-use super::{program, text};
+use super::program;
 use clap::Args;
 use greyhound::config::ConfigError;
+use greyhound::host::is_coloured;
 use greyhound_sdk::{Check, Verdict};
 use std::fmt::Write as _;
 use std::io::{Write, stdout};
@@ -30,7 +31,7 @@ impl Validate {
             return Ok(());
         }
         let checks = program.host.check().await;
-        let styles = if text::is_coloured() { COLOURS } else { PLAIN };
+        let styles = if is_coloured(&out) { COLOURS } else { PLAIN };
         write!(out, "{}", report(&checks, styles))?;
         let failures = checks.iter().flat_map(|(_, checks)| checks).filter(|it| matches!(it.verdict, Verdict::Fails(_))).count();
         match failures {
