@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(super) struct Validate {
-    /// Try what the program depends on as well: whether the tables can be written, and so on. Leaves at the most the tables' directory
+    /// Try what the program depends on as well: whether the tables can be written, and so on. Leaves at the most directories above the tables' own
     #[arg(long)]
     connect: bool,
 }
