@@ -10,8 +10,9 @@ use super::queue::Queue;
 use super::topic::Topic;
 use super::{BusOptions, Inner, metrics};
 use crate::log::{Log, LogError, LogWriter, Lost};
+use greyhound_sdk::sql::table_name;
 use greyhound_sdk::{SchemaError, TopicSchema};
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
@@ -21,6 +22,9 @@ pub enum StartError {
     /// Two plugins declare the same topic, or one declares `greyhound.gap`.
     #[error("topic {0} is declared twice; give one of them another name")]
     DuplicateTopic(String),
+    /// Two topics that are not the same have the same table.
+    #[error("the tables of the topics {0} and {1} have names that engines do not tell apart; rename one of them")]
+    OneTable(String, String),
     /// A schema that rows in the log do not fit.
     #[error(transparent)]
     Schema(#[from] SchemaError),
@@ -76,11 +80,15 @@ pub(super) async fn start(log: Arc<dyn Log>, topics: Vec<TopicSchema>, options: 
 
 fn declared(mut topics: Vec<TopicSchema>) -> Result<Vec<TopicSchema>, StartError> {
     topics.push(gap_schema());
-    let mut names = HashSet::new();
-    match topics.iter().find(|t| !names.insert(t.name())) {
-        Some(twice) => Err(StartError::DuplicateTopic(twice.name().to_owned())),
-        None => Ok(topics),
+    let mut tables = HashMap::new();
+    for name in topics.iter().map(TopicSchema::name) {
+        match tables.insert(table_name(name).to_ascii_lowercase(), name) {
+            Some(other) if other == name => return Err(StartError::DuplicateTopic(name.to_owned())),
+            Some(other) => return Err(StartError::OneTable(other.to_owned(), name.to_owned())),
+            None => {}
+        }
     }
+    Ok(topics)
 }
 
 /// Every schema whose rows the log holds must be one that the topic's present schema can follow.

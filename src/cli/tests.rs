@@ -144,6 +144,30 @@ fn the_line_that_mints_a_token_works_as_it_stands() {
 }
 
 #[test]
+fn the_readme_names_every_metric_and_no_other() {
+    fn metrics(directory: &Path, found: &mut Vec<String>) {
+        for path in std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                metrics(&path, found);
+            } else if path.extension().is_some_and(|it| it == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let constants =
+                    text.lines().filter_map(|line| line.trim().strip_prefix("pub const ")?.split_once(r#": &str = "greyhound_"#));
+                found.extend(constants.map(|(_, name)| format!("greyhound_{}", name.trim_end_matches("\";"))));
+            }
+        }
+    }
+    let (mut there, mut told) = (Vec::new(), Vec::new());
+    ["src", "plugins"].iter().for_each(|it| metrics(&Path::new(env!("CARGO_MANIFEST_DIR")).join(it), &mut there));
+    let lines = include_str!("../../README.md").lines().filter_map(|line| line.strip_prefix("| `greyhound_")?.split_once('`'));
+    told.extend(lines.map(|(name, _)| format!("greyhound_{name}")));
+    there.sort();
+    told.sort();
+    assert!(!there.is_empty());
+    assert_eq!(told, there);
+}
+
+#[test]
 fn the_command_line_is_sound() {
     Cli::command().debug_assert();
     let parse = |line: &str| Cli::try_parse_from(line.split(' ')).map(|cli| cli.command);

@@ -1,7 +1,6 @@
 //! Tables for people.
 
 use std::fmt::Write;
-use std::io::{IsTerminal, stdout};
 
 /// What is longer is cut.
 const WIDEST: usize = 40;
@@ -40,11 +39,6 @@ impl Columns {
         line.truncate(line.trim_end().len());
         line
     }
-}
-
-/// Whether people look at what is printed, and want colours.
-pub(super) fn is_coloured() -> bool {
-    stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty())
 }
 
 /// A whole table.

@@ -1,8 +1,10 @@
 //! `greyhound validate`
 
 use super::failure::Failure;
-use super::{program, text};
+use super::program;
 use clap::Args;
+use greyhound::config::ConfigError;
+use greyhound::host::is_coloured;
 use greyhound_sdk::{Check, Verdict};
 use std::fmt::Write as _;
 use std::io::{Write, stdout};
@@ -10,7 +12,7 @@ use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(super) struct Validate {
-    /// Try what the program depends on as well: whether the tables can be written, and so on. Leaves at the most the tables' directory
+    /// Try what the program depends on as well: whether the tables can be written, and so on. Leaves at the most directories above the tables' own
     #[arg(long)]
     connect: bool,
 }
@@ -18,13 +20,18 @@ pub(super) struct Validate {
 impl Validate {
     pub(super) async fn run(self, file: Option<PathBuf>) -> Result<(), Failure> {
         let program = program::load(file)?;
+        let source_name = program.config.source_name();
+        let problems = program.host.look().await;
+        if !problems.is_empty() {
+            return Err(ConfigError { source_name: source_name.to_owned(), problems }.into());
+        }
         let mut out = stdout();
-        writeln!(out, "{}: valid", program.config.source_name())?;
+        writeln!(out, "{source_name}: valid")?;
         if !self.connect {
             return Ok(());
         }
         let checks = program.host.check().await;
-        let styles = if text::is_coloured() { COLOURS } else { PLAIN };
+        let styles = if is_coloured(&out) { COLOURS } else { PLAIN };
         write!(out, "{}", report(&checks, styles))?;
         let failures = checks.iter().flat_map(|(_, checks)| checks).filter(|it| matches!(it.verdict, Verdict::Fails(_))).count();
         match failures {

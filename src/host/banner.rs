@@ -1,11 +1,12 @@
 //! What the operator sees at start.
 
-use std::io::{IsTerminal, Write};
+use super::is_coloured;
+use std::io::Write;
 
 /// Prints what is where, one line each.
 pub(super) fn print(lines: &[(String, String)]) {
     let mut out = std::io::stdout().lock();
-    let (bold, plain) = if out.is_terminal() && !no_color() { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
+    let (bold, plain) = if is_coloured(&out) { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
     let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     // A closed pipe is no reason not to run.
     let _ = writeln!(out, "{bold}Greyhound {} is running{plain}", env!("CARGO_PKG_VERSION"));
@@ -13,9 +14,4 @@ pub(super) fn print(lines: &[(String, String)]) {
         let _ = writeln!(out, "  {name:width$}  {bold}{value}{plain}");
     }
     let _ = out.flush();
-}
-
-/// Whether the user wants no colours (<https://no-color.org>).
-pub(super) fn no_color() -> bool {
-    std::env::var_os("NO_COLOR").is_some_and(|it| !it.is_empty())
 }

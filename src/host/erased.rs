@@ -18,6 +18,7 @@ pub(super) trait ErasedPlugin: Send + Sync {
 #[async_trait]
 pub(super) trait Configured: Send + Sync {
     fn name(&self) -> &'static str;
+    async fn look(&self) -> Vec<Problem>;
     async fn check(&self) -> Vec<Check>;
     async fn build(&self, context: Context) -> Result<Box<dyn Component>, Error>;
 }
@@ -43,7 +44,7 @@ impl<P: Plugin> ErasedPlugin for Typed<P> {
     }
 
     fn configure(&self, tree: &mut Tree, problems: &mut Vec<Problem>) -> Option<Arc<dyn Configured>> {
-        let section = format!("plugins.{}", self.name());
+        let section = section(self.name());
         let enabled = enabled(tree, &section, problems);
         let config: P::Config = tree.read(&section, problems);
         let mut impossible = Problems::below(&section);
@@ -59,6 +60,12 @@ impl<P: Plugin> Configured for TypedConfigured<P> {
         self.plugin.name()
     }
 
+    async fn look(&self) -> Vec<Problem> {
+        let mut missing = Problems::below(&section(self.name()));
+        self.plugin.look(&self.config, &mut missing).await;
+        missing.into_list()
+    }
+
     async fn check(&self) -> Vec<Check> {
         self.plugin.check(&self.config).await
     }
@@ -66,6 +73,11 @@ impl<P: Plugin> Configured for TypedConfigured<P> {
     async fn build(&self, context: Context) -> Result<Box<dyn Component>, Error> {
         self.plugin.build(self.config.clone(), context).await
     }
+}
+
+/// The plugin's section.
+fn section(name: &str) -> String {
+    format!("plugins.{name}")
 }
 
 /// The key `enabled`, which every plugin has: the host's, not the plugin's.

@@ -1,7 +1,7 @@
 //! What the program says while it runs, on stderr.
 
+use super::is_coloured;
 use crate::config::LogFormat;
-use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
 /// The client of HDFS warns at each try of each call; the sink says once what is wrong, in words for operators.
@@ -13,7 +13,7 @@ pub fn init(format: LogFormat) {
     let asked = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|it| !it.trim().is_empty());
     let filter = EnvFilter::builder().parse_lossy(format!("{QUIET},{}", asked.as_deref().unwrap_or("info")));
     let base = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let colours = std::io::stderr().is_terminal() && !super::banner::no_color();
+    let colours = is_coloured(&std::io::stderr());
     // The first one stays.
     let _ = match format {
         LogFormat::Text => base.with_ansi(colours).try_init(),

@@ -31,6 +31,7 @@ use erased::{Configured, ErasedPlugin};
 use greyhound_sdk::config::{Problem, Problems};
 use greyhound_sdk::{Check, Plugin, SchemaError, TopicSchema};
 use running::Running;
+use std::io::IsTerminal;
 use std::sync::Arc;
 
 /// What the program is made of.
@@ -46,6 +47,12 @@ pub struct Host {
     known: Vec<Box<dyn ErasedPlugin>>,
     enabled: Vec<Arc<dyn Configured>>,
     lines: Vec<(String, String)>,
+}
+
+/// Whether people look at what is written to `out`, and want colours (<https://no-color.org>).
+#[must_use]
+pub fn is_coloured(out: &impl IsTerminal) -> bool {
+    out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty())
 }
 
 // === impl Host ===
@@ -81,6 +88,15 @@ impl Host {
     /// Adds a line to what is printed at start.
     pub fn announce(&mut self, name: &str, value: impl Into<String>) {
         self.lines.push((name.to_owned(), value.into()));
+    }
+
+    /// Looks on this machine for what the plugins' configuration names; what is not there.
+    pub async fn look(&self) -> Vec<Problem> {
+        let mut missing = Vec::new();
+        for plugin in &self.enabled {
+            missing.extend(plugin.look().await);
+        }
+        missing
     }
 
     /// Tries what the plugins depend on; the checks of each by its name.

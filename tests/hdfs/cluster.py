@@ -454,8 +454,11 @@ if __name__ == "__main__":
     # For people: PYTHONPATH=tests tests/.venv/bin/python tests/hdfs/cluster.py
     with tempfile.TemporaryDirectory(prefix="greyhound-hdfs-") as home:
         hdfs = Hdfs(home)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            print(hdfs.start().url, flush=True)
+            hdfs.start()
+            print(f"store = \"{hdfs.url}/warehouse/greyhound\"", f"webhdfs: 127.0.0.1:{hdfs.ports['nn.http']}", sep="\n")
+            print(*(f"{name}={value}" for name, value in hdfs.client.items()), sep="\n", flush=True)
             signal.pause()
         except KeyboardInterrupt:
             pass

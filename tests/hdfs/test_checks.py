@@ -45,13 +45,6 @@ def test_a_namenode_that_hangs(greyhound, hdfs):
     assert "no answer within 10s: something there hangs" in checks["reachable"][1]
 
 
-def test_a_nameservice_that_nobody_knows(greyhound):
-    greyhound.settings["GREYHOUND__PLUGINS__ACTIVITY__STORE"] = "hdfs://nowhere/tables"
-    checks = greyhound.checks(1)
-    assert left_of(checks, "reachable") == NAMES[1:]
-    assert "hdfs://nowhere" in checks["reachable"][1] and "HADOOP_CONF_DIR" in checks["reachable"][1]
-
-
 def test_a_user_that_may_not_write(greyhound):
     checks = greyhound.configure(user="nobody-in-particular").checks(1)
     assert left_of(checks, "writable") == NAMES[3:]

@@ -95,13 +95,11 @@ def test_no_ticket(greyhound):
     assert "log Greyhound in with Kerberos" in greyhound.trouble("Kerberos: ")
 
 
-@pytest.mark.parametrize("what", ["of somebody else", "that is not there", "with an old key"])
+@pytest.mark.parametrize("what", ["of somebody else", "with an old key"])
 def test_a_keytab_that_does_not_open_the_door(what, by_keytab, kdc):
     match what:
         case "of somebody else":
             by_keytab.configure(keytab=kdc.keytab("other", "other"))
-        case "that is not there":
-            by_keytab.configure(keytab="/nowhere/greyhound.keytab")
         case "with an old key":
             by_keytab.configure(principal=f"rotated@{kdc.realm}", keytab=kdc.keytab("rotated", "rotated"))
             kdc.run("kadmin.local", "-q", "cpw -randkey rotated")
@@ -133,6 +131,7 @@ def test_impersonation_of_somebody_else(by_keytab):
 
 
 def test_a_client_without_kerberos(greyhound, hdfs):
+    (greyhound.home / "core-site.xml").write_text("<configuration/>")
     greyhound.settings |= {"HADOOP_CONF_DIR": str(greyhound.home)}
     checks = greyhound.checks(1)
     assert checks["reachable"][0] == "ok" and checks["identity"][0] == "FAILS", checks

@@ -64,3 +64,27 @@ def test_what_waits_is_seen_in_the_metrics(greyhound):
     until("nothing to wait", lambda: age() == 0)
     assert greyhound.metric("greyhound_activity_bytes_total", topic="messaging.push") > 0
     greyhound.stop()
+
+
+def test_duckdb_reads_tables_wherever_they_are(greyhound):
+    # All that DuckDB takes for a pattern, or that ends a text; beside it, what the pattern would match.
+    odd, beside = "data/it's [a] {b} *?", "data/it's a {b} xx"
+    for store, count in [(beside, 1), (odd, 2)]:
+        greyhound.settings["GREYHOUND__PLUGINS__ACTIVITY__STORE"] = store
+        greyhound.settings["GREYHOUND__NODE__DATA_DIR"] = f"data/of {count}"
+        greyhound.start()
+        push(greyhound, count)
+        greyhound.stop()
+    assert greyhound.sql().execute("SELECT count(*) FROM messaging_push").fetchone() == (2,)
+
+
+def test_what_is_left_in_the_journal_is_told_at_the_end(greyhound):
+    greyhound.settings["GREYHOUND__PLUGINS__ACTIVITY__STORE"] = "hdfs://127.0.0.1:1/tables"
+    left = lambda: [line for line in greyhound.log.read_text().splitlines() if "rows are not in their tables yet" in line]
+    greyhound.launch().stop()
+    assert left() == [], "there are no rows"
+    greyhound.launch()
+    push(greyhound, 7)
+    greyhound.stop()
+    (line,) = left()
+    assert "rows=7 tables=\"messaging.push\"" in line

@@ -75,3 +75,11 @@ def test_an_incompatible_change_is_refused(version, change, why):
     refused = subprocess.run([PROGRAM], cwd=today.home, env=today.env, capture_output=True, text=True, timeout=60)
     assert refused.returncode == 1
     assert f"schema messaging.push: field {why}" in refused.stderr
+
+
+@pytest.mark.parametrize("name, why", [("Event", "`Event`: engines do not tell it from the column `event`"), ("2nd", "`2nd`: expected a name")])
+def test_a_column_that_no_table_can_have_is_refused(version, name, why):
+    topic = version(Earlier, lambda fields: fields + [{"name": name, "type": ["null", "string"], "default": None}])
+    refused = subprocess.run(topic.command, cwd=topic.home, env=topic.env, capture_output=True, text=True, timeout=60)
+    assert refused.returncode == 1
+    assert f"field {why}" in refused.stderr

@@ -110,7 +110,7 @@ impl<'a> Table<'a> {
     /// A view that has its columns also while its table has no file.
     fn duckdb(&self) -> String {
         let (name, doc) = (&self.name, self.doc());
-        let files = self.dialect.literal(&format!("{}/dt=*/hour=*/shard=*/*.parquet", self.place));
+        let files = self.dialect.literal(&format!("{}/dt=*/hour=*/shard=*/*.parquet", pattern(&self.place)));
         let columns: Vec<_> = self.columns().collect();
         let names = columns.iter().map(|c| c.quoted(self.dialect)).collect::<Vec<_>>().join(", ");
         let typed = columns.iter().map(|c| format!("NULL::{} AS {}", c.sql, c.quoted(self.dialect))).collect::<Vec<_>>().join(", ");
@@ -161,6 +161,11 @@ impl Column<'_> {
     fn quoted(&self, dialect: Dialect) -> String {
         dialect.quoted(self.name)
     }
+}
+
+/// The pattern that matches this path alone, for DuckDB.
+fn pattern(path: &str) -> String {
+    path.replace('[', "[[]").replace('*', "[*]").replace('?', "[?]")
 }
 
 /// The statements that tell an engine of new hours, and of those that are gone.
@@ -226,7 +231,10 @@ mod tests {
         let here = std::env::current_dir().unwrap().display().to_string();
         for (dialect, store, place) in [
             (Dialect::DuckDb, "data/tables", format!("'{here}/data/tables/shop.order/dt=*/hour=*/shard=*/*.parquet'")),
+            (Dialect::DuckDb, "/a's [b]?*", r"'/a''s [[]b][?][*]/shop.order/dt=*/hour=*/shard=*/*.parquet'".to_owned()),
             (Dialect::Spark, "data/tables", format!("LOCATION 'file://{here}/data/tables/shop.order'")),
+            (Dialect::Spark, "/a's [b]?*", r"LOCATION 'file:///a\'s [b]?*/shop.order'".to_owned()),
+            (Dialect::Trino, "/a's [b]?*", "external_location = 'file:///a''s [b]?*/shop.order'".to_owned()),
             (Dialect::DuckDb, "hdfs://n:8020/w", "'webhdfs:///w/shop.order/dt=*/hour=*/shard=*/*.parquet'".to_owned()),
             (Dialect::Hive, "hdfs://n:8020/w", "LOCATION 'hdfs://n:8020/w/shop.order'".to_owned()),
             (Dialect::Trino, "hdfs://cluster/w", "external_location = 'hdfs://cluster/w/shop.order'".to_owned()),

@@ -74,6 +74,13 @@ impl Plugin for Activity {
         config.check(problems);
     }
 
+    async fn look(&self, config: &Config, problems: &mut Problems) {
+        let Ok(Location::Hdfs(location)) = config.store.parse() else { return };
+        if let Err(e) = HdfsStore::look(location, &config.hdfs).await {
+            problems.report("store", e.to_string());
+        }
+    }
+
     async fn check(&self, config: &Config) -> Vec<Check> {
         match open(config).await {
             Ok((store, _)) => check::all(store.as_ref(), config.file_size).await,
@@ -133,11 +140,33 @@ impl Component for Sink {
                 last.request(drain.requested().await.saturating_duration_since(Instant::now()));
             }
         }
-        Ok(())
+        sink.tell_what_is_left().await
     }
 }
 
 impl Sink {
+    /// Tells what the tables lack in the end.
+    async fn tell_what_is_left(&self) -> Result<(), Error> {
+        let (mut rows, mut tables) = (0, Vec::new());
+        for topic in self.context.bus.topics() {
+            let consumer = self.context.bus.consumer(CONSUMER, topic.name(), Start::Earliest).await?;
+            let left = consumer.bounds().end.saturating_sub(consumer.position().max(consumer.bounds().earliest));
+            if left > 0 {
+                rows += left;
+                tables.push(topic.name().to_owned());
+            }
+        }
+        if rows > 0 {
+            let tables = tables.join(", ");
+            tracing::warn!(
+                rows,
+                tables,
+                "rows are not in their tables yet; they are in the journal and will be committed after the next start"
+            );
+        }
+        Ok(())
+    }
+
     async fn table(&self, topic: &str, drain: Drain) -> Result<Table, Error> {
         let shard = self.context.bus.shard().clone();
         let consumer = self.context.bus.consumer(CONSUMER, topic, Start::Earliest).await?;

@@ -93,18 +93,13 @@ impl Table {
     /// # Errors
     /// [`Stop`].
     pub async fn run(self) -> Result<(), Stop> {
-        let (mut drain, topic) = (self.drain.clone(), self.topic.clone());
+        let mut drain = self.drain.clone();
         let deadline = async { sleep_until(drain.requested().await).await };
-        let ended = tokio::select! {
+        tokio::select! {
             biased;
             ended = self.serve() => ended,
             () = deadline => Err(Stop::Drained),
-        };
-        if let Err(Stop::Drained) = ended {
-            tracing::warn!(topic, "rows are not in the table yet; they are in the journal and will be committed after the next start");
-            return Ok(());
         }
-        ended
     }
 
     async fn serve(mut self) -> Result<(), Stop> {

@@ -34,6 +34,10 @@ pub trait Plugin: Send + Sync + 'static {
     /// key's path below the plugin's section.
     fn validate(&self, _config: &Self::Config, _problems: &mut Problems) {}
 
+    /// Looks on this machine for what the configuration names, such as files, and reports what is not there as
+    /// [`Plugin::validate`] does. Asks no other machine, ends by itself.
+    async fn look(&self, _config: &Self::Config, _problems: &mut Problems) {}
+
     /// Tries what the plugin depends on, for `greyhound validate --connect`: each thing once, with a [`Check`] for it.
     /// Does I/O, ends by itself, leaves nothing behind.
     async fn check(&self, _config: &Self::Config) -> Vec<Check> {

@@ -10,6 +10,8 @@
 //!
 //! A table has two columns more than its schema: `seq` and `time` stand first.
 //!
+//! Names are Avro's, so that other languages can read the schema, and differ in more than case, because engines take no notice of it.
+//!
 //! The `doc` of a field is what analysts read in the data dictionary: its meaning, then `Unit: ...`, then `Null: ...`, which
 //! says when it is null.
 
@@ -28,6 +30,9 @@ use std::sync::Arc;
 pub const SYMBOLS: &str = "greyhound.symbols";
 /// The metadata key of a field's or schema's documentation.
 pub const DOC: &str = "greyhound.doc";
+/// The columns that every table has, those that come from the path too.
+const OF_EVERY_TABLE: [&str; 5] = ["seq", "time", "dt", "hour", "shard"];
+const NAME: &str = "expected a name of letters (A to Z, a to z), digits and `_`, which does not begin with a digit";
 
 /// The schema of one topic.
 #[derive(Debug, Clone)]
@@ -77,6 +82,7 @@ struct AvroRecord {
 
 #[derive(Deserialize)]
 struct AvroField {
+    name: String,
     #[serde(default)]
     doc: String,
 }
@@ -91,10 +97,11 @@ impl TopicSchema {
     pub fn from_avro(avro: &str) -> Result<Self, SchemaError> {
         let invalid = |name: &str, why: String| SchemaError::Invalid { name: name.to_owned(), why };
         let record: AvroRecord = serde_json::from_str(avro).map_err(|e| invalid("?", e.to_string()))?;
-        let name = match &record.namespace {
+        let name = match record.namespace.as_ref().filter(|it| !it.is_empty()) {
             Some(namespace) => format!("{namespace}.{}", record.name),
             None => record.name.clone(),
         };
+        check_names(&name, &record.fields).map_err(|why| invalid(&name, why))?;
         let parsed = AvroSchema::new(avro.to_owned());
         let fingerprint = match parsed.fingerprint(FingerprintAlgorithm::Rabin) {
             Ok(Fingerprint::Rabin(it)) => it,
@@ -104,9 +111,6 @@ impl TopicSchema {
         let arrow = arrow_schema(parsed).map_err(|e| invalid(&name, e.to_string()))?;
         let fields = arrow.fields().iter().zip(&record.fields).map(|(field, avro)| column(field, &avro.doc)).collect::<Result<Vec<_>, _>>();
         let fields = fields.map_err(|(field, why)| invalid(&name, format!("field `{field}`: {why}")))?;
-        if let Some(taken) = fields.iter().find(|f| ["seq", "time", "shard", "dt", "hour"].contains(&f.name().as_str())) {
-            return Err(invalid(&name, format!("field `{}`: every table has a column of that name already", taken.name())));
-        }
         debug_assert_eq!(fields.len(), record.fields.len());
         let doc = HashMap::from([(DOC.to_owned(), record.doc.clone())]);
         let table = Schema::new_with_metadata(table_fields(&fields), doc.clone());
@@ -227,6 +231,31 @@ pub fn symbols(field: &Field) -> Option<Vec<String>> {
     serde_json::from_str(field.metadata().get(SYMBOLS)?).ok()
 }
 
+/// Checks the names of a topic and of its fields.
+fn check_names(topic: &str, fields: &[AvroField]) -> Result<(), String> {
+    if topic.starts_with('_') {
+        return Err("the name begins with `_`: engines do not see such a directory".to_owned());
+    }
+    if let Some(part) = topic.split('.').find(|part| !is_name(part)) {
+        return Err(format!("the name has `{part}` in it: {NAME}"));
+    }
+    let mut columns: HashMap<String, &str> = OF_EVERY_TABLE.iter().map(|name| ((*name).to_owned(), *name)).collect();
+    for AvroField { name, .. } in fields {
+        if !is_name(name) {
+            return Err(format!("field `{name}`: {NAME}"));
+        }
+        if let Some(other) = columns.insert(name.to_ascii_lowercase(), name) {
+            return Err(format!("field `{name}`: engines do not tell it from the column `{other}`; give it another name"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the Avro specification allows a name, without its namespace.
+fn is_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
 /// What arrow-avro makes of a schema, by way of a decoder, which is where it tells.
 fn arrow_schema(avro: AvroSchema) -> Result<SchemaRef, ArrowError> {
     let mut store = SchemaStore::new();
@@ -241,9 +270,12 @@ fn column(field: &FieldRef, doc: &str) -> Result<FieldRef, (String, String)> {
     let data_type = match field.data_type() {
         DataType::Dictionary(..) => {
             let symbols = field.metadata().get("avro.enum.symbols").cloned().unwrap_or_default();
-            let count = serde_json::from_str::<Vec<String>>(&symbols).map_or(0, |s| s.len());
-            if !(1..=127).contains(&count) {
-                return Err((field.name().clone(), format!("an enum must have 1 to 127 symbols, not {count}")));
+            let all: Vec<String> = serde_json::from_str(&symbols).unwrap_or_default();
+            if !(1..=127).contains(&all.len()) {
+                return Err((field.name().clone(), format!("an enum must have 1 to 127 symbols, not {}", all.len())));
+            }
+            if let Some(odd) = all.iter().find(|symbol| !is_name(symbol)) {
+                return Err((field.name().clone(), format!("the symbol `{odd}`: {NAME}")));
             }
             metadata.insert(SYMBOLS.to_owned(), symbols);
             DataType::Int8
@@ -349,7 +381,22 @@ mod tests {
     #[test]
     fn a_bad_schema_is_named() {
         let error = |avro: &str| TopicSchema::from_avro(avro).unwrap_err().to_string();
-        assert!(error(&AVRO.replace("cents", "seq")).contains("shop.order: field `seq`"));
+        for taken in ["seq", "time", "dt", "hour", "shard", "Shard", "buyer", "Buyer"] {
+            let why = error(&AVRO.replace("cents", taken));
+            assert!(why.contains(&format!("shop.order: field `{taken}`: engines do not tell it from")), "{why}");
+        }
+        for odd in ["", "a b", "2nd", "a-b", "prix_\u{20ac}", "a.b"] {
+            for (place, told) in
+                [("cents", format!("field `{odd}`: expected")), ("open", format!("field `state`: the symbol `{odd}`: expected"))]
+            {
+                let why = error(&AVRO.replace(place, odd));
+                assert!(why.contains(&told), "{why}");
+            }
+        }
+        for (name, told) in [("", "has `` in it"), ("or/der", "has `or/der` in it"), ("..", "has `` in it")] {
+            assert!(error(&AVRO.replace(r#""name": "order""#, &format!(r#""name": "{name}""#))).contains(told));
+        }
+        assert!(error(&AVRO.replace("shop", "_shop")).contains("schema _shop.order: the name begins with `_`"));
         assert!(error(&AVRO.replace(r#""type": "long"}]}"#, r#""type": {"type": "map", "values": "int"}}]}"#)).contains("`cents`"));
         assert!(error("{").contains("schema ?"));
     }

@@ -189,6 +189,15 @@ async fn a_topic_has_one_name_and_one_owner() {
     let ground = Ground::new();
     let twice = ground.start_with(&[ORDER, ITEM, ORDER]).await.err().unwrap();
     assert_eq!(twice.to_string(), "topic shop.order is declared twice; give one of them another name");
+    for other in ["Shop.order", "shop_order"] {
+        let (namespace, name) = other.split_once('.').unwrap_or(("", other));
+        let avro = ORDER.replace("shop", namespace).replace(r#""name": "order""#, &format!(r#""name": "{name}""#));
+        let alike = ground.start_with(&[ORDER, &avro]).await.err().unwrap().to_string();
+        assert_eq!(
+            alike,
+            format!("the tables of the topics shop.order and {other} have names that engines do not tell apart; rename one of them")
+        );
+    }
     let own = ground.start_with(&[include_str!("../../../schemas/greyhound.gap.avsc")]).await;
     assert!(matches!(own, Err(StartError::DuplicateTopic(name)) if name == GAP_TOPIC));
     let bus = ground.start().await;

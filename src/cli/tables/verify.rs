@@ -5,6 +5,7 @@ use super::super::{program, text};
 use super::schemas;
 use clap::Args;
 use greyhound::config::nearest;
+use greyhound::host::is_coloured;
 use greyhound_activity::verify::{Day, Report, Scope, verify};
 use greyhound_sdk::TopicSchema;
 use std::io::{IsTerminal, Write, stderr, stdout};
@@ -79,8 +80,8 @@ impl Verify {
 fn show(reports: &[Report]) -> std::io::Result<()> {
     let rows: Vec<Vec<String>> = reports.iter().map(row).collect();
     let table = text::table(&["TABLE", "SHARD", "CLOSED HOURS", "FILES", "ROWS", "FROM", "TO", "RECORDED GAPS", "VERDICT"], &rows);
-    let is_coloured = text::is_coloured();
     let mut out = stdout().lock();
+    let is_coloured = is_coloured(&out);
     for (at, line) in table.lines().enumerate() {
         let is_wrong = at > 0 && !reports[at - 1].findings.is_empty();
         if is_coloured && is_wrong { writeln!(out, "\x1b[31m{line}\x1b[0m")? } else { writeln!(out, "{line}")? }

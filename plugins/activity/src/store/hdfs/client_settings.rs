@@ -20,30 +20,45 @@ const OURS: &[(&str, &str)] = &[
 /// How HDFS knows who we are: "simple" or "kerberos".
 const AUTHENTICATION: &str = "hadoop.security.authentication";
 
-/// The settings that the client reads; the rest of Hadoop's it ignores without a word.
-const KNOWN: &[&str] = &[
-    "fs.defaultFS",
-    AUTHENTICATION,
-    "dfs.data.transfer.protection",
-    "dfs.client.socket-timeout",
-    "dfs.client.use.datanode.hostname",
-    "dfs.client.failover.max.attempts",
-    "dfs.client.failover.sleep.base.millis",
-    "dfs.client.failover.sleep.max.millis",
-    "dfs.client.block.write.replace-datanode-on-failure.enable",
-    "dfs.client.block.write.replace-datanode-on-failure.policy",
-    "dfs.client.block.write.replace-datanode-on-failure.best-effort",
+/// The settings that the client reads, and what they may be: what else it finds it takes for its default, and the rest of
+/// Hadoop's settings it ignores, without a word. Those that end in a dot go on with the name of a nameservice.
+const KNOWN: &[(&str, Values)] = &[
+    ("fs.defaultFS", Values::Url),
+    (AUTHENTICATION, Values::Words(&["simple", "kerberos"])),
+    ("dfs.data.transfer.protection", Values::Words(&["authentication", "integrity", "privacy"])),
+    ("dfs.client.socket-timeout", Values::Number),
+    ("dfs.client.use.datanode.hostname", SWITCH),
+    ("dfs.client.failover.max.attempts", Values::Number),
+    ("dfs.client.failover.sleep.base.millis", Values::Number),
+    ("dfs.client.failover.sleep.max.millis", Values::Number),
+    ("dfs.client.block.write.replace-datanode-on-failure.enable", SWITCH),
+    ("dfs.client.block.write.replace-datanode-on-failure.policy", Values::Words(&["NEVER", "DEFAULT", "ALWAYS"])),
+    ("dfs.client.block.write.replace-datanode-on-failure.best-effort", SWITCH),
+    ("dfs.ha.namenodes.", Values::Names),
+    ("dfs.namenode.rpc-address.", Values::Address),
+    (
+        "dfs.client.failover.proxy.provider.",
+        Values::Words(&[
+            "org.apache.hadoop.hdfs.server.namenode.ha.ConfiguredFailoverProxyProvider",
+            "org.apache.hadoop.hdfs.server.namenode.ha.ObserverReadProxyProvider",
+            "org.apache.hadoop.hdfs.server.namenode.ha.RouterObserverReadConfiguredFailoverProxyProvider",
+        ]),
+    ),
+    ("dfs.client.failover.random.order.", SWITCH),
+    ("dfs.client.failover.resolve-needed.", SWITCH),
+    ("dfs.client.failover.resolver.useFQDN.", SWITCH),
 ];
+const SWITCH: Values = Values::Words(&["true", "false"]);
 
-/// ... and those that go on with the name of a nameservice.
-const KNOWN_OF_A_NAMESERVICE: &[&str] = &[
-    "dfs.ha.namenodes.",
-    "dfs.namenode.rpc-address.",
-    "dfs.client.failover.proxy.provider.",
-    "dfs.client.failover.random.order.",
-    "dfs.client.failover.resolve-needed.",
-    "dfs.client.failover.resolver.useFQDN.",
-];
+/// What a setting may be.
+#[derive(Debug, Clone, Copy)]
+enum Values {
+    Words(&'static [&'static str]),
+    Number,
+    Names,
+    Address,
+    Url,
+}
 
 /// Settings of Hadoop's client.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -52,7 +67,7 @@ pub struct ClientSettings(BTreeMap<String, String>);
 
 /// A value as TOML has it: without quotes, `dfs.client.socket-timeout = 5000` is a number in a table in a table.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a text, a whole number, true or false")]
 enum Setting {
     Text(String),
     Number(i64),
@@ -67,16 +82,19 @@ impl ClientSettings {
     }
 
     pub(super) fn check(&self, problems: &mut Problems) {
-        let known = |name: &str| KNOWN.contains(&name) || KNOWN_OF_A_NAMESERVICE.iter().any(|prefix| name.starts_with(prefix));
-        for name in self.0.keys().filter(|name| !known(name)) {
-            problems.report(
-                &format!("hdfs.client.{name}"),
-                format!(
-                    "the client does not read it: leave it out. It reads {} and, with a nameservice at their end, {}",
-                    KNOWN.join(", "),
-                    KNOWN_OF_A_NAMESERVICE.join(", ")
-                ),
-            );
+        for (name, value) in &self.0 {
+            let wrong = match known(name) {
+                None => {
+                    let names: Vec<_> = KNOWN.iter().map(|(name, _)| *name).collect();
+                    let names = names.join(", ");
+                    format!(
+                        "the client does not read it: leave it out. It reads {names} (those with a dot at their end: and a nameservice)"
+                    )
+                }
+                Some(values) if values.allow(value) => continue,
+                Some(values) => format!("is `{value}`: expected {values}"),
+            };
+            problems.report(&format!("hdfs.client.{name}"), wrong);
         }
     }
 
@@ -93,6 +111,43 @@ impl ClientSettings {
         }
         all.extend(self.0.clone());
         all
+    }
+}
+
+/// What a setting that the client reads may be.
+fn known(name: &str) -> Option<Values> {
+    let is = |known: &str| match known.ends_with('.') {
+        true => name.len() > known.len() && name.starts_with(known),
+        false => name == known,
+    };
+    KNOWN.iter().find(|(known, _)| is(known)).map(|(_, values)| *values)
+}
+
+// === impl Values ===
+
+impl Values {
+    /// At least as strict as the client, which takes no space away.
+    fn allow(self, value: &str) -> bool {
+        let is_name = |text: &str| !text.is_empty() && !text.contains(char::is_whitespace);
+        match self {
+            Self::Words(words) => words.contains(&value),
+            Self::Number => value.parse::<u32>().is_ok(),
+            Self::Names => value.split(',').all(is_name),
+            Self::Address => value.rsplit_once(':').is_some_and(|(host, port)| is_name(host) && port.parse::<u16>().is_ok_and(|it| it > 0)),
+            Self::Url => value.strip_prefix("hdfs://").is_some_and(is_name),
+        }
+    }
+}
+
+impl fmt::Display for Values {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Words(words) => write!(f, "one of: {}", words.join(", ")),
+            Self::Number => write!(f, "a whole number up to {}, without a unit (times are in milliseconds)", u32::MAX),
+            Self::Names => f.write_str("names with commas between them, and no spaces, such as \"nn1,nn2\""),
+            Self::Address => f.write_str("a host and a port, such as \"namenode.example.com:8020\""),
+            Self::Url => f.write_str("a URL such as \"hdfs://nameservice\""),
+        }
     }
 }
 
@@ -144,14 +199,52 @@ mod tests {
         assert_eq!(settings(tables), settings(quoted));
     }
 
+    fn problems(value: serde_json::Value) -> Vec<String> {
+        let mut problems = Problems::below("plugins.activity");
+        settings(value).check(&mut problems);
+        problems.into_list().into_iter().map(|problem| format!("{}: {}", problem.key, problem.message)).collect()
+    }
+
     #[test]
     fn what_the_client_would_ignore_is_refused() {
-        let mut problems = Problems::below("plugins.activity");
-        settings(json!({"dfs.replication": 2, "dfs.ha.namenodes.prod": "a,b", "dfs.client.socket-timeout": 1})).check(&mut problems);
-        let problems = problems.into_list();
-        assert_eq!(problems.len(), 1);
-        assert_eq!(problems[0].key, "plugins.activity.hdfs.client.dfs.replication");
-        assert!(problems[0].message.contains("leave it out"));
+        for name in ["dfs.replication", "dfs.client.socket.timeout", "dfs.ha.namenodes", "dfs.ha.namenodes.", "hadoop.rpc.protection"] {
+            let said = problems(json!({name: "2", "dfs.client.socket-timeout": 1}));
+            assert_eq!(said.len(), 1, "{said:?}");
+            assert!(
+                said[0].starts_with(&format!("plugins.activity.hdfs.client.{name}: the client does not read it: leave it out")),
+                "{said:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn values_that_the_client_would_take_for_its_default_are_refused() {
+        let of_nameservice = json!({"dfs.ha.namenodes.prod": "nn1,nn2", "dfs.namenode.rpc-address.prod.nn1": "host:8020",
+            "dfs.client.failover.random.order.prod": true, "fs.defaultFS": "hdfs://prod",
+            "dfs.client.failover.proxy.provider.prod": "org.apache.hadoop.hdfs.server.namenode.ha.ObserverReadProxyProvider"});
+        assert_eq!(problems(of_nameservice), Vec::<String>::new());
+        for (name, value, expected) in [
+            ("dfs.client.socket-timeout", json!("5s"), "a whole number up to"),
+            ("dfs.client.socket-timeout", json!(-1), "a whole number up to"),
+            ("dfs.client.failover.max.attempts", json!(4_294_967_296_u64), "a whole number up to 4294967295"),
+            ("dfs.client.failover.sleep.base.millis", json!(" 200"), "a whole number"),
+            ("dfs.client.use.datanode.hostname", json!("yes"), "one of: true, false"),
+            ("dfs.client.block.write.replace-datanode-on-failure.policy", json!("SOMETIMES"), "one of: NEVER, DEFAULT, ALWAYS"),
+            ("dfs.client.failover.random.order.prod", json!("ture"), "one of: true, false"),
+            ("dfs.client.failover.proxy.provider.prod", json!("com.example.Provider"), "one of: org.apache.hadoop"),
+            ("hadoop.security.authentication", json!("Kerberos"), "one of: simple, kerberos"),
+            ("dfs.data.transfer.protection", json!("private"), "one of: authentication, integrity, privacy"),
+            ("dfs.ha.namenodes.prod", json!("nn1, nn2"), "names with commas"),
+            ("dfs.namenode.rpc-address.prod.nn1", json!("host"), "a host and a port"),
+            ("fs.defaultFS", json!("prod"), "a URL such as"),
+        ] {
+            let said = problems(json!({name: value}));
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let start = format!("plugins.activity.hdfs.client.{name}: is `{value}`: expected {expected}");
+            assert!(said.len() == 1 && said[0].starts_with(&start), "{start}: {said:?}");
+        }
+        let fraction = serde_json::from_value::<ClientSettings>(json!({"dfs.client.socket-timeout": 0.5})).unwrap_err();
+        assert_eq!(fraction.to_string(), "expected a text, a whole number, true or false");
     }
 
     #[test]

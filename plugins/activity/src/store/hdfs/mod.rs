@@ -8,6 +8,7 @@
 //! - Any call may hang for ever: each has a limit, and after one that had no answer the client is thrown away.
 
 mod client_settings;
+mod here;
 mod probe;
 mod session;
 mod settings;
@@ -15,7 +16,7 @@ mod trouble;
 
 pub use settings::Settings;
 
-use super::{HdfsLocation, Passing, Published, Store, StoreError, Trouble};
+use super::{HdfsLocation, Passing, Published, Refusal, Store, StoreError, Trouble};
 use async_trait::async_trait;
 use bytes::Bytes;
 use session::Session;
@@ -45,9 +46,26 @@ impl HdfsStore {
     /// Where the settings, with those in `HADOOP_CONF_DIR`, make no sense.
     pub async fn open(location: HdfsLocation, settings: &Settings) -> Result<Self, StoreError> {
         let store = Self { location, settings: settings.clone(), session: Mutex::default() };
-        let first = store.new_session(true).await.map_err(|trouble| trouble.at("open", store.location.url()))?;
-        *store.session.lock().await = Some(first);
+        let first = match store.new_session(true).await {
+            // A keytab and tickets may come later: until then, each call says so.
+            Err(Trouble::Refused { cause: Refusal::Identity, .. }) => None,
+            first => Some(first.map_err(|trouble| store.not_opened(trouble))?),
+        };
+        *store.session.lock().await = first;
         Ok(store)
+    }
+
+    /// Whether all of it that is on this machine is there: settings that make sense, and what logs in. Connects nowhere.
+    ///
+    /// # Errors
+    /// Where it is not.
+    pub async fn look(location: HdfsLocation, settings: &Settings) -> Result<(), StoreError> {
+        let store = Self { location, settings: settings.clone(), session: Mutex::default() };
+        store.new_session(true).await.map(drop).map_err(|trouble| store.not_opened(trouble))
+    }
+
+    fn not_opened(&self, trouble: Trouble) -> StoreError {
+        trouble.at("open", self.location.url())
     }
 
     async fn new_session(&self, is_first: bool) -> Result<Arc<Session>, Trouble> {

@@ -1,6 +1,7 @@
 //! One life of the client, and what the store asks of it, every call within a limit of its own.
 
 use super::super::{HdfsLocation, Passing, Published, Refusal, Trouble};
+use super::here;
 use super::settings::Settings;
 use super::trouble::is_missing;
 use bytes::{Bytes, BytesMut};
@@ -40,14 +41,22 @@ impl Session {
     /// Makes a client. Connects nowhere yet, but reads Hadoop's files and may ask DNS: blocks.
     ///
     /// # Errors
-    /// Where the settings make no sense.
+    /// Where the settings make no sense, or what they name is not on this machine.
     pub(super) fn open(location: &HdfsLocation, settings: &Settings, is_first: bool) -> Result<Self, Trouble> {
+        here::check_hadoop_files()?;
         let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("hdfs").enable_all().build()?;
         match builder(location, settings, is_first).with_io_runtime(runtime.handle().clone()).build() {
-            Ok(client) => Ok(Self { client, runtime: Some(runtime), root: location.root().to_owned(), settings: settings.clone() }),
+            Ok(client) => {
+                let session = Self { client, runtime: Some(runtime), root: location.root().to_owned(), settings: settings.clone() };
+                // Last: it alone may be mended while the program runs.
+                here::check_login(settings).map(|()| session)
+            }
             Err(e) => {
                 runtime.shutdown_background();
-                Err(e.into())
+                Err(match e {
+                    HdfsError::InvalidArgument(_) => Trouble::refused(Refusal::Settings, format!("{e}; {}", here::shown())),
+                    e => e.into(),
+                })
             }
         }
     }

@@ -1,0 +1,78 @@
+//! What HDFS takes that is on this machine: Hadoop's files, and what logs in. The client tells nothing of them where
+//! they are not there, or only once it has reached a NameNode.
+
+use super::super::{Refusal, Trouble};
+use super::Settings;
+use std::env;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Where the client looks for Hadoop's files, and what says so.
+fn hadoop_files() -> Option<(&'static str, PathBuf)> {
+    let of = |name| env::var_os(name).map(|it| (name, PathBuf::from(it)));
+    of("HADOOP_CONF_DIR").or_else(|| of("HADOOP_HOME").map(|(name, home)| (name, home.join("etc/hadoop"))))
+}
+
+/// Whether the client finds Hadoop's files where it is to find any.
+///
+/// # Errors
+/// Where it does not, or cannot read them.
+pub(super) fn check_hadoop_files() -> Result<(), Trouble> {
+    let Some((name, directory)) = hadoop_files() else { return Ok(()) };
+    let refused = |why: String| Err(Trouble::refused(Refusal::Settings, format!("{} (from {name}) {why}", directory.display())));
+    let mut found = false;
+    for file in ["core-site.xml", "hdfs-site.xml"] {
+        match read(&directory.join(file)) {
+            Ok(()) => found = true,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return refused(format!("has a {file} that cannot be read: {e}")),
+        }
+    }
+    match found {
+        true => Ok(()),
+        false if directory.is_dir() => refused("has neither core-site.xml nor hdfs-site.xml".to_owned()),
+        false => refused("is no directory".to_owned()),
+    }
+}
+
+/// Where Hadoop's files are looked for, for people.
+pub(super) fn shown() -> String {
+    match hadoop_files() {
+        Some((name, directory)) => format!("Hadoop's files are in {} (from {name})", directory.display()),
+        None => "neither HADOOP_CONF_DIR nor HADOOP_HOME is set".to_owned(),
+    }
+}
+
+/// Whether the principal's keytab, or else its ticket cache, can be read.
+///
+/// # Errors
+/// Where it cannot.
+pub(super) fn check_login(settings: &Settings) -> Result<(), Trouble> {
+    let (what, path) = match (&settings.keytab, &settings.principal) {
+        (Some(keytab), _) => ("plugins.activity.hdfs.keytab", PathBuf::from(keytab)),
+        (None, Some(_)) => match ticket_cache() {
+            Some(path) => ("KRB5CCNAME", path),
+            None => return Ok(()),
+        },
+        (None, None) => return Ok(()),
+    };
+    read(&path).map_err(|e| Trouble::refused(Refusal::Identity, format!("{} (from {what}) cannot be read: {e}", path.display())))
+}
+
+/// The file that the environment names as the ticket cache; `None` where it names none, or a cache that is no file.
+fn ticket_cache() -> Option<PathBuf> {
+    let name = env::var("KRB5CCNAME").ok()?;
+    match name.split_once(':') {
+        Some(("FILE", path)) => Some(path.into()),
+        Some((_, _)) => None,
+        None => Some(name.into()),
+    }
+}
+
+fn read(path: &Path) -> io::Result<()> {
+    match File::open(path)?.metadata()?.is_dir() {
+        true => Err(io::ErrorKind::IsADirectory.into()),
+        false => Ok(()),
+    }
+}
