@@ -199,7 +199,7 @@ async fn after_a_long_downtime_neither_rows_nor_the_end_wait_for_the_empty_hours
     };
     eventually("it is closing hours", || paused.is_stopped()).await;
     assert_eq!(memory.cursor("activity", TOPIC), Some(20), "the rows are committed");
-    table.drain.request(Duration::from_secs(60));
+    table.drain.request(Duration::from_secs(10));
     paused.go_on_for(50);
     table.task.await.unwrap().unwrap();
     assert!(!paused.is_stopped(), "it goes on no further than the hour that it was at");
