@@ -77,9 +77,10 @@ impl Hours {
         for day in self.newest_first(&self.topic, "dt=").await? {
             for hour in self.newest_first(&format!("{}/{day}", self.topic), "hour=").await? {
                 let Some(at) = parse(&day, &hour) else { continue };
-                let names = self.store.list(&directory(&self.topic, at, &self.shard)).await?;
+                let directory = directory(&self.topic, at, &self.shard);
+                let names = self.store.list(&directory).await?;
                 if names.iter().any(|n| n == SUCCESS) {
-                    let success = Success::read(self.store.as_ref(), &directory(&self.topic, at, &self.shard)).await?;
+                    let success = Success::read(self.store.as_ref(), &directory).await?;
                     let open = at.0 + 1;
                     self.next = Some((Hour(open), success.as_ref().map_or(0, |s| s.next)));
                     let uncompacted = success.and_then(|s| s.uncompacted).unwrap_or(at);
@@ -92,12 +93,6 @@ impl Hours {
         }
         self.next = oldest_open;
         Ok(Vec::new())
-    }
-
-    /// The first hour that is not closed; none before the first row or floor.
-    #[must_use]
-    pub fn first_open(&self) -> Option<Hour> {
-        self.next.map(|(hour, _)| hour)
     }
 
     /// Closes the oldest open hour before `end`, if there is one, and returns it: all their rows are committed, and none will

@@ -10,7 +10,7 @@ mod verify;
 use crate::age::Oldest;
 use crate::commit::directory;
 use crate::compact::Compactor;
-use crate::hours::{Success, parse};
+use crate::hours::Success;
 use crate::record::{self, SINK_TOPIC};
 use crate::roll::{HOUR_US, Hour, Policy};
 use crate::store::Store;
@@ -193,10 +193,7 @@ async fn after_a_long_downtime_neither_rows_nor_the_end_wait_for_the_empty_hours
     publish(&memory, 10..20);
     let paused = PausedStore::new(Arc::new(store.clone()), 200);
     let table = start_on(&memory, Arc::new(paused.clone()), POLICY).await;
-    let closed = || {
-        let hours = store.files().into_keys().filter(|path| path.ends_with("/_SUCCESS"));
-        hours.filter_map(|path| parse(path.split('/').nth(1)?, path.split('/').nth(2)?)).collect::<Vec<_>>()
-    };
+    let closed = || faults::closed(&store.files());
     eventually("it is closing hours", || paused.is_stopped()).await;
     assert_eq!(memory.cursor("activity", TOPIC), Some(20), "the rows are committed");
     table.drain.request(Duration::from_secs(10));
