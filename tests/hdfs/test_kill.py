@@ -55,6 +55,8 @@ def one_life(greyhound):
 
 def test_killed_at_each_step_of_a_commit(greyhound):
     """Each life begins with what the one before left behind."""
+    greyhound.start().push()
+    greyhound.stop()
     for step in ["write", "close", "rename", "renamed", "cursor", "committed"]:
         # The second time: it has committed before.
         greyhound.spawn([MORTAL], FAILPOINT=f"{step} messaging.push 2")
@@ -84,12 +86,13 @@ def test_killed_at_each_step_of_closing_an_hour(greyhound, hdfs):
 
 
 def an_hour_ago(files, root):
-    """Moves the rows of messaging.push to the hour before, as if they had been appended then; the `_SUCCESS` to come."""
-    [hour] = files.glob(f"{root}/messaging.push/dt=*/hour=*")
-    before = datetime.strptime(hour.split("messaging.push/")[1], "dt=%Y-%m-%d/hour=%H") - timedelta(hours=1)
-    moved = f"{root}/messaging.push/{before:dt=%Y-%m-%d/hour=%H}"
-    files.makedirs(moved.rsplit("/", 1)[0], exist_ok=True)
-    files.mv(hour, moved)
+    """Moves all of messaging.push by an hour, as if it had been appended then; the `_SUCCESS` to come."""
+    # Before the hour with the rows there is the one that the shard began with, which is closed.
+    for hour in sorted(files.glob(f"{root}/messaging.push/dt=*/hour=*")):
+        before = datetime.strptime(hour.split("messaging.push/")[1], "dt=%Y-%m-%d/hour=%H") - timedelta(hours=1)
+        moved = f"{root}/messaging.push/{before:dt=%Y-%m-%d/hour=%H}"
+        files.makedirs(moved.rsplit("/", 1)[0], exist_ok=True)
+        files.mv(hour, moved)
     [shard] = files.glob(f"{moved}/*")
     return f"{shard}/_SUCCESS"
 

@@ -48,9 +48,10 @@ def test_what_waits_is_seen_in_the_metrics(greyhound):
     greyhound.start()
     assert age() == 0
     # Somebody's file lies in the place of the table.
-    obstacle = greyhound.home / "data/tables/messaging.push"
-    obstacle.parent.mkdir(parents=True, exist_ok=True)
-    obstacle.write_text("")
+    table = greyhound.home / "data/tables/messaging.push"
+    until("the hour before its first to be closed", lambda: list(table.glob("*/*/*/_SUCCESS")))
+    aside = table.rename(table.with_name("aside"))
+    table.write_text("")
     push(greyhound, 10)
     until("the age to grow", lambda: age() > 2)
     assert "move away" in greyhound.parts()["activity.messaging.push"]
@@ -59,7 +60,8 @@ def test_what_waits_is_seen_in_the_metrics(greyhound):
     before = age()
     push(greyhound, 10)
     until("the age to grow", lambda: age() > before)
-    obstacle.unlink()
+    table.unlink()
+    aside.rename(table)
     until("the commit", lambda: committed(greyhound) == 20)
     until("nothing to wait", lambda: age() == 0)
     assert greyhound.metric("greyhound_activity_bytes_total", topic="messaging.push") > 0

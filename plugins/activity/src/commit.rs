@@ -9,12 +9,14 @@
 //! of the rows between. Where the cursor was lost, what it has of the rows is proved part by part.
 
 use crate::compact::swap::{complete, is_closed};
-use crate::encode::{Encoded, Footer};
-use crate::read::metadata;
+use crate::encode::{Appended, Encoded, Footer};
+use crate::read::{Blocking, ReadFailure, StoredFile, metadata};
 use crate::roll::Hour;
 use crate::store::{Passing, Published, Staging, Store, StoreError, Trouble};
 use greyhound_sdk::Shard;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
+use tokio::task::spawn_blocking;
 
 /// Commits the files of one table.
 pub struct Committer {
@@ -132,11 +134,34 @@ impl Committer {
 
     /// The file that has the row `first` in its midst, as where a cursor was lost and the journal begins there.
     async fn find_covering(&self, place: &str, first: u64) -> Result<Option<(Footer, u64)>, StoreError> {
-        let (names, own) = (self.store.list(place).await?, file_name(first));
-        let Some(before) = names.iter().rfind(|name| name.ends_with(".parquet") && **name < own) else { return Ok(None) };
-        match self.find_part(&format!("{place}/{before}"), first).await? {
+        let Some(path) = self.before(place, first).await? else { return Ok(None) };
+        match self.find_part(&path, first).await? {
             (Found::File(part), bytes) => Ok(Some((part, bytes))),
             _ => Ok(None),
+        }
+    }
+
+    /// The file that begins last before the row `first`.
+    async fn before(&self, place: &str, first: u64) -> Result<Option<String>, StoreError> {
+        let (names, own) = (self.store.list(place).await?, file_name(first));
+        let before = names.iter().rfind(|name| name.ends_with(".parquet") && **name < own);
+        Ok(before.map(|name| format!("{place}/{name}")))
+    }
+
+    /// What the table has of `rows`, which begin in the midst of a file of `hour` and end in it.
+    ///
+    /// # Errors
+    /// Where the store cannot tell.
+    pub async fn appended(&self, hour: Hour, rows: RangeInclusive<u64>) -> Result<Appended, StoreError> {
+        let place = directory(&self.topic, hour, &self.shard);
+        let Some(path) = self.before(&place, *rows.start()).await? else { return Ok(Appended::default()) };
+        let (store, at) = (Blocking::new(self.store.clone()), path.clone());
+        let failed = |why: String| Trouble::passing(Passing::Other, why).at("read", path);
+        match spawn_blocking(move || StoredFile::open(&store, at)?.appended(&rows)).await {
+            Ok(Ok(appended)) => Ok(appended),
+            Ok(Err(ReadFailure::Store(error))) => Err(error),
+            Ok(Err(error)) => Err(failed(error.to_string())),
+            Err(error) => Err(failed(error.to_string())),
         }
     }
 

@@ -12,6 +12,7 @@ use parquet::file::metadata::{KeyValue, ParquetMetaData};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use serde::{Deserialize, Serialize};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 use std::sync::Arc;
 
@@ -36,6 +37,13 @@ pub struct Encoder {
 /// A digest over batches as the log holds them: the same rows from the same journal have the same.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Digest(u32);
+
+/// Which rows there are, and when each was appended, in whatever order: two journals never have the same.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Appended {
+    rows: u64,
+    sum: u64,
+}
 
 /// A finished file.
 #[derive(Debug, Clone)]
@@ -83,6 +91,18 @@ impl Digest {
 impl std::fmt::Display for Digest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:08x}", self.0)
+    }
+}
+
+// === impl Appended ===
+
+impl Appended {
+    /// Adds a row, appended at `time` (microseconds since 1970 UTC).
+    pub fn add(&mut self, seq: u64, time: i64) {
+        let mut hasher = DefaultHasher::new();
+        (seq, time).hash(&mut hasher);
+        self.rows += 1;
+        self.sum = self.sum.wrapping_add(hasher.finish());
     }
 }
 

@@ -15,6 +15,9 @@ const SUCCESS_BYTES: usize = 16 << 20;
 pub(crate) const LONGEST_DOWNTIME_HOURS: i64 = 24 * 366;
 
 /// Closes the hours of one table, one after the other, empty ones and those of downtimes included.
+///
+/// The first one that a shard closes is the one before its first row or floor, in which it had none: where it has rows, there
+/// is a `_SUCCESS`, and none of those that others have is read to find where it stopped.
 pub struct Hours {
     store: Arc<dyn Store>,
     staging: Staging,
@@ -46,6 +49,8 @@ pub struct Success {
     /// Whether the files are compacted: made of those that were committed.
     #[serde(default)]
     pub compacted: bool,
+    /// When this hour was closed, the first one that was not compacted (hours since 1970 UTC).
+    pub uncompacted: Option<Hour>,
 }
 
 impl Hours {
@@ -56,25 +61,30 @@ impl Hours {
         Self { store, staging, topic: topic.to_owned(), shard, next: None }
     }
 
-    /// Finds where an earlier run stopped: from the tables alone, so that a lost data directory is no harm.
+    /// Finds where an earlier run stopped: from the tables alone, so that a lost data directory is no harm. Returns the closed
+    /// hours that it may have left without compaction.
     ///
     /// A shard that has never written to the table is not looked for in years of hours that others have: who writes has a
     /// directory in staging. (Where somebody cleared that, `has_rows` still tells of an earlier run.)
     ///
     /// # Errors
     /// Where the store cannot be read.
-    pub async fn resume(&mut self, has_rows: bool) -> Result<(), StoreError> {
+    pub async fn resume(&mut self, has_rows: bool) -> Result<Vec<Hour>, StoreError> {
         if !has_rows && !self.staging.is_known().await? {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let mut oldest_open = None;
         for day in self.newest_first(&self.topic, "dt=").await? {
             for hour in self.newest_first(&format!("{}/{day}", self.topic), "hour=").await? {
                 let Some(at) = parse(&day, &hour) else { continue };
-                let names = self.store.list(&directory(&self.topic, at, &self.shard)).await?;
+                let directory = directory(&self.topic, at, &self.shard);
+                let names = self.store.list(&directory).await?;
                 if names.iter().any(|n| n == SUCCESS) {
-                    self.next = Some((Hour(at.0 + 1), self.success(at).await?.map_or(0, |s| s.next)));
-                    return Ok(());
+                    let success = Success::read(self.store.as_ref(), &directory).await?;
+                    let open = at.0 + 1;
+                    self.next = Some((Hour(open), success.as_ref().map_or(0, |s| s.next)));
+                    let uncompacted = success.and_then(|s| s.uncompacted).unwrap_or(at);
+                    return Ok((uncompacted.0.max(open - LONGEST_DOWNTIME_HOURS)..open).map(Hour).collect());
                 }
                 if !names.is_empty() {
                     oldest_open = Some((at, 0));
@@ -82,35 +92,30 @@ impl Hours {
             }
         }
         self.next = oldest_open;
-        Ok(())
+        Ok(Vec::new())
     }
 
-    /// The first hour that is not closed; none before the first row or floor.
-    #[must_use]
-    pub fn first_open(&self) -> Option<Hour> {
-        self.next.map(|(hour, _)| hour)
-    }
-
-    /// Closes every hour before `hour`: all their rows are committed, and none will come.
+    /// Closes the oldest open hour before `end`, if there is one, and returns it: all their rows are committed, and none will
+    /// come. `uncompacted` is the oldest closed hour that is not compacted.
     ///
     /// # Errors
     /// Where the store cannot be written.
-    pub async fn close_before(&mut self, hour: Hour) -> Result<(), StoreError> {
-        let (mut at, mut next) = *self.next.get_or_insert((hour, 0));
-        if hour.0 - at.0 > LONGEST_DOWNTIME_HOURS {
-            tracing::warn!(topic = self.topic, hours = hour.0 - at.0, "the clock leapt: the hours between are not marked as complete");
-            at = hour;
-            self.next = Some((hour, next));
+    pub async fn close_next(&mut self, end: Hour, uncompacted: Option<Hour>) -> Result<Option<Hour>, StoreError> {
+        let (at, expected) = *self.next.get_or_insert((Hour(end.0 - 1), 0));
+        if end.0 - at.0 > LONGEST_DOWNTIME_HOURS {
+            tracing::warn!(topic = self.topic, hours = end.0 - at.0, "the clock leapt: the hours between are not marked as complete");
+            self.next = Some((end, expected));
+            return Ok(None);
         }
-        while at < hour {
-            next = self.close(at, next).await?;
-            at = Hour(at.0 + 1);
-            self.next = Some((at, next));
+        if at >= end {
+            return Ok(None);
         }
-        Ok(())
+        let next = self.close(at, expected, uncompacted.unwrap_or(at)).await?;
+        self.next = Some((Hour(at.0 + 1), next));
+        Ok(Some(at))
     }
 
-    async fn close(&mut self, hour: Hour, expected: u64) -> Result<u64, StoreError> {
+    async fn close(&mut self, hour: Hour, expected: u64, uncompacted: Hour) -> Result<u64, StoreError> {
         let directory = directory(&self.topic, hour, &self.shard);
         let mut success = Success {
             topic: self.topic.clone(),
@@ -122,6 +127,7 @@ impl Hours {
             files: Vec::new(),
             gaps: Vec::new(),
             compacted: false,
+            uncompacted: Some(uncompacted),
         };
         for name in self.store.list(&directory).await?.iter().filter(|n| n.ends_with(".parquet")) {
             let path = format!("{directory}/{name}");
@@ -135,10 +141,6 @@ impl Hours {
         // Where there is one already, an attempt whose answer was lost made it.
         self.staging.place(text.into(), &format!("{directory}/{SUCCESS}")).await?;
         Ok(success.next)
-    }
-
-    async fn success(&self, hour: Hour) -> Result<Option<Success>, StoreError> {
-        Success::read(self.store.as_ref(), &directory(&self.topic, hour, &self.shard)).await
     }
 
     async fn newest_first(&self, path: &str, prefix: &str) -> Result<Vec<String>, StoreError> {
@@ -206,7 +208,7 @@ mod tests {
         let mut hours = Hours::new(store, "t", Shard::new("n", 1));
         let leapt = 10 + LONGEST_DOWNTIME_HOURS + 1;
         for hour in [10, leapt, leapt + 1] {
-            hours.close_before(Hour(hour)).await.unwrap();
+            while hours.close_next(Hour(hour), None).await.unwrap().is_some() {}
         }
         let is_closed = |hour| home.path().join(directory("t", Hour(hour), &Shard::new("n", 1))).join(SUCCESS).exists();
         assert!(is_closed(leapt) && !is_closed(10) && !is_closed(leapt - 1));

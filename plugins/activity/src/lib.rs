@@ -25,21 +25,19 @@ pub mod verify;
 
 use age::Oldest;
 use async_trait::async_trait;
-use commit::Committer;
 use compact::Compactor;
 pub use config::Config;
 use greyhound_sdk::config::Problems;
 use greyhound_sdk::fs::OsFileSystem;
-use greyhound_sdk::{Check, Component, Context, Drain, Error, Plugin, SchemaError, Start, TopicSchema};
-use hours::Hours;
-use record::{Recorder, SINK_TOPIC};
+use greyhound_sdk::{Check, Component, Context, Drain, Error, Health, Plugin, SchemaError, Start, TopicSchema};
+use record::SINK_TOPIC;
 use roll::Policy;
 use std::sync::Arc;
 use std::time::Duration;
 use store::hdfs::HdfsStore;
 use store::local::LocalStore;
-use store::{Location, Probe, Store, check};
-use table::{Stop, Table};
+use store::{Location, Probe, check};
+use table::{Stop, Table, Tables};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -92,15 +90,14 @@ impl Plugin for Activity {
         metrics::describe();
         let (store, shown) = open(&config).await?;
         let compactor = Compactor::new(store.clone(), config.file_size.as_u64(), config.retention);
-        Ok(Box::new(Sink { config, context, store, compactor, shown }))
+        let tables = Tables { bus: context.bus, store, compactor, policy: config.policy() };
+        Ok(Box::new(Sink { tables, health: context.health, shown }))
     }
 }
 
 struct Sink {
-    config: Config,
-    context: Context,
-    store: Arc<dyn Store>,
-    compactor: Compactor,
+    tables: Tables,
+    health: Health,
     /// Where the tables are, for people.
     shown: String,
 }
@@ -125,21 +122,12 @@ impl Component for Sink {
         vec![("tables".into(), self.shown.clone())]
     }
 
-    async fn run(self: Box<Self>, mut drain: Drain) -> Result<(), Error> {
+    async fn run(self: Box<Self>, drain: Drain) -> Result<(), Error> {
         let sink: Arc<Self> = self.into();
-        let mut tables = JoinSet::new();
-        // The table of what is committed is told to finish when the others have: until then they have something to record.
-        let (last, drain_of_last) = Drain::new();
-        for topic in sink.context.bus.topics() {
-            let drain = if topic.name() == SINK_TOPIC { &drain_of_last } else { &drain };
-            tables.spawn(keep(sink.clone(), topic.name().to_owned(), drain.clone()));
-        }
-        while let Some(ended) = tables.join_next().await {
-            ended??;
-            if tables.len() == 1 {
-                last.request(drain.requested().await.saturating_duration_since(Instant::now()));
-            }
-        }
+        let ended = keep_all(&sink, drain).await;
+        // What is being compacted no table waits for any more: it stops, and nothing writes after this.
+        sink.tables.compactor.idle().await;
+        ended?;
         sink.tell_what_is_left().await
     }
 }
@@ -148,8 +136,8 @@ impl Sink {
     /// Tells what the tables lack in the end.
     async fn tell_what_is_left(&self) -> Result<(), Error> {
         let (mut rows, mut tables) = (0, Vec::new());
-        for topic in self.context.bus.topics() {
-            let consumer = self.context.bus.consumer(CONSUMER, topic.name(), Start::Earliest).await?;
+        for topic in self.tables.bus.topics() {
+            let consumer = self.tables.bus.consumer(CONSUMER, topic.name(), Start::Earliest).await?;
             let left = consumer.bounds().end.saturating_sub(consumer.position().max(consumer.bounds().earliest));
             if left > 0 {
                 rows += left;
@@ -166,17 +154,6 @@ impl Sink {
         }
         Ok(())
     }
-
-    async fn table(&self, topic: &str, drain: Drain) -> Result<Table, Error> {
-        let shard = self.context.bus.shard().clone();
-        let consumer = self.context.bus.consumer(CONSUMER, topic, Start::Earliest).await?;
-        let committer = Committer::new(self.store.clone(), topic, shard.clone());
-        let hours = Hours::new(self.store.clone(), topic, shard.clone());
-        let recorder = Recorder::new(&self.context.bus, topic)?;
-        let health = self.context.health.of(topic);
-        let compaction = self.compactor.of(topic, &shard);
-        Ok(Table::new(consumer, committer, hours, compaction, recorder, self.config.policy(), health, drain))
-    }
 }
 
 impl Config {
@@ -186,9 +163,27 @@ impl Config {
     }
 }
 
+/// Keeps every table until drained.
+async fn keep_all(sink: &Arc<Sink>, mut drain: Drain) -> Result<(), Error> {
+    let mut tables = JoinSet::new();
+    // The table of what is committed is told to finish when the others have: until then they have something to record.
+    let (last, drain_of_last) = Drain::new();
+    for topic in sink.tables.bus.topics() {
+        let drain = if topic.name() == SINK_TOPIC { &drain_of_last } else { &drain };
+        tables.spawn(keep(sink.clone(), topic.name().to_owned(), drain.clone()));
+    }
+    while let Some(ended) = tables.join_next().await {
+        ended??;
+        if tables.len() == 1 {
+            last.request(drain.requested().await.saturating_duration_since(Instant::now()));
+        }
+    }
+    Ok(())
+}
+
 /// Keeps a table, and tells the age of its oldest row.
 async fn keep(sink: Arc<Sink>, topic: String, drain: Drain) -> Result<(), Error> {
-    let oldest = Oldest::new(&sink.context.bus, &topic);
+    let oldest = Oldest::new(&sink.tables.bus, &topic);
     tokio::select! {
         ended = run(sink, topic, drain) => ended,
         never = oldest.tell() => match never {},
@@ -197,10 +192,10 @@ async fn keep(sink: Arc<Sink>, topic: String, drain: Drain) -> Result<(), Error>
 
 /// Runs a table, again where it fails; the others are not held up. Where only an operator can help, it stays down and says so.
 async fn run(sink: Arc<Sink>, topic: String, mut drain: Drain) -> Result<(), Error> {
-    let health = sink.context.health.of(&topic);
+    let health = sink.health.of(&topic);
     let mut pause = FIRST_PAUSE;
     loop {
-        let stop = match sink.table(&topic, drain.clone()).await?.run().await {
+        let stop = match Table::new(&sink.tables, &topic, health.clone(), drain.clone()).await?.run().await {
             Ok(()) | Err(Stop::Drained) => return Ok(()),
             Err(stop) => stop,
         };

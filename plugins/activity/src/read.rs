@@ -1,8 +1,10 @@
 //! Reading files of the tables, one row group at a time: off the async workers.
 
-use crate::encode::Footer;
+use crate::encode::{Appended, Footer};
 use crate::store::{Store, StoreError};
 use arrow_array::RecordBatch;
+use arrow_array::cast::AsArray;
+use arrow_array::types::{ArrowPrimitiveType, Int64Type, TimestampMicrosecondType};
 use arrow_schema::SchemaRef;
 use bytes::{Buf, Bytes, buf::Reader};
 use parquet::arrow::ProjectionMask;
@@ -10,7 +12,7 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, Parq
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::reader::{ChunkReader, Length};
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
@@ -128,6 +130,25 @@ impl StoredFile {
             .build();
         let reader = reader.map_err(|e| self.damaged(&e.to_string()))?;
         Ok(reader.map(|rows| rows.map_err(|e| self.damaged(&e.to_string()))))
+    }
+
+    /// What it has of `rows`.
+    pub(crate) fn appended(&self, rows: &RangeInclusive<u64>) -> Result<Appended, ReadFailure> {
+        let mut appended = Appended::default();
+        for group in self.groups() {
+            for batch in self.rows(group, Some(&["seq", "time"]))? {
+                let batch = batch?;
+                let (seqs, times) = (self.column::<Int64Type>(&batch, "seq")?, self.column::<TimestampMicrosecondType>(&batch, "time")?);
+                let all = seqs.iter().zip(times).map(|(seq, time)| (*seq as u64, *time));
+                all.filter(|(seq, _)| rows.contains(seq)).for_each(|(seq, time)| appended.add(seq, time));
+            }
+        }
+        Ok(appended)
+    }
+
+    fn column<'a, T: ArrowPrimitiveType>(&self, batch: &'a RecordBatch, name: &str) -> Result<&'a [T::Native], ReadFailure> {
+        let column = batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<T>());
+        Ok(column.ok_or_else(|| self.damaged(&format!("it has no column {name} of the right type")))?.values())
     }
 
     pub(crate) fn damaged(&self, why: &str) -> ReadFailure {

@@ -1,6 +1,7 @@
 //! When a table's open file is full enough, old enough, or must end.
 
 use greyhound_sdk::Batch;
+use serde::{Deserialize, Serialize};
 use std::time::{Duration, UNIX_EPOCH};
 use tokio::time::Instant;
 
@@ -11,7 +12,7 @@ pub const HOUR_US: i64 = 3_600_000_000;
 const LEAST: Duration = Duration::from_secs(10);
 
 /// An hour: hours since 1970 UTC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Hour(pub i64);
 
 impl Hour {

@@ -1,18 +1,20 @@
 //! One table: reads its topic, encodes, commits, closes hours.
 
+use crate::CONSUMER;
 use crate::commit::{Committer, Found, Outcome};
-use crate::compact::Compaction;
-use crate::encode::{Digest, Encoded, Encoder, Footer};
+use crate::compact::{Compaction, Compactor};
+use crate::encode::{Appended, Digest, Encoded, Encoder, Footer};
 use crate::failpoint;
 use crate::hours::Hours;
 use crate::metrics as names;
 use crate::record::{Committed, Recorder};
 use crate::retry::Retry;
 use crate::roll::{Hour, Policy, Span};
-use crate::store::{Passing, StoreError, Trouble};
-use greyhound_sdk::{Batch, Consumer, Drain, Health, ReadError};
+use crate::store::{Passing, Store, StoreError, Trouble};
+use greyhound_sdk::{Batch, Bus, Consumer, Drain, Health, ReadError, Start, UnknownTopic};
 use metrics::{counter, histogram};
 use parquet::errors::ParquetError;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
@@ -20,6 +22,20 @@ use tokio::time::{Instant, sleep_until};
 const READ_BYTES: usize = 1 << 20;
 /// How often it is looked whether an hour can be closed.
 const HOURS_INTERVAL: Duration = Duration::from_secs(1);
+/// So long hours are closed at a time: rows do not wait for all those of a long downtime.
+const CLOSING: Duration = Duration::from_millis(500);
+
+/// What the writers of all tables share.
+pub struct Tables {
+    /// Whose topics they are.
+    pub bus: Bus,
+    /// Where they are.
+    pub store: Arc<dyn Store>,
+    /// Compacts them.
+    pub compactor: Compactor,
+    /// When their files are committed.
+    pub policy: Policy,
+}
 
 /// The writer of one table.
 pub struct Table {
@@ -48,8 +64,8 @@ pub enum Stop {
     Drained,
     /// Somebody else writes the same rows: an operator must look.
     #[error(
-        "{path} holds rows of shard {shard} that are not this journal's: another process runs on a copy of this data directory, \
-         or the cursor of this table was removed; stop the other one, or give this node a new data directory. The rows stay in this journal"
+        "{path} holds rows of shard {shard} that are not this journal's: another process runs on a copy of this data directory; \
+         stop it, or give this node a new data directory. The rows stay in this journal"
     )]
     Stranger {
         /// The file.
@@ -71,21 +87,24 @@ pub enum Stop {
 }
 
 impl Table {
-    /// The writer of the table of `consumer`'s topic.
-    #[must_use]
-    #[expect(clippy::too_many_arguments, reason = "each is a part of its own, that the plugin makes")]
-    pub fn new(
-        consumer: Consumer,
-        committer: Committer,
-        hours: Hours,
-        compaction: Compaction,
-        recorder: Option<Recorder>,
-        policy: Policy,
-        health: Health,
-        drain: Drain,
-    ) -> Self {
-        let topic = consumer.schema().name().to_owned();
-        Self { topic, consumer, committer, hours, compaction, recorder, policy, health, drain, open: None }
+    /// The writer of `topic`'s table.
+    ///
+    /// # Errors
+    /// Where the bus has no such topic.
+    pub async fn new(tables: &Tables, topic: &str, health: Health, drain: Drain) -> Result<Self, UnknownTopic> {
+        let (store, shard) = (&tables.store, tables.bus.shard());
+        Ok(Self {
+            topic: topic.to_owned(),
+            consumer: tables.bus.consumer(CONSUMER, topic, Start::Earliest).await?,
+            committer: Committer::new(store.clone(), topic, shard.clone()),
+            hours: Hours::new(store.clone(), topic, shard.clone()),
+            compaction: tables.compactor.of(topic, shard),
+            recorder: Recorder::new(&tables.bus, topic)?,
+            policy: tables.policy,
+            health,
+            drain,
+            open: None,
+        })
     }
 
     /// Runs until drained, and no longer than the drain's deadline, whatever the store is at.
@@ -129,13 +148,14 @@ impl Table {
             retry.wait(e).await?;
         }
         let has_rows = self.consumer.position() > 0;
-        while let Err(e) = self.hours.resume(has_rows).await {
-            retry.wait(e).await?;
-        }
+        let uncompacted = loop {
+            match self.hours.resume(has_rows).await {
+                Ok(hours) => break hours,
+                Err(e) => retry.wait(e).await?,
+            }
+        };
         retry.done();
-        if let Some(open) = self.hours.first_open() {
-            self.compaction.closed_before(open);
-        }
+        self.compaction.closed(uncompacted);
         Ok(())
     }
 
@@ -171,7 +191,8 @@ impl Table {
                     // The table had other rows than were encoded: it goes on where that file ends.
                     return Ok(());
                 }
-                self.close_before(Hour::of(batch.time)).await?;
+                // Only one: the rest is closed when it is looked at.
+                self.close_next(Hour::of(batch.time)).await?;
                 let encoder = Encoder::new(self.consumer.schema().clone()).map_err(|e| self.unfit(e))?;
                 let span = Span::of(&batch, self.consumer.bounds().floor, Instant::now());
                 self.open = Some(Open { span, encoder });
@@ -209,14 +230,16 @@ impl Table {
             match self.committer.attempt(&file, span.hour).await {
                 Ok(Outcome::Committed) => break (file.footer, file.bytes.len() as u64, false),
                 Ok(Outcome::Exists(Found::Nothing, _)) => retry.wait(self.vanished(&span)).await?,
-                Ok(Outcome::Exists(Found::File(footer), bytes)) if self.is_ours(&footer, &file).await? => break (footer, bytes, true),
+                Ok(Outcome::Exists(Found::File(footer), bytes)) if self.is_ours(&footer, &file, span.hour).await? => {
+                    break (footer, bytes, true);
+                }
                 Ok(Outcome::Exists(..)) => return Err(self.stranger(&span)),
                 Err(e) => retry.wait(e).await?,
             }
         };
         retry.done();
         let Footer { first, last, rows, .. } = footer;
-        let (path, duration) = (self.path(&span), started.elapsed());
+        let (path, duration) = (self.committer.path(span.hour, first), started.elapsed());
         self.committed(&Committed { path, hour: span.hour, first, last, rows, bytes, attempts, duration, recovered }).await
     }
 
@@ -246,62 +269,97 @@ impl Table {
         Ok(())
     }
 
-    /// Whether a file that begins with our first row has our rows: then it is committed, by an earlier run
+    /// Whether a file that has our first row has our rows from there on: then it is committed, by an earlier run
     /// or an attempt whose answer was lost. Continues reading after its last row.
-    async fn is_ours(&mut self, footer: &Footer, file: &Encoded) -> Result<bool, Stop> {
-        if footer.shard != file.footer.shard || footer.first != file.footer.first {
+    async fn is_ours(&mut self, footer: &Footer, file: &Encoded, hour: Hour) -> Result<bool, Stop> {
+        let (first, last) = (file.footer.first, footer.last);
+        if footer.shard != file.footer.shard {
             return Ok(false);
         }
-        if footer.last == file.footer.last {
+        if (footer.first, last) == (first, file.footer.last) {
             return Ok(footer.digest == file.footer.digest);
         }
-        if footer.last >= self.consumer.bounds().end {
+        if last >= self.consumer.bounds().end {
             return Ok(false);
         }
         let position = self.consumer.position();
-        self.consumer.seek(footer.first);
-        let (mut digest, mut next) = (Digest::default(), footer.first);
-        while next <= footer.last {
-            for batch in self.consumer.next(READ_BYTES).await?.iter().take_while(|b| b.end() <= footer.last + 1) {
-                digest.add(batch);
-                next = batch.end();
-            }
-            if self.consumer.position() > footer.last + 1 {
-                break;
-            }
-        }
-        let ours = next == footer.last + 1 && digest.to_string() == footer.digest;
-        self.consumer.seek(if ours { next } else { position });
+        let ours = if footer.first == first {
+            let mut digest = Digest::default();
+            self.read_again(first, last, |batch| digest.add(batch)).await?;
+            digest.to_string() == footer.digest
+        } else {
+            // The journal begins in the midst of the file, whose digest is over rows that it has no more.
+            let theirs = self.appended(hour, first, last).await?;
+            let mut ours = Appended::default();
+            self.read_again(first, last, |batch| (batch.first..batch.end()).for_each(|seq| ours.add(seq, batch.time))).await?;
+            ours == theirs
+        };
+        self.consumer.seek(if ours { last + 1 } else { position });
         Ok(ours)
     }
 
-    /// Closes the hours that the log's floor has passed, once everything durable is committed.
-    async fn close_hours(&mut self) -> Result<(), Stop> {
-        let bounds = self.consumer.bounds();
-        let floor = Hour::of(bounds.floor);
-        if bounds.floor == 0 || self.consumer.position() < bounds.end {
-            return Ok(());
+    /// Reads the batches of the rows from `first` to `last`: those that the journal has, and that end there.
+    async fn read_again(&mut self, first: u64, last: u64, mut each: impl FnMut(&Batch) + Send) -> Result<(), Stop> {
+        self.consumer.seek(first);
+        while self.consumer.position() <= last {
+            self.consumer.next(READ_BYTES).await?.iter().take_while(|batch| batch.end() <= last + 1).for_each(&mut each);
         }
-        if self.open.as_ref().is_some_and(|open| open.span.hour < floor) {
-            self.commit().await?;
-            if self.consumer.position() < bounds.end {
-                // The table had a shorter file of an earlier run: the rest is still to be read.
-                return Ok(());
-            }
-        }
-        self.close_before(floor).await?;
-        self.compaction.turn(floor).await;
         Ok(())
     }
 
-    async fn close_before(&mut self, hour: Hour) -> Result<(), Stop> {
-        let mut retry = self.retry("close hour");
-        while let Err(e) = self.hours.close_before(hour).await {
-            retry.wait(e).await?;
-        }
+    /// What the table has of the rows from `first` to `last`.
+    async fn appended(&mut self, hour: Hour, first: u64, last: u64) -> Result<Appended, Stop> {
+        let mut retry = self.retry("read");
+        let appended = loop {
+            match self.committer.appended(hour, first..=last).await {
+                Ok(appended) => break appended,
+                Err(e) => retry.wait(e).await?,
+            }
+        };
         retry.done();
-        self.compaction.closed_before(hour);
+        Ok(appended)
+    }
+
+    /// Closes hours whose rows are all committed: those before the open file's, or, once everything durable is committed, those
+    /// that the log's floor has passed.
+    async fn close_hours(&mut self) -> Result<(), Stop> {
+        let bounds = self.consumer.bounds();
+        let floor = Hour::of(bounds.floor);
+        let is_all_read = |table: &Self| bounds.floor > 0 && table.consumer.position() >= bounds.end;
+        if is_all_read(self) && self.open.as_ref().is_some_and(|open| open.span.hour < floor) {
+            // The table may have a shorter file of an earlier run: then the rest is still to be read.
+            self.commit().await?;
+        }
+        match &self.open {
+            Some(open) => self.close_before(open.span.hour).await?,
+            None if is_all_read(self) => self.close_before(floor).await?,
+            None => {}
+        }
+        if is_all_read(self) {
+            self.compaction.turn(floor).await;
+        }
         Ok(())
+    }
+
+    /// Closes hours before `end`, the oldest first, until it is time for rows again, or to stop.
+    async fn close_before(&mut self, end: Hour) -> Result<(), Stop> {
+        let rows = Instant::now() + CLOSING;
+        while self.close_next(end).await? && Instant::now() < rows && !self.drain.is_requested() {}
+        Ok(())
+    }
+
+    /// Closes the oldest open hour before `end`, if there is one.
+    async fn close_next(&mut self, end: Hour) -> Result<bool, Stop> {
+        let mut retry = self.retry("close hour");
+        let closed = loop {
+            match self.hours.close_next(end, self.compaction.oldest()).await {
+                Ok(closed) => break closed,
+                Err(e) => retry.wait(e).await?,
+            }
+        };
+        retry.done();
+        self.compaction.closed(closed);
+        Ok(closed.is_some())
     }
 
     fn retry(&self, operation: &'static str) -> Retry {

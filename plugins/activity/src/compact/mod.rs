@@ -8,7 +8,7 @@ pub mod swap;
 mod rewrite;
 
 use crate::commit::directory;
-use crate::hours::{LONGEST_DOWNTIME_HOURS, Success};
+use crate::hours::Success;
 use crate::metrics as names;
 use crate::read::{Blocking, ReadFailure};
 use crate::retention::Retention;
@@ -27,8 +27,6 @@ use tokio::time::Instant;
 
 /// How often it is looked whether something was left behind, and how long it takes until what failed is tried again.
 const REST: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 60 });
-/// So many hours before the first open one are looked at after a start: an earlier run may have closed them and no more.
-const HOURS_BACK: i64 = 24;
 /// So many hours are looked at in one step, which keeps the table's writer from commits.
 const LOOKS: usize = 10;
 /// The lowest priority that there is.
@@ -53,8 +51,6 @@ pub struct Compaction {
     retention: Retention,
     /// Closed hours that were not looked at.
     waiting: BTreeSet<Hour>,
-    /// The first hour that is not among them, and was none of those.
-    next: Option<Hour>,
     job: Option<Job>,
     rests_until: Instant,
 }
@@ -83,10 +79,9 @@ impl Compactor {
         self
     }
 
-    /// Whether no thread rewrites anything.
-    #[cfg(test)]
-    pub(crate) fn is_idle(&self) -> bool {
-        self.turn.available_permits() == 1
+    /// Waits until no thread rewrites anything. One whose [`Compaction`] is gone stops after the call of the store that it is at.
+    pub async fn idle(&self) {
+        let _ = self.turn.acquire().await;
     }
 
     /// The compaction of `shard`'s hours in `topic`'s table.
@@ -99,7 +94,6 @@ impl Compactor {
             swaps: Swaps::new(self.store.clone(), topic, shard.clone()),
             retention: Retention::new(self.store.clone(), topic, self.retention),
             waiting: BTreeSet::new(),
-            next: None,
             job: None,
             rests_until: Instant::now(),
         }
@@ -135,11 +129,15 @@ impl Compaction {
         self.settle().await
     }
 
-    /// Takes note that the hours before `open` are closed.
-    pub fn closed_before(&mut self, open: Hour) {
-        let from = self.next.map_or(open.0 - HOURS_BACK, |next| next.0.max(open.0 - LONGEST_DOWNTIME_HOURS));
-        self.waiting.extend((from..open.0).map(Hour));
-        self.next = self.next.max(Some(open));
+    /// Takes note that these hours are closed.
+    pub fn closed(&mut self, hours: impl IntoIterator<Item = Hour>) {
+        self.waiting.extend(hours);
+    }
+
+    /// The oldest closed hour that was not looked at.
+    #[must_use]
+    pub fn oldest(&self) -> Option<Hour> {
+        self.waiting.first().copied()
     }
 
     /// Goes on by one step, if it is time, in the hour `now`. What fails is tried again later: nobody waits for it.
@@ -216,8 +214,8 @@ impl Compaction {
             // On Linux of this thread alone. Where it may not, it goes on as it is.
             let _ = rustix::process::nice(NICE);
             let outcome = compactor.rewrite(&store, &source, &success, &target, &|| answer.is_closed());
-            drop(turn);
             let _ = answer.send(outcome);
+            drop(turn);
         })?;
         Ok(done)
     }

@@ -56,7 +56,7 @@ async fn closed_hour(dice: &mut Dice, files: u64) -> (MemoryBus, FaultyStore) {
 fn compaction(store: &dyn Fn() -> Arc<dyn Store>) -> (Compactor, Compaction) {
     let compactor = Compactor::new(store(), SIZE, None);
     let mut compaction = compactor.of(TOPIC, &shard());
-    compaction.closed_before(Hour(HOUR.0 + 1));
+    compaction.closed([HOUR]);
     (compactor, compaction)
 }
 
@@ -68,14 +68,10 @@ async fn life(store: &FaultyStore) {
             break;
         }
         compaction.turn(Hour(HOUR.0 + 1)).await;
-        while !compactor.is_idle() {
-            tokio::time::sleep(Duration::from_micros(100)).await;
-        }
+        compactor.idle().await;
     }
     drop(compaction);
-    while !compactor.is_idle() {
-        tokio::time::sleep(Duration::from_micros(100)).await;
-    }
+    compactor.idle().await;
 }
 
 fn files_of(files: &Files, directory: &str) -> Files {
@@ -437,6 +433,41 @@ async fn the_table_compacts_its_hours_and_removes_old_days_by_itself() {
     eventually("the day is removed", || !day.exists()).await;
     assert!(day.parent().unwrap().exists());
     table.drained().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_an_earlier_run_closed_and_did_not_compact_is_compacted_however_long_ago() {
+    let (memory, store) = closed_hour(&mut Dice::new(1), 2).await;
+    // A run that closes the hours of two days of downtime, and is killed before it comes to this one.
+    memory.set_time(NOON + 48 * HOUR_US);
+    let table = start_on(&memory, Arc::new(store.clone()), POLICY).await;
+    let has = |hour: i64| store.files().contains_key(&format!("{}/_SUCCESS", place(Hour(HOUR.0 + hour))));
+    eventually("the hours of the downtime are closed", || has(47)).await;
+    table.task.abort();
+    let compactor = Compactor::new(Arc::new(store.clone()), SIZE, None);
+    let table = start_with(&memory, Arc::new(store.clone()), POLICY, compactor).await;
+    eventually("the hour has one file", || files_of(&store.files(), &place(HOUR)).len() == 2).await;
+    table.drained().await.unwrap();
+}
+
+#[tokio::test]
+async fn nothing_is_written_once_it_is_idle() {
+    let (_, store) = closed_hour(&mut Dice::new(1), 2).await;
+    let paused = PausedStore::new(Arc::new(store.clone()), 4);
+    let (compactor, mut compaction) = compaction(&|| Arc::new(paused.clone()));
+    compaction.turn(HOUR).await;
+    while !paused.is_stopped() {
+        tokio::time::sleep(Duration::from_micros(100)).await;
+    }
+    let before = store.files();
+    drop(compaction);
+    let stopped = tokio::spawn(async move { compactor.idle().await });
+    tokio::task::yield_now().await;
+    assert!(!stopped.is_finished());
+    paused.go_on();
+    stopped.await.unwrap();
+    let after = store.files();
+    assert_eq!(after, before, "the call that it was at was to read");
 }
 
 #[tokio::test]

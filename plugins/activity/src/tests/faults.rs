@@ -5,8 +5,8 @@
 
 use super::faulty_store::{Dice, FaultyStore};
 use super::{NOON, Order, Running, TOPIC, bus, publish, read, start_on};
-use crate::hours::Success;
-use crate::roll::{HOUR_US, Policy};
+use crate::hours::{Success, parse};
+use crate::roll::{HOUR_US, Hour, Policy};
 use crate::table::Stop;
 use greyhound_sdk::testing::memory::MemoryBus;
 use std::collections::BTreeMap;
@@ -116,7 +116,26 @@ fn whatever_fails_every_row_is_there_once() {
         assert_eq!(tables(&files), journal(&memory));
         assert_eq!(files.keys().filter(|path| path.starts_with("_staging")).count(), 0, "{:?}", files.keys());
         check_closed_hours(&files);
+
+        let last = Some(Hour(NOON / HOUR_US + hour - 1));
+        let table = start_on(&memory, Arc::new(store.clone()), POLICY).await;
+        while closed(&store.files()).last().copied() != last {
+            tokio::task::yield_now().await;
+        }
+        table.drained().await.unwrap();
+        let files = store.files();
+        assert!(closed(&files).windows(2).all(|pair| pair[0].0 + 1 == pair[1].0), "an hour is left open: {:?}", files.keys());
+        check_closed_hours(&files);
     });
+}
+
+/// The hours that are closed.
+pub(super) fn closed(files: &BTreeMap<String, bytes::Bytes>) -> Vec<Hour> {
+    let hour = |path: &str| {
+        let [_, day, hour, _, "_SUCCESS"] = path.split('/').collect::<Vec<_>>()[..] else { return None };
+        parse(day, hour)
+    };
+    files.keys().filter_map(|path| hour(path)).collect()
 }
 
 /// Every `_SUCCESS` tells of all the files beside it.

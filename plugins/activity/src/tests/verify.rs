@@ -36,7 +36,7 @@ struct Gap {
     to_time: i64,
 }
 
-/// Hours 0 and 2 have rows, 1 has none, 3 is open; rows 10 to 14 are missing in hour 0, in a gap that is recorded.
+/// Hours 0 and 2 have rows, 1 and the one before all have none, 3 is open; rows 10 to 14 are missing in hour 0, in a gap that is recorded.
 async fn tables() -> Tables {
     let root = tempfile::tempdir().unwrap();
     let store: Arc<dyn Store> = Arc::new(LocalStore::new(Arc::new(OsFileSystem), root.path()));
@@ -115,7 +115,7 @@ fn has(findings: &[String], parts: &[&str]) {
 async fn what_is_right_is_right() {
     let report = tables().await.verify().await;
     assert_eq!(report.findings, []);
-    assert_eq!((report.closed, report.files, report.rows, report.range, report.recorded), (3, 5, 45, Some((0, 49)), 5));
+    assert_eq!((report.closed, report.files, report.rows, report.range, report.recorded), (4, 5, 45, Some((0, 49)), 5));
 }
 
 #[tokio::test]

@@ -168,3 +168,42 @@ impl Store for HdfsStore {
         self.ask("remove", path, |session, at| async move { session.remove(&at, true).await }).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Location;
+    use serde_json::json;
+    use tokio::net::TcpListener;
+
+    /// Whoever connects has no answer, as of a NameNode that hangs: the system takes the connection all the same.
+    async fn hanging() -> (TcpListener, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        (listener, address)
+    }
+
+    /// How many have connected.
+    async fn connections(listener: &TcpListener) -> usize {
+        let mut count = 0;
+        while timeout(Duration::from_millis(100), listener.accept()).await.is_ok() {
+            count += 1;
+        }
+        count
+    }
+
+    #[tokio::test]
+    async fn a_new_client_is_asked_and_followed_by_others_before_a_call_waits_for_it() {
+        let [(one, one_at), (two, two_at)] = [hanging().await, hanging().await];
+        let settings = serde_json::from_value(json!({"client": {
+            "dfs.ha.namenodes.prod": "one,two",
+            "dfs.namenode.rpc-address.prod.one": one_at,
+            "dfs.namenode.rpc-address.prod.two": two_at,
+        }}));
+        let Ok(Location::Hdfs(location)) = "hdfs://prod/tables".parse() else { panic!("a location of HDFS") };
+        let store = HdfsStore { location, settings: settings.unwrap(), session: Mutex::default() };
+        store.session().await.unwrap();
+        // In whatever order each of them has the NameNodes: it connects to its first, and comes to no second. The last is not asked.
+        assert_eq!(connections(&one).await + connections(&two).await, OTHERS);
+    }
+}

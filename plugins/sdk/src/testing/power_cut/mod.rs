@@ -20,12 +20,18 @@
 //! on a new disk with [`PowerCut::fail_after`]`(n)`, take [`PowerCut::after_power_cut`] with a few
 //! seeds, and look at what the program finds there.
 
+mod content;
+mod disk;
+mod handle;
+
 use crate::fs::{File, FileSystem, Lock, LockError};
+use content::{Content, Dice};
+use disk::{Change, Disk, Inode, Names, done, parent};
+use handle::Handle;
 use parking_lot::Mutex;
 use rustix::io::Errno;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::io;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -37,53 +43,6 @@ use std::sync::Arc;
 /// Directories themselves are durable when made, as [`FileSystem::create_dir_all`] promises.
 #[derive(Debug, Clone, Default)]
 pub struct PowerCut(Arc<Mutex<Disk>>);
-
-#[derive(Debug, Default)]
-struct Disk {
-    files: HashMap<Inode, Content>,
-    last: u64,
-    cached: Names,
-    durable: Names,
-    renames: Vec<Change>,
-    directories: BTreeSet<PathBuf>,
-    locks: BTreeMap<PathBuf, String>,
-    operations: u64,
-    dies_after: Option<u64>,
-    capacity: Option<u64>,
-    failing_syncs: u64,
-    failing_writes: u64,
-}
-
-type Names = BTreeMap<PathBuf, Inode>;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Inode(u64);
-
-/// A change of names that is not durable yet.
-#[derive(Debug, Clone)]
-enum Change {
-    Link(PathBuf, Inode),
-    Unlink(PathBuf),
-    Rename(PathBuf, PathBuf, Inode),
-    /// Of a directory with all that is in it.
-    Move(PathBuf, PathBuf),
-    RemoveAll(PathBuf),
-}
-
-#[derive(Debug, Clone, Default)]
-struct Content {
-    cached: Vec<u8>,
-    durable: Vec<u8>,
-    pending: Vec<Edit>,
-    allocated: u64,
-}
-
-/// A change of a file that is not durable yet.
-#[derive(Debug, Clone)]
-enum Edit {
-    Write(usize, Vec<u8>),
-    Length(usize),
-}
 
 impl PowerCut {
     /// An empty disk.
@@ -190,173 +149,6 @@ impl PowerCut {
 
     fn handle(&self, inode: Inode, writable: bool) -> Box<dyn File> {
         Box::new(Handle { disk: self.0.clone(), inode, writable })
-    }
-}
-
-impl Disk {
-    fn new_inode(&mut self) -> Inode {
-        self.last += 1;
-        Inode(self.last)
-    }
-
-    fn used(&self) -> u64 {
-        self.cached.values().filter_map(|i| self.files.get(i)).map(Content::size).sum()
-    }
-
-    fn free(&self) -> u64 {
-        self.capacity.map_or(u64::MAX, |c| c.saturating_sub(self.used()))
-    }
-
-    /// Fails once the power is gone.
-    fn alive(&self) -> io::Result<()> {
-        match self.dies_after {
-            Some(at) if self.operations > at => Err(died()),
-            _ => Ok(()),
-        }
-    }
-
-    /// Counts an operation. `Break` where it is the one in which the power goes.
-    fn count(&mut self) -> io::Result<ControlFlow<()>> {
-        self.alive()?;
-        self.operations += 1;
-        Ok(if self.alive().is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
-    }
-
-    fn is_directory(&self, path: &Path) -> bool {
-        path.as_os_str().is_empty() || path == Path::new("/") || self.directories.contains(path)
-    }
-
-    fn need_directory(&self, path: &Path) -> io::Result<()> {
-        if self.is_directory(path) { Ok(()) } else { Err(Errno::NOENT.into()) }
-    }
-
-    fn inode(&self, path: &Path) -> io::Result<Inode> {
-        self.alive()?;
-        self.cached.get(path).copied().ok_or_else(|| Errno::NOENT.into())
-    }
-
-    fn change(&mut self, change: Change) -> io::Result<()> {
-        let step = self.count()?;
-        change.apply(&mut self.cached);
-        self.renames.push(change);
-        done(step)
-    }
-
-    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
-        let inode = self.inode(from)?;
-        self.need_directory(parent(to))?;
-        self.change(Change::Rename(from.to_owned(), to.to_owned(), inode))
-    }
-
-    fn rename_directory(&mut self, from: &Path, to: &Path) -> io::Result<()> {
-        self.need_directory(parent(to))?;
-        let moved = self.directories.extract_if(.., |it| it.starts_with(from)).collect::<Vec<_>>();
-        self.directories.extend(moved.iter().filter_map(|it| rebase(it, from, to)));
-        self.change(Change::Move(from.to_owned(), to.to_owned()))
-    }
-}
-
-impl Change {
-    fn apply(&self, names: &mut Names) {
-        match self {
-            Self::Link(path, inode) => {
-                names.insert(path.clone(), *inode);
-            }
-            Self::Unlink(path) => {
-                names.remove(path);
-            }
-            Self::Rename(from, to, inode) => {
-                // What is moved is this file; by now another one may have its old name.
-                if names.get(from) == Some(inode) {
-                    names.remove(from);
-                }
-                names.insert(to.clone(), *inode);
-            }
-            Self::Move(from, to) => {
-                let moved = names.extract_if(.., |path, _| path.starts_with(from)).collect::<Vec<_>>();
-                names.extend(moved.into_iter().filter_map(|(path, inode)| Some((rebase(&path, from, to)?, inode))));
-            }
-            Self::RemoveAll(directory) => names.retain(|path, _| !path.starts_with(directory)),
-        }
-    }
-
-    /// The directory whose sync makes it durable.
-    fn directory(&self) -> &Path {
-        match self {
-            Self::Link(path, _) | Self::Unlink(path) | Self::Rename(_, path, _) | Self::Move(_, path) | Self::RemoveAll(path) => {
-                parent(path)
-            }
-        }
-    }
-}
-
-impl Content {
-    fn size(&self) -> u64 {
-        (self.cached.len() as u64).max(self.allocated)
-    }
-
-    fn edit(&mut self, edit: Edit) {
-        edit.apply(&mut self.cached);
-        self.pending.push(edit);
-    }
-
-    fn sync(&mut self) {
-        for edit in self.pending.drain(..) {
-            edit.apply(&mut self.durable);
-        }
-    }
-
-    fn after_power_cut(&self, seed: u64, dice: &mut Dice) -> Self {
-        let mut bytes = self.durable.clone();
-        let mut kept: Vec<Edit> = self.pending.iter().filter(|_| seed != 0).filter_map(|e| e.torn(dice)).collect();
-        if dice.roll(4) == 0 {
-            kept.reverse();
-        }
-        for edit in kept {
-            edit.apply(&mut bytes);
-        }
-        Self { cached: bytes.clone(), durable: bytes, pending: Vec::new(), allocated: self.allocated }
-    }
-}
-
-impl Edit {
-    fn apply(&self, bytes: &mut Vec<u8>) {
-        match self {
-            Self::Length(len) => bytes.resize(*len, 0),
-            Self::Write(at, new) => {
-                let end = at + new.len();
-                if bytes.len() < end {
-                    bytes.resize(end, 0);
-                }
-                bytes[*at..end].copy_from_slice(new);
-            }
-        }
-    }
-
-    /// What a power cut leaves of it.
-    fn torn(&self, dice: &mut Dice) -> Option<Self> {
-        match (dice.roll(4), self) {
-            (0, _) => None,
-            (1, Self::Write(at, bytes)) => Some(Self::Write(*at, bytes[..dice.roll(bytes.len() + 1)].to_vec())),
-            (2, Self::Write(at, bytes)) => {
-                let cut = dice.roll(bytes.len() + 1);
-                Some(Self::Write(at + cut, bytes[cut..].to_vec()))
-            }
-            _ => Some(self.clone()),
-        }
-    }
-}
-
-/// A small generator of pseudo-random numbers (splitmix64): the same seed, the same disk.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((z ^ (z >> 31)) % sides as u64).unwrap_or(0)
     }
 }
 
@@ -468,127 +260,6 @@ impl Drop for Held {
     fn drop(&mut self) {
         self.disk.lock().locks.remove(&self.path);
     }
-}
-
-#[derive(Debug)]
-struct Handle {
-    disk: Arc<Mutex<Disk>>,
-    inode: Inode,
-    writable: bool,
-}
-
-impl Handle {
-    /// One counted change of this file, of which at most `room` further bytes fit.
-    fn change(&self, make: impl FnOnce(&mut Content, u64) -> io::Result<()>) -> io::Result<()> {
-        let mut disk = self.disk.lock();
-        disk.alive()?;
-        if !self.writable {
-            return Err(Errno::BADF.into());
-        }
-        let step = disk.count()?;
-        let room = disk.free();
-        make(disk.files.entry(self.inode).or_default(), room)?;
-        done(step)
-    }
-
-    fn look<T>(&self, at: impl FnOnce(&Content) -> T) -> io::Result<T> {
-        let disk = self.disk.lock();
-        disk.alive()?;
-        disk.files.get(&self.inode).map(at).ok_or_else(|| Errno::NOENT.into())
-    }
-
-    fn takes(&self, failures: impl FnOnce(&mut Disk) -> &mut u64) -> bool {
-        let mut disk = self.disk.lock();
-        let left = failures(&mut disk);
-        let fails = *left > 0;
-        *left = left.saturating_sub(1);
-        fails
-    }
-}
-
-impl File for Handle {
-    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let fails = self.takes(|d| &mut d.failing_writes);
-        self.change(|content, room| {
-            let at = index(offset)?;
-            let fits = index(content.size().saturating_add(room).saturating_sub(offset).min(bytes.len() as u64))?;
-            let written = if fails { bytes.len() / 2 } else { fits };
-            content.edit(Edit::Write(at, bytes[..written].to_vec()));
-            match (fails, written == bytes.len()) {
-                (true, _) => Err(Errno::IO.into()),
-                (false, false) => Err(Errno::NOSPC.into()),
-                (false, true) => Ok(()),
-            }
-        })
-    }
-
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let at = index(offset)?;
-        self.look(|content| {
-            let rest = content.cached.get(at..).unwrap_or_default();
-            let n = rest.len().min(buffer.len());
-            buffer[..n].copy_from_slice(&rest[..n]);
-            n
-        })
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        self.look(|content| content.cached.len() as u64)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.change(|content, _| {
-            content.edit(Edit::Length(index(len)?));
-            // Space that was claimed behind the end is free again, as on Linux.
-            content.allocated = content.allocated.min(len);
-            Ok(())
-        })
-    }
-
-    fn allocate(&self, len: u64) -> io::Result<()> {
-        self.change(|content, room| {
-            if len.saturating_sub(content.size()) > room {
-                return Err(Errno::NOSPC.into());
-            }
-            content.allocated = content.allocated.max(len);
-            Ok(())
-        })
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        let fails = self.takes(|d| &mut d.failing_syncs);
-        let mut disk = self.disk.lock();
-        done(disk.count()?)?;
-        let content = disk.files.entry(self.inode).or_default();
-        if fails {
-            content.pending.clear();
-            return Err(Errno::IO.into());
-        }
-        content.sync();
-        Ok(())
-    }
-}
-
-fn done(step: ControlFlow<()>) -> io::Result<()> {
-    if step.is_break() { Err(died()) } else { Ok(()) }
-}
-
-fn died() -> io::Error {
-    io::Error::other("the power is gone")
-}
-
-/// `path`, which is in `from`, as it is in `to`.
-fn rebase(path: &Path, from: &Path, to: &Path) -> Option<PathBuf> {
-    let rest = path.strip_prefix(from).ok()?;
-    Some(if rest.as_os_str().is_empty() { to.to_owned() } else { to.join(rest) })
-}
-
-fn parent(path: &Path) -> &Path {
-    path.parent().unwrap_or(Path::new("/"))
-}
-
-fn index(offset: u64) -> io::Result<usize> {
-    usize::try_from(offset).map_err(io::Error::other)
 }
 
 #[cfg(test)]
