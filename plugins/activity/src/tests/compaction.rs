@@ -289,6 +289,27 @@ async fn a_cursor_that_was_lost_goes_on_behind_the_rows_of_compacted_hours() {
 }
 
 #[tokio::test]
+async fn a_journal_that_begins_in_the_midst_of_a_part_of_a_compacted_file_goes_on_behind_it() {
+    let (memory, store) = closed_hour(&mut Dice::new(1), 4).await;
+    life(&store).await;
+    let files = store.files();
+    let (_, compacted) = files_of(&files, &place(HOUR)).pop_first().unwrap();
+    let parts = Footer::from_metadata(&metadata(&compacted)).unwrap().parts;
+    let first = parts.iter().find(|part| part.0 < part.1).unwrap().0 + 1;
+    // The cursor was lost, and the journal's oldest rows have gone.
+    let trimmed = bus();
+    for batch in memory.batches(TOPIC).into_iter().filter(|batch| batch.first >= first) {
+        let end = trimmed.batches(TOPIC).last().map_or(0, |batch| batch.end());
+        trimmed.skip(TOPIC, batch.first - end);
+        trimmed.set_time(batch.time);
+        trimmed.bus().publisher(TOPIC).unwrap().offer_batch(batch.rows).unwrap();
+    }
+    start_on(&trimmed, Arc::new(store.clone()), POLICY).await.drained().await.unwrap();
+    assert_eq!(trimmed.cursor("activity", TOPIC), Some(memory.batches(TOPIC).last().unwrap().end()));
+    assert_eq!(store.files(), files, "nothing was written");
+}
+
+#[tokio::test]
 async fn a_strangers_rows_of_a_compacted_hour_stop_the_table() {
     let (_, store) = closed_hour(&mut Dice::new(1), 4).await;
     life(&store).await;
