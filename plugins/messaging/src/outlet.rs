@@ -91,53 +91,27 @@ impl Outlet {
         event: Event,
         target: &Target,
         source: Source<'_>,
-        mut numbered: impl FnMut(Option<u64>, &Event),
+        numbered: impl FnOnce(Option<u64>, &Event),
     ) -> Receipt {
-        let mut seq = None;
-        let recipients = self.deliver_all(namespace, name, [(event, source)], target, |number, event| {
-            seq = number;
-            numbered(number, event);
-        });
-        Receipt { seq, recipients }
-    }
-
-    /// Sends events to the members of `target`, each of whom gets them in this order. Returns how many members there are.
-    pub(crate) fn deliver_all<'a>(
-        &self,
-        namespace: &Fanout,
-        name: &str,
-        events: impl IntoIterator<Item = (Event, Source<'a>)>,
-        target: &Target,
-        mut numbered: impl FnMut(Option<u64>, &Event),
-    ) -> usize {
         let received = Instant::now();
+        self.counters.messages.increment(1);
         // Nobody joins or leaves until it is sent: the rows name just those who got it.
         let rooms = namespace.rooms.read();
         let roster = rooms.roster(&target.rooms, &target.except);
-        let mut record = |event: &Event, source: Source<'_>| {
-            self.counters.messages.increment(1);
-            let seq = self.record_message(name, event, target, source, roster.len());
-            numbered(seq, event);
-            seq
-        };
-        let events = events.into_iter();
+        let seq = self.record_message(name, &event, target, source, roster.len());
+        numbered(seq, &event);
+        let receipt = Receipt { seq, recipients: roster.len() };
         if roster.len() == 0 {
-            for (event, source) in events {
-                record(&event, source);
-            }
-            return 0;
+            return receipt;
         }
-        let (seqs, packets): (Vec<_>, Vec<_>) = events.map(|(event, source)| (record(&event, source), event.packet(name))).unzip();
-        let sent = namespace.send(&rooms, &packets, target, &roster, self.links.anybody_behind());
+        let sent = namespace.send(&rooms, event.packet(name), target, &roster, self.links.anybody_behind());
         drop(rooms);
         let latency = micros(received);
-        for (seq, sent) in seqs.into_iter().zip(sent) {
-            self.settle(&sent, &roster, target.volatile);
-            if let (true, Some(seq)) = (self.record_deliveries, seq) {
-                self.record_deliveries(column(seq), &roster, sent, latency);
-            }
+        self.settle(&sent, &roster, target.volatile);
+        if let (true, Some(seq)) = (self.record_deliveries, seq) {
+            self.record_deliveries(column(seq), &roster, sent, latency);
         }
-        roster.len()
+        receipt
     }
 
     /// Records a message that nobody here gets.

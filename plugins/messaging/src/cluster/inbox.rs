@@ -2,7 +2,6 @@
 
 use super::Cluster;
 use super::answer::{Answering, Due};
-use super::bundle::Bundle;
 use super::complaint::Complaint;
 use super::protocol::{Malformed, Message, Received};
 use crate::metrics as names;
@@ -36,8 +35,6 @@ pub(super) struct Inbox {
     pub(super) proved: Arc<Mutex<SystemTime>>,
     /// How many were lost, not yet recorded.
     pub(super) lost: u64,
-    /// What waits to go to the same sockets.
-    pub(super) bundle: Option<Bundle>,
     pub(super) counters: Counters,
     pub(super) complaint: Complaint,
 }
@@ -71,18 +68,14 @@ impl Inbox {
         loop {
             let incoming = match messages.arrived() {
                 Some(incoming) => incoming,
-                None => {
-                    sent += self.send();
-                    tokio::select! {
-                        Some(incoming) = messages.next() => incoming,
-                        _ = &mut over => break,
-                    }
-                }
+                None => tokio::select! {
+                    Some(incoming) = messages.next() => incoming,
+                    _ = &mut over => break,
+                },
             };
             handled += 1;
             sent += self.handle(incoming);
-            if handled >= most || sent + self.bundle.as_ref().map_or(0, Bundle::deliveries) >= TURN.1 {
-                self.send();
+            if handled >= most || sent >= TURN.1 {
                 (handled, sent) = (0, 0);
                 tokio::task::yield_now().await;
             }
@@ -116,17 +109,9 @@ impl Inbox {
         }
     }
 
-    /// Sends what waits. Returns to how many sockets something was sent.
-    fn send(&mut self) -> usize {
-        self.bundle.take().map_or(0, |bundle| bundle.send(&self.answering.outlet))
-    }
-
-    /// Handles a message; returns to how many sockets something was sent.
+    /// Handles a message; returns how many it was sent to.
     fn message(&mut self, channel: &str, body: &Bytes) -> usize {
-        let received = self.cluster.protocol.read(channel, body);
-        // Everything is done in the order in which it was published.
-        let sent = if matches!(received, Ok(Received::Message(_))) { 0 } else { self.send() };
-        match received {
+        match self.cluster.protocol.read(channel, body) {
             Ok(Received::Message(message)) => {
                 self.counters.messages.increment(1);
                 return self.deliver(message, body);
@@ -147,33 +132,22 @@ impl Inbox {
             Ok(Received::NotForUs) => {}
             Err(malformed) => self.malformed(channel, body, &malformed),
         }
-        sent
+        0
     }
 
-    /// Lets a message wait for others to the same sockets, and sends what waited for others.
-    fn deliver(&mut self, message: Message, body: &Bytes) -> usize {
-        let Some(fanout) = self.cluster.namespaces.get(&message.namespace) else { return 0 };
+    fn deliver(&self, message: Message, body: &Bytes) -> usize {
+        let Message { source, publisher, namespace, channel_room, event, target, origin } = message;
+        let Some(fanout) = self.cluster.namespaces.get(&namespace) else { return 0 };
         // A message from a Greyhound node has an id of its own.
-        let digest = message.origin.is_none().then(|| digest(body));
+        let digest = origin.is_none().then(|| digest(body));
+        let source = Source { source, publisher: publisher.as_deref(), origin: origin.as_deref(), digest };
         // Old emitters publish a copy to each room: who has no member there leaves it to the others, as Node does.
-        let copy = message.channel_room.as_ref().filter(|room| message.target.rooms != [room.as_str()]);
-        if copy.is_some_and(|room| !fanout.rooms.read().has(room)) {
-            let Message { source, publisher, namespace, event, target, origin, .. } = message;
-            let source = Source { source, publisher: publisher.as_deref(), origin: origin.as_deref(), digest };
+        let copy = channel_room.filter(|room| target.rooms != [room.as_str()]);
+        if copy.is_some_and(|room| !fanout.rooms.read().has(&room)) {
             self.answering.outlet.record_undelivered(&namespace, &event, &target, source);
             return 0;
         }
-        match &mut self.bundle {
-            Some(bundle) if bundle.is_for(&message) => {
-                bundle.add(message, digest);
-                0
-            }
-            _ => {
-                let sent = self.send();
-                self.bundle = Some(Bundle::new(fanout, message, digest));
-                sent
-            }
-        }
+        self.answering.outlet.deliver(&fanout, &namespace, event, &target, source, |_, _| ()).recipients
     }
 
     fn malformed(&mut self, channel: &str, body: &Bytes, why: &Malformed) {

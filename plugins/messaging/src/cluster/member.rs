@@ -133,7 +133,6 @@ impl Member {
             handled: handled.clone(),
             proved: proved.clone(),
             lost: 0,
-            bundle: None,
             counters: Counters::default(),
             complaint: Complaint::default(),
         };

@@ -11,7 +11,6 @@
 
 mod answer;
 mod ask;
-mod bundle;
 mod complaint;
 mod inbox;
 mod interest;

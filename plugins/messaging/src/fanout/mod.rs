@@ -23,8 +23,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// What begins the names of the library's rooms here, but for a socket's own, its id.
+/// What begins the names of the rooms below: nobody's room can have such a name.
 const OWN: char = '\0';
+/// The room of all who are in [`Rooms`]: the library's own notion of everybody changes at other moments.
+const EVERYBODY: &str = "\0everybody";
 
 /// What clients acknowledge.
 pub(crate) type Acks = <Emitter as SocketEmitter>::AckStream;
@@ -74,64 +76,38 @@ impl Namespaces {
 }
 
 impl Fanout {
-    /// Sends `packets` to those whose roster this is: the members of `target`; what became of each. Nobody may join or leave
-    /// meanwhile: `own` is read under the lock of `rooms`.
-    pub(crate) fn send(&self, own: &Rooms, packets: &[Packet], target: &Target, roster: &Roster, anybody_behind: bool) -> Vec<Sent> {
+    /// Sends `packet` to those whose roster this is: the members of `target`. Nobody may join or leave meanwhile:
+    /// `own` is read under the lock of `rooms`.
+    pub(crate) fn send(&self, own: &Rooms, packet: Packet, target: &Target, roster: &Roster, anybody_behind: bool) -> Sent {
         if let [one] = roster.sessions() {
             // By its id, which spares looking its rooms up.
-            let behind = anybody_behind && one.may_fail();
-            let send = |packet: &Packet| match behind {
-                true => self.send_to_one(one, packet.clone(), target.volatile),
-                false => self.send_by_id(one, packet.clone()),
+            let sent = match anybody_behind && one.may_fail() {
+                true => self.send_to_one(one, packet, target.volatile),
+                false => self.send_by_id(one, packet),
             };
-            return packets.iter().map(|packet| Sent::Alike(send(packet))).collect();
+            return Sent::Alike(sent);
         }
-        let parts = self.parts(own, target);
+        let mut options = self.options(own, target);
         let behind: Vec<usize> = match anybody_behind {
             true => (0..roster.len()).filter(|&at| roster.session(at).may_fail()).collect(),
             false => Vec::new(),
         };
-        if !behind.is_empty() {
-            return self.send_apart(packets, parts, target.volatile, roster, &behind);
+        if behind.is_empty() {
+            return Sent::Alike(outcome(self.local.broadcast(packet, options).map_err(|e| e.len()), roster.len()));
         }
-        let failed = self.broadcast(packets, &parts);
-        failed.into_iter().map(|failed| Sent::Alike(outcome(failed, roster.len()))).collect()
-    }
-
-    /// The library does not tell who failed: those who may are left out, and sent to one by one.
-    fn send_apart(
-        &self,
-        packets: &[Packet],
-        mut parts: Vec<BroadcastOptions>,
-        volatile: bool,
-        roster: &Roster,
-        behind: &[usize],
-    ) -> Vec<Sent> {
-        // By a room of this broadcast alone: another one at the same time leaves out others.
+        // The library does not tell who failed: those who may are left out, and sent to one by one. By a room of this
+        // broadcast alone: another one at the same time leaves out others.
         let out = format!("{OWN}out {}", self.left_out.fetch_add(1, Relaxed));
         behind.iter().for_each(|&at| self.local.add_all(roster.session(at).sid, out.clone()));
-        parts.iter_mut().for_each(|part| part.except.push(out.clone().into()));
-        let others = |failed| vec![outcome(failed, roster.len() - behind.len()); roster.len()];
-        let mut sent: Vec<Vec<i8>> = self.broadcast(packets, &parts).into_iter().map(others).collect();
-        for &at in behind {
+        options.except.push(out.clone().into());
+        let others = self.local.broadcast(packet.clone(), options).map_err(|e| e.len());
+        let mut each = vec![outcome(others, roster.len() - behind.len()); roster.len()];
+        for at in behind {
             let session = roster.session(at);
             self.local.del(session.sid, out.clone());
-            for (each, packet) in sent.iter_mut().zip(packets) {
-                each[at] = self.send_to_one(session, packet.clone(), volatile);
-            }
+            each[at] = self.send_to_one(session, packet.clone(), target.volatile);
         }
-        sent.into_iter().map(Sent::Each).collect()
-    }
-
-    /// A block gets all that waits for it before the next one has its turn. Returns how often each packet found no room.
-    fn broadcast(&self, packets: &[Packet], parts: &[BroadcastOptions]) -> Vec<usize> {
-        let mut failed = vec![0; packets.len()];
-        for part in parts {
-            for (packet, failed) in packets.iter().zip(&mut failed) {
-                *failed += self.local.broadcast(packet.clone(), part.clone()).map_or_else(|errors| errors.len(), |()| 0);
-            }
-        }
-        failed
+        Sent::Each(each)
     }
 
     /// Sends to a socket that may be behind.
@@ -150,8 +126,7 @@ impl Fanout {
     }
 
     fn send_by_id(&self, session: &Session, packet: Packet) -> i8 {
-        let sent = self.local.broadcast(packet, BroadcastOptions::new(session.sid));
-        outcome(sent.map_or_else(|errors| errors.len(), |()| 0), 1)
+        outcome(self.local.broadcast(packet, BroadcastOptions::new(session.sid)).map_err(|e| e.len()), 1)
     }
 
     /// Sends an event and waits for acknowledgements: to how many sockets, and what they say.
@@ -161,9 +136,10 @@ impl Fanout {
 
     /// Lets the members of `target` join `rooms`.
     pub(crate) fn join(&self, target: &Target, rooms: &[String]) -> usize {
+        let rooms: Vec<String> = rooms.iter().filter(|room| !room.starts_with(OWN)).cloned().collect();
         self.change(target, |own, session| {
-            session.joined(rooms);
-            self.join_locked(own, session, rooms);
+            session.joined(&rooms);
+            self.join_locked(own, session, &rooms);
         })
     }
 
@@ -171,7 +147,8 @@ impl Fanout {
     pub(crate) fn leave(&self, target: &Target, rooms: &[String]) -> usize {
         self.change(target, |own, session| {
             session.left(rooms);
-            self.local.del(session.sid, own.leave(session.sid, rooms));
+            self.local.del(session.sid, rooms.to_vec());
+            own.leave(session.sid, rooms);
         })
     }
 
@@ -193,8 +170,12 @@ impl Fanout {
     }
 
     fn join_locked(&self, own: &mut Rooms, session: &Arc<Session>, rooms: &[String]) -> bool {
-        let blocks = own.join(session, rooms);
-        blocks.map(|blocks| self.local.add_all(session.sid, blocks)).is_some()
+        let there = own.join(session, rooms);
+        if there {
+            self.local.add_all(session.sid, EVERYBODY);
+            self.local.add_all(session.sid, rooms.to_vec());
+        }
+        there
     }
 
     /// It is known who a socket is: it leaves the rooms of who it was before and joins `rooms`, in one step.
@@ -202,29 +183,10 @@ impl Fanout {
     pub(crate) fn become_known(&self, session: &Arc<Session>, user: &str, rooms: &[String]) -> bool {
         let mut own = self.rooms.write();
         let before = session.rooms_of_user();
-        self.local.del(session.sid, own.leave(session.sid, &before));
+        self.local.del(session.sid, before.clone());
+        own.leave(session.sid, &before);
         session.set_user(user.into(), rooms.to_vec());
         self.join_locked(&mut own, session, rooms)
-    }
-
-    /// Where a message to `target` goes, one after another: nobody is in two of the parts.
-    fn parts(&self, own: &Rooms, target: &Target) -> Vec<BroadcastOptions> {
-        let options = self.options(own, target);
-        let apart = match &target.rooms[..] {
-            [] => true,
-            [room] => own.socket(room).is_none(),
-            _ => false,
-        };
-        if !apart || !target.except.is_empty() {
-            // The library sees to it that who is in several rooms gets it once.
-            return vec![options];
-        }
-        let part = |block| {
-            let mut part = BroadcastOptions::default();
-            part.rooms.push(block);
-            part
-        };
-        options.rooms.into_iter().map(part).collect()
     }
 
     fn options(&self, own: &Rooms, target: &Target) -> BroadcastOptions {
@@ -232,19 +194,18 @@ impl Fanout {
         options.rooms.extend(self.named(own, &target.rooms));
         options.except.extend(self.named(own, &target.except));
         if target.rooms.is_empty() {
-            options.rooms.extend(own.blocks_of_all().map(Room::from));
+            options.rooms.push(EVERYBODY.into());
         }
         options
     }
 
     /// Rooms as the library names them. A socket joins the one of its own id when it is first needed.
     fn named(&self, own: &Rooms, rooms: &[String]) -> impl Iterator<Item = Room> {
-        rooms.iter().flat_map(|room| {
-            let socket = own.socket(room).map(|session| {
+        rooms.iter().filter(|room| !room.starts_with(OWN)).map(|room| {
+            if let Some(session) = own.socket(room) {
                 self.local.add_all(session.sid, room.clone());
-                room.clone()
-            });
-            own.blocks(room).chain(socket).map(Room::from)
+            }
+            room.clone().into()
         })
     }
 
@@ -262,12 +223,11 @@ impl Fanout {
     }
 }
 
-/// What became of a message of which `failed` of `count` found no room.
-fn outcome(failed: usize, count: usize) -> i8 {
-    match failed {
-        0 => QUEUED,
-        _ if failed >= count => DROPPED,
-        _ => UNKNOWN,
+fn outcome(sent: Result<(), usize>, count: usize) -> i8 {
+    match sent {
+        Ok(()) => QUEUED,
+        Err(failed) if failed >= count => DROPPED,
+        Err(_) => UNKNOWN,
     }
 }
 
