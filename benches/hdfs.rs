@@ -2,7 +2,7 @@
 //!
 //! `STORE=hdfs://host:port/directory cargo bench --bench hdfs` prints one Markdown table. The bare loop creates, writes and
 //! closes; the store writes under deadlines, syncs, closes and checks the length. Environment: `FILES` (6 of each), `MIB` (128).
-//! `PYTHONPATH=tests tests/.venv/bin/python tests/hdfs/cluster.py` starts a NameNode and three DataNodes, and prints their address.
+//! `PYTHONPATH=tests tests/.venv/bin/python tests/hdfs/cluster.py` starts HDFS, and prints the store to name.
 
 use bytes::Bytes;
 use greyhound_activity::store::hdfs::{HdfsStore, Settings};

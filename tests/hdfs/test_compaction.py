@@ -131,6 +131,27 @@ def test_a_file_that_is_deleted_is_named(greyhound):
     assert "rows 50 to 99 are missing" in said, said
 
 
+def test_what_is_not_greyhounds_is_named_and_holds_nothing_up(greyhound):
+    history(greyhound, 2)
+    fs, table = greyhound.hdfs.files(), f"{greyhound.root}/{TOPIC}"
+    (directory,) = files(greyhound)
+    foreign = [f"{table}/dt=old/copy.parquet", f"{table}/dt=2020-01-01", f"{directory}/notes.txt", f"{greyhound.root}/_staging/gone-00000001"]
+    for path in foreign:
+        with fs.open(path, "wb") as file:
+            file.write(b"notes")
+    status, said = verify(greyhound)
+    assert status == 1
+    assert all(f"{path.removeprefix(greyhound.root + '/')} is no file of the table" in said for path in foreign[:3]), said
+    assert "3 things are wrong" in said, said
+    repaired = subprocess.run([PROGRAM, "tables", "repair"], cwd=greyhound.home, env=greyhound.env, capture_output=True, text=True, timeout=120)
+    assert repaired.returncode == 1
+    assert "_staging/gone-00000001 is not Greyhound's: move it away" in repaired.stdout, repaired
+    greyhound.start()
+    until("the hour to be compacted", lambda: not on_their_way(greyhound) and len(fs.glob(f"{directory}/*.parquet")) == 1, 60)
+    greyhound.push()
+    greyhound.all_committed()
+
+
 def test_days_that_are_old_are_removed(greyhound):
     # Of a node that is no more; the one that removes it has rows of today.
     old = f"{greyhound.root}/{TOPIC}/dt=2020-01-01"

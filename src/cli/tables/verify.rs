@@ -14,9 +14,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 const HELP: &str = "\
 From the tables alone, wherever plugins.activity.store says they are: of each file the rows' numbers are read, and must be those
-that its footer, _SUCCESS and the other files tell of. Missing numbers must be recorded in greyhound.gap. Rows that are not yet
-in the tables are none of its business, and the program may go on meanwhile; where rows are just being shed, what tells of it in
-greyhound.gap may come a moment later: run it again.
+that its footer, _SUCCESS and the other files tell of. Missing numbers must be recorded in greyhound.gap. There must be nothing
+else where readers of a table would read it; what other columns say is not looked at.
+
+Rows that are not yet in the tables are none of its business, and the program may go on meanwhile; where rows are just being
+shed, what tells of it in greyhound.gap may come a moment later: run it again.
 
 Exit status:
   0  no row is missing, and none is there twice

@@ -220,6 +220,9 @@ async fn whatever_else_readers_would_read_is_named() {
         format!("{}/{file}", place(2).replace("shard=", "old shard=")),
         format!("{}/notes.txt", place(2)),
         format!("{}/x.parquet/notes.txt", place(2)),
+        format!("{TOPIC}/dt=2020-01-01"),
+        format!("{TOPIC}/{day}/hour=01"),
+        format!("{TOPIC}/{day}/hour=02/shard=test-00000001"),
     ];
     all.iter().for_each(|path| copied(tables.file(2, 20), path));
     for hidden in [format!("{TOPIC}/_old/{file}"), format!("{}/.hidden/{file}", place(2))] {

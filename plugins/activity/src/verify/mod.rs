@@ -109,7 +109,7 @@ struct Verifier<P, R> {
 
 impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
     fn tables(&mut self, topics: &[String]) -> Result<(), StoreError> {
-        let mut all = self.list("")?;
+        let mut all = self.list("")?.unwrap_or_default();
         all.retain(|name| !name.starts_with(['_', '.']) && (topics.is_empty() || topics.contains(name)));
         for topic in &all {
             let (shards, foreign) = self.shards(topic)?;
@@ -129,20 +129,21 @@ impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
         let mut shards: BTreeMap<Shard, BTreeSet<Hour>> = BTreeMap::new();
         let mut others = Vec::new();
         let wanted = |day: &str| self.day.as_ref().is_none_or(|only| day == only.0);
-        for day in self.list(topic)?.into_iter().filter(|day| wanted(day)) {
+        for day in self.list(topic)?.unwrap_or_default().into_iter().filter(|day| wanted(day)) {
             let in_table = format!("{topic}/{day}");
             (self.progress)(&in_table);
-            if !is_day(&day) {
+            let Some(names) = self.list(&in_table)?.filter(|_| is_day(&day)) else {
                 others.push(in_table);
                 continue;
-            }
-            for name in self.list(&in_table)? {
+            };
+            for name in names {
                 let in_day = format!("{in_table}/{name}");
-                let Some(hour) = parse(&day, &name).filter(|hour| hour.name() == name) else {
+                let hour = parse(&day, &name).filter(|hour| hour.name() == name);
+                let Some((hour, names)) = hour.zip(self.list(&in_day)?) else {
                     others.push(in_day);
                     continue;
                 };
-                for name in self.list(&in_day)? {
+                for name in names {
                     match name.strip_prefix("shard=").map(str::parse) {
                         Some(Ok(shard)) => drop(shards.entry(shard).or_default().insert(hour)),
                         _ => others.push(format!("{in_day}/{name}")),
@@ -155,8 +156,8 @@ impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
             findings.extend(foreign(&self.store, &path)?);
         }
         // An hour that is just being swapped has no directory in the table.
-        for shard in self.list(STAGING)?.into_iter().filter_map(|name| name.parse::<Shard>().ok()) {
-            let names = self.list(&format!("{STAGING}/{shard}/{topic}"))?;
+        for shard in self.list(STAGING)?.unwrap_or_default().into_iter().filter_map(|name| name.parse::<Shard>().ok()) {
+            let names = self.list(&format!("{STAGING}/{shard}/{topic}"))?.unwrap_or_default();
             let hours = hours_in(&names).map(|(hour, _)| hour).filter(|hour| wanted(&hour.day()));
             for hour in hours {
                 shards.entry(shard.clone()).or_default().insert(hour);
@@ -170,6 +171,11 @@ impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
         let (mut all, mut before): (Sofar, Option<(Hour, Success)>) = (Sofar::default(), None);
         let mut open = Vec::new();
         for hour in hours {
+            let place = crate::commit::directory(topic, *hour, shard);
+            if self.list(&place)?.is_none() {
+                report.findings.push(Finding::Foreign { path: place });
+                continue;
+            }
             let look = Look::at(&self.store, topic, shard, *hour, &self.progress)?;
             report.files += look.files;
             report.rows += look.rows;
@@ -209,12 +215,11 @@ impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
         Ok(report)
     }
 
-    fn list(&self, path: &str) -> Result<Vec<String>, StoreError> {
-        let listed = self.store.ask(async |store| store.list(path).await);
-        match listed {
-            // What is in the place of a directory has nothing of a table.
-            Err(e) if e.is_obstacle() => Ok(Vec::new()),
-            other => other,
+    /// The names in a directory; none where it is a file.
+    fn list(&self, path: &str) -> Result<Option<Vec<String>>, StoreError> {
+        match self.store.ask(async |store| store.list(path).await) {
+            Err(e) if e.is_obstacle() => Ok(None),
+            listed => listed.map(Some),
         }
     }
 }

@@ -45,6 +45,8 @@ fn of_class(class: &str, text: &str) -> Trouble {
             Trouble::refused(Refusal::Quota, why)
         }
         "AccessControlException" if text.starts_with(WRONG_METHOD) => Trouble::refused(Refusal::Identity, why),
+        // So it says that there is a file on the way to what it was asked for.
+        "AccessControlException" if first_line(text).ends_with("(is not a directory)") => Trouble::refused(Refusal::Obstacle, why),
         "AccessControlException" => Trouble::refused(Refusal::Permission, why),
         "AuthorizationException" | "SaslException" | "GSSException" | "InvalidToken" => Trouble::refused(Refusal::Identity, why),
         "ParentNotDirectoryException" => Trouble::refused(Refusal::Obstacle, why),
@@ -83,6 +85,8 @@ mod tests {
         assert!(quota.to_string().ends_with("raise the quota, or make room below it"), "{quota}");
         let denied = rpc("org.apache.hadoop.security.AccessControlException", "Permission denied: user=x");
         assert!(matches!(denied, Trouble::Refused { cause: Refusal::Permission, .. }));
+        let obstacle = rpc("org.apache.hadoop.security.AccessControlException", "/t/_staging/x (is not a directory)\n\tat org.apache...");
+        assert!(matches!(obstacle, Trouble::Refused { cause: Refusal::Obstacle, .. }));
         let away: Trouble = HdfsError::IOError(io::ErrorKind::ConnectionRefused.into()).into();
         assert!(matches!(away, Trouble::Passing { cause: Passing::Unreachable, .. }));
     }
