@@ -84,7 +84,7 @@ dfs.replication = 3
 // What HDFS takes that is on this machine is named although no NameNode can be reached: by `validate`, and at start.
 for (const [what, { store = 'hdfs://127.0.0.1:1/tables', variables, files = {}, told }] of Object.entries({
   'no directory': { variables: { HADOOP_CONF_DIR: 'nowhere' }, told: 'nowhere (from HADOOP_CONF_DIR) is no directory' },
-  'an empty directory': { variables: { HADOOP_HOME: '.' }, files: { 'etc/hadoop/other.xml': '' }, told: './etc/hadoop (from HADOOP_HOME) has neither core-site.xml nor hdfs-site.xml' },
+  'an empty directory': { store: 'hdfs://nowhere/tables', variables: { HADOOP_HOME: '.' }, files: { 'etc/hadoop/other.xml': '' }, told: './etc/hadoop (from HADOOP_HOME) has neither core-site.xml nor hdfs-site.xml' },
   'a file that cannot be read': { variables: { HADOOP_CONF_DIR: '.' }, files: { 'core-site.xml/x': '' }, told: '. (from HADOOP_CONF_DIR) has a core-site.xml that cannot be read: is a directory' },
   'a file that is not XML': { variables: { HADOOP_CONF_DIR: '.' }, files: { 'hdfs-site.xml': 'x' }, told: 'XML parse error' },
   'a nameservice that it does not know': {

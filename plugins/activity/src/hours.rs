@@ -83,7 +83,7 @@ impl Hours {
                     let success = Success::read(self.store.as_ref(), &directory).await?;
                     let open = at.0 + 1;
                     self.next = Some((Hour(open), success.as_ref().map_or(0, |s| s.next)));
-                    let uncompacted = success.and_then(|s| s.uncompacted).unwrap_or(at);
+                    let uncompacted = success.and_then(|s| s.uncompacted).unwrap_or(Hour(at.0 - 23));
                     return Ok((uncompacted.0.max(open - LONGEST_DOWNTIME_HOURS)..open).map(Hour).collect());
                 }
                 if !names.is_empty() {
@@ -144,7 +144,11 @@ impl Hours {
     }
 
     async fn newest_first(&self, path: &str, prefix: &str) -> Result<Vec<String>, StoreError> {
-        let mut names = self.store.list(path).await?;
+        let mut names = match self.store.list(path).await {
+            // Somebody's file.
+            Err(e) if e.is_obstacle() => Vec::new(),
+            listed => listed?,
+        };
         names.retain(|n| n.starts_with(prefix));
         names.sort_unstable_by(|a, b| b.cmp(a));
         Ok(names)

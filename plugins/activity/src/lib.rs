@@ -39,7 +39,7 @@ use store::local::LocalStore;
 use store::{Location, Probe, check};
 use table::{Stop, Table, Tables};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
 #[cfg(test)]
 mod tests;
@@ -122,13 +122,13 @@ impl Component for Sink {
         vec![("tables".into(), self.shown.clone())]
     }
 
-    async fn run(self: Box<Self>, drain: Drain) -> Result<(), Error> {
+    async fn run(self: Box<Self>, mut drain: Drain) -> Result<(), Error> {
         let sink: Arc<Self> = self.into();
-        let ended = keep_all(&sink, drain).await;
-        // What is being compacted no table waits for any more: it stops, and nothing writes after this.
-        sink.tables.compactor.idle().await;
-        ended?;
-        sink.tell_what_is_left().await
+        keep_all(&sink, drain.clone()).await?;
+        sink.tell_what_is_left().await?;
+        // What is being compacted no table waits for any more: it stops after the call of the store that it is at.
+        let _ = timeout_at(drain.requested().await, sink.tables.compactor.idle()).await;
+        Ok(())
     }
 }
 
@@ -149,7 +149,7 @@ impl Sink {
             tracing::warn!(
                 rows,
                 tables,
-                "rows are not in their tables yet; they are in the journal and will be committed after the next start"
+                "rows are not in their tables yet; they are in the journal, and go there after the next start, unless /readyz says why not"
             );
         }
         Ok(())

@@ -42,7 +42,10 @@ impl<T: FnMut(Settled)> Repair<T> {
             return Ok(());
         }
         let mut swaps = Swaps::new(self.store.clone(), topic, shard.clone());
-        swaps.settle(self.age).await?.into_iter().for_each(&mut self.tell);
+        match swaps.settle(self.age).await {
+            Err(e) if e.is_obstacle() => (self.tell)(Settled::Obstacle(e.path)),
+            settled => settled?.into_iter().for_each(&mut self.tell),
+        }
         let age = self.age;
         for name in names.into_iter().filter(|name| is_temporary(name) && is_older(name, age)) {
             self.remove(format!("{directory}/{name}"), false).await?;

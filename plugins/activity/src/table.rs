@@ -133,7 +133,11 @@ impl Table {
                 biased;
                 _ = drain.requested() => return self.finish().await,
                 () = until(deadline) => self.commit().await?,
-                _ = look.tick() => self.close_hours().await?,
+                _ = look.tick() => {
+                    self.close_hours().await?;
+                    // Rows have their turn, however long that took.
+                    look.reset();
+                }
                 batches = self.consumer.next(READ_BYTES) => {
                     let batches = batches?;
                     self.take(batches).await?;

@@ -19,13 +19,12 @@ impl Gaps {
     /// A file that cannot be read tells of nothing here; it is found when its own table is verified.
     pub(super) fn read(store: &Blocking) -> Result<Self, StoreError> {
         let mut gaps: HashMap<String, Vec<_>> = HashMap::new();
-        let list = |path: &str| store.ask(async |store| store.list(path).await);
-        for day in list(TABLE)? {
-            for hour in list(&format!("{TABLE}/{day}"))? {
-                for shard in list(&format!("{TABLE}/{day}/{hour}"))? {
+        for day in list(store, TABLE, "dt=")? {
+            for hour in list(store, &format!("{TABLE}/{day}"), "hour=")? {
+                for shard in list(store, &format!("{TABLE}/{day}/{hour}"), "shard=")? {
                     let directory = format!("{TABLE}/{day}/{hour}/{shard}");
                     let known = gaps.entry(shard.trim_start_matches("shard=").to_owned()).or_default();
-                    for name in list(&directory)?.iter().filter(|name| name.ends_with(".parquet")) {
+                    for name in list(store, &directory, "")?.iter().filter(|name| name.ends_with(".parquet")) {
                         match read(store, format!("{directory}/{name}")) {
                             Ok(rows) => known.extend(rows),
                             Err(ReadFailure::Store(e)) => return Err(e),
@@ -42,6 +41,16 @@ impl Gaps {
         let all = self.0.get(shard).into_iter().flatten();
         Ranges::of(all.filter(|(of, _)| of.as_deref().is_none_or(|of| of == topic)).map(|(_, range)| *range).collect())
     }
+}
+
+/// What in a directory has a name that begins with `prefix`; nothing where it is a file.
+fn list(store: &Blocking, path: &str, prefix: &str) -> Result<Vec<String>, StoreError> {
+    let mut names = match store.ask(async |store| store.list(path).await) {
+        Err(e) if e.is_obstacle() => Vec::new(),
+        listed => listed?,
+    };
+    names.retain(|name| name.starts_with(prefix));
+    Ok(names)
 }
 
 fn read(store: &Blocking, path: String) -> Result<Vec<(Option<String>, Range)>, ReadFailure> {

@@ -113,11 +113,13 @@ impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
         all.retain(|name| !name.starts_with(['_', '.']) && (topics.is_empty() || topics.contains(name)));
         for topic in &all {
             let (shards, foreign) = self.shards(topic)?;
+            let is_table = !shards.is_empty();
             for (shard, hours) in shards {
                 let report = self.shard(topic, &shard, &hours)?;
                 (self.report)(report);
             }
-            if !foreign.is_empty() {
+            // Beside the tables there may be others' directories.
+            if !foreign.is_empty() && (is_table || topics.contains(topic)) {
                 (self.report)(Report { topic: topic.clone(), shard: "-".to_owned(), findings: foreign, ..Report::default() });
             }
         }

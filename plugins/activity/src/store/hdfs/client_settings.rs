@@ -25,14 +25,14 @@ const AUTHENTICATION: &str = "hadoop.security.authentication";
 const KNOWN: &[(&str, Values)] = &[
     ("fs.defaultFS", Values::Url),
     (AUTHENTICATION, Values::Words(&["simple", "kerberos"])),
-    ("dfs.data.transfer.protection", Values::Words(&["authentication", "integrity", "privacy"])),
+    ("dfs.data.transfer.protection", Values::Protections),
     ("dfs.client.socket-timeout", Values::Number),
     ("dfs.client.use.datanode.hostname", SWITCH),
     ("dfs.client.failover.max.attempts", Values::Number),
     ("dfs.client.failover.sleep.base.millis", Values::Number),
     ("dfs.client.failover.sleep.max.millis", Values::Number),
     ("dfs.client.block.write.replace-datanode-on-failure.enable", SWITCH),
-    ("dfs.client.block.write.replace-datanode-on-failure.policy", Values::Words(&["NEVER", "DEFAULT", "ALWAYS"])),
+    ("dfs.client.block.write.replace-datanode-on-failure.policy", Values::AnyCase(&["NEVER", "DEFAULT", "ALWAYS"])),
     ("dfs.client.block.write.replace-datanode-on-failure.best-effort", SWITCH),
     ("dfs.ha.namenodes.", Values::Names),
     ("dfs.namenode.rpc-address.", Values::Address),
@@ -48,12 +48,16 @@ const KNOWN: &[(&str, Values)] = &[
     ("dfs.client.failover.resolve-needed.", SWITCH),
     ("dfs.client.failover.resolver.useFQDN.", SWITCH),
 ];
-const SWITCH: Values = Values::Words(&["true", "false"]);
+const SWITCH: Values = Values::AnyCase(&["true", "false"]);
+const PROTECTIONS: &[&str] = &["authentication", "integrity", "privacy"];
 
 /// What a setting may be.
 #[derive(Debug, Clone, Copy)]
 enum Values {
     Words(&'static [&'static str]),
+    /// Words in capitals or not.
+    AnyCase(&'static [&'static str]),
+    Protections,
     Number,
     Names,
     Address,
@@ -131,6 +135,8 @@ impl Values {
         let is_name = |text: &str| !text.is_empty() && !text.contains(char::is_whitespace);
         match self {
             Self::Words(words) => words.contains(&value),
+            Self::AnyCase(words) => words.iter().any(|word| word.eq_ignore_ascii_case(value)),
+            Self::Protections => value.split(',').all(|one| PROTECTIONS.contains(&one)),
             Self::Number => value.parse::<u32>().is_ok(),
             Self::Names => value.split(',').all(is_name),
             Self::Address => value.rsplit_once(':').is_some_and(|(host, port)| is_name(host) && port.parse::<u16>().is_ok_and(|it| it > 0)),
@@ -142,7 +148,8 @@ impl Values {
 impl fmt::Display for Values {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Words(words) => write!(f, "one of: {}", words.join(", ")),
+            Self::Words(words) | Self::AnyCase(words) => write!(f, "one of: {}", words.join(", ")),
+            Self::Protections => write!(f, "one of: {}; or several, with commas between them", PROTECTIONS.join(", ")),
             Self::Number => write!(f, "a whole number up to {}, without a unit (times are in milliseconds)", u32::MAX),
             Self::Names => f.write_str("names with commas between them, and no spaces, such as \"nn1,nn2\""),
             Self::Address => f.write_str("a host and a port, such as \"namenode.example.com:8020\""),
@@ -220,7 +227,7 @@ mod tests {
     #[test]
     fn values_that_the_client_would_take_for_its_default_are_refused() {
         let of_nameservice = json!({"dfs.ha.namenodes.prod": "nn1,nn2", "dfs.namenode.rpc-address.prod.nn1": "host:8020",
-            "dfs.client.failover.random.order.prod": true, "fs.defaultFS": "hdfs://prod",
+            "dfs.client.failover.random.order.prod": "TRUE", "dfs.data.transfer.protection": "authentication,privacy", "fs.defaultFS": "hdfs://prod",
             "dfs.client.failover.proxy.provider.prod": "org.apache.hadoop.hdfs.server.namenode.ha.ObserverReadProxyProvider"});
         assert_eq!(problems(of_nameservice), Vec::<String>::new());
         for (name, value, expected) in [

@@ -1,25 +1,30 @@
 //! What HDFS takes that is on this machine: Hadoop's files, and what logs in. The client tells nothing of them where
 //! they are not there, or only once it has reached a NameNode.
 
-use super::super::{Refusal, Trouble};
+use super::super::{HdfsLocation, Refusal, Trouble};
 use super::Settings;
 use std::env;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+const HOME: &str = "HADOOP_HOME";
+
 /// Where the client looks for Hadoop's files, and what says so.
 fn hadoop_files() -> Option<(&'static str, PathBuf)> {
-    let of = |name| env::var_os(name).map(|it| (name, PathBuf::from(it)));
-    of("HADOOP_CONF_DIR").or_else(|| of("HADOOP_HOME").map(|(name, home)| (name, home.join("etc/hadoop"))))
+    let of = |name| env::var_os(name).filter(|it| !it.is_empty()).map(|it| (name, PathBuf::from(it)));
+    of("HADOOP_CONF_DIR").or_else(|| of(HOME).map(|(name, home)| (name, home.join("etc/hadoop"))))
 }
 
-/// Whether the client finds Hadoop's files where it is to find any.
+/// Whether the client finds Hadoop's files where it is to find any: where they are named, or a nameservice is in them.
 ///
 /// # Errors
 /// Where it does not, or cannot read them.
-pub(super) fn check_hadoop_files() -> Result<(), Trouble> {
+pub(super) fn check_hadoop_files(location: &HdfsLocation) -> Result<(), Trouble> {
     let Some((name, directory)) = hadoop_files() else { return Ok(()) };
+    if name == HOME && location.nameservice().is_none() {
+        return Ok(());
+    }
     let refused = |why: String| Err(Trouble::refused(Refusal::Settings, format!("{} (from {name}) {why}", directory.display())));
     let mut found = false;
     for file in ["core-site.xml", "hdfs-site.xml"] {
@@ -50,19 +55,19 @@ pub(super) fn shown() -> String {
 /// Where it cannot.
 pub(super) fn check_login(settings: &Settings) -> Result<(), Trouble> {
     let (what, path) = match (&settings.keytab, &settings.principal) {
-        (Some(keytab), _) => ("plugins.activity.hdfs.keytab", PathBuf::from(keytab)),
-        (None, Some(_)) => match ticket_cache() {
-            Some(path) => ("KRB5CCNAME", path),
-            None => return Ok(()),
-        },
-        (None, None) => return Ok(()),
+        (Some(keytab), _) => ("plugins.activity.hdfs.keytab", file(keytab)),
+        // Kerberos fills the cache itself where it has a keytab of its own.
+        (None, Some(_)) if env::var_os("KRB5_CLIENT_KTNAME").is_none() => {
+            ("KRB5CCNAME", env::var("KRB5CCNAME").ok().and_then(|it| file(&it)))
+        }
+        _ => return Ok(()),
     };
+    let Some(path) = path else { return Ok(()) };
     read(&path).map_err(|e| Trouble::refused(Refusal::Identity, format!("{} (from {what}) cannot be read: {e}", path.display())))
 }
 
-/// The file that the environment names as the ticket cache; `None` where it names none, or a cache that is no file.
-fn ticket_cache() -> Option<PathBuf> {
-    let name = env::var("KRB5CCNAME").ok()?;
+/// The file that Kerberos's name of a keytab or a cache means; `None` where it is no file.
+fn file(name: &str) -> Option<PathBuf> {
     match name.split_once(':') {
         Some(("FILE", path)) => Some(path.into()),
         Some((_, _)) => None,

@@ -43,7 +43,9 @@ impl Session {
     /// # Errors
     /// Where the settings make no sense, or what they name is not on this machine.
     pub(super) fn open(location: &HdfsLocation, settings: &Settings, is_first: bool) -> Result<Self, Trouble> {
-        here::check_hadoop_files()?;
+        if location.nameservice().is_some() {
+            here::check_hadoop_files(location)?;
+        }
         let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("hdfs").enable_all().build()?;
         match builder(location, settings, is_first).with_io_runtime(runtime.handle().clone()).build() {
             Ok(client) => {
@@ -153,6 +155,9 @@ impl Session {
 
     /// Removes a file, or a directory with all that is in it, if there is one.
     pub(super) async fn remove(&self, path: &str, with_content: bool) -> Result<(), Trouble> {
+        if with_content && self.info(path).await?.is_some_and(|it| !it.isdir) {
+            return Err(Trouble::refused(Refusal::Obstacle, "it is a file, not a directory"));
+        }
         let (client, path) = (self.client.clone(), path.to_owned());
         self.within(CALL, async move { client.delete(&path, with_content).await.map(|_| ()) }).await
     }

@@ -49,7 +49,7 @@ fn of_class(class: &str, text: &str) -> Trouble {
         "AccessControlException" if first_line(text).ends_with("(is not a directory)") => Trouble::refused(Refusal::Obstacle, why),
         "AccessControlException" => Trouble::refused(Refusal::Permission, why),
         "AuthorizationException" | "SaslException" | "GSSException" | "InvalidToken" => Trouble::refused(Refusal::Identity, why),
-        "ParentNotDirectoryException" => Trouble::refused(Refusal::Obstacle, why),
+        "ParentNotDirectoryException" | "PathIsNotEmptyDirectoryException" => Trouble::refused(Refusal::Obstacle, why),
         _ => Trouble::passing(Passing::Other, why),
     }
 }
