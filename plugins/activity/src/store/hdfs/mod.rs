@@ -61,11 +61,7 @@ impl HdfsStore {
     /// Where it is not.
     pub async fn look(location: HdfsLocation, settings: &Settings) -> Result<(), StoreError> {
         let store = Self { location, settings: settings.clone(), session: Mutex::default() };
-        let found = match here::check_hadoop_files(&store.location) {
-            Ok(()) => store.new_session(true).await.map(drop),
-            missing => missing,
-        };
-        found.map_err(|trouble| store.not_opened(trouble))
+        store.new_session(true).await.map(drop).map_err(|trouble| store.not_opened(trouble))
     }
 
     fn not_opened(&self, trouble: Trouble) -> StoreError {

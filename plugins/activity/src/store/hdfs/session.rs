@@ -43,9 +43,7 @@ impl Session {
     /// # Errors
     /// Where the settings make no sense, or what they name is not on this machine.
     pub(super) fn open(location: &HdfsLocation, settings: &Settings, is_first: bool) -> Result<Self, Trouble> {
-        if location.nameservice().is_some() {
-            here::check_hadoop_files(location)?;
-        }
+        here::check_hadoop_files(location)?;
         let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("hdfs").enable_all().build()?;
         match builder(location, settings, is_first).with_io_runtime(runtime.handle().clone()).build() {
             Ok(client) => {
