@@ -10,7 +10,7 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
-pub use problem::ConfigError;
+pub use problem::{ConfigError, nearest};
 pub use secret::Secret;
 pub(crate) use tree::ENABLED;
 pub use tree::{Layers, Tree};

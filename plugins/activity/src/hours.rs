@@ -2,7 +2,7 @@
 
 use crate::commit::{Found, directory, file_name, find};
 use crate::roll::Hour;
-use crate::store::{Passing, Staging, Store, StoreError, Trouble};
+use crate::store::{Passing, Staging, Store, StoreError, Trouble, names_in};
 use greyhound_sdk::Shard;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -71,9 +71,12 @@ impl Hours {
         for day in self.newest_first(&self.topic, "dt=").await? {
             for hour in self.newest_first(&format!("{}/{day}", self.topic), "hour=").await? {
                 let Some(at) = parse(&day, &hour) else { continue };
-                let names = self.store.list(&directory(&self.topic, at, &self.shard)).await?;
-                if names.iter().any(|n| n == SUCCESS) {
-                    self.next = Some((Hour(at.0 + 1), self.success(at).await?.map_or(0, |s| s.next)));
+                let names = names_in(self.store.as_ref(), &directory(&self.topic, at, &self.shard)).await?;
+                // One that cannot be read is none: it does not tell which row is the next.
+                if names.iter().any(|n| n == SUCCESS)
+                    && let Some(success) = self.success(at).await?
+                {
+                    self.next = Some((Hour(at.0 + 1), success.next));
                     return Ok(());
                 }
                 if !names.is_empty() {
@@ -142,7 +145,7 @@ impl Hours {
     }
 
     async fn newest_first(&self, path: &str, prefix: &str) -> Result<Vec<String>, StoreError> {
-        let mut names = self.store.list(path).await?;
+        let mut names = names_in(self.store.as_ref(), path).await?;
         names.retain(|n| n.starts_with(prefix));
         names.sort_unstable_by(|a, b| b.cmp(a));
         Ok(names)
@@ -176,12 +179,12 @@ impl Success {
     }
 }
 
-/// The hour of `dt=YYYY-MM-DD` and `hour=HH`.
+/// The hour of `dt=YYYY-MM-DD` and `hour=HH`, written as [`directory`] writes it.
 pub(crate) fn parse(day: &str, hour: &str) -> Option<Hour> {
     let text = format!("{}T{}:00:00Z", day.strip_prefix("dt=")?, hour.strip_prefix("hour=")?);
     let time = humantime::parse_rfc3339(&text).ok()?;
     let seconds = time.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs();
-    Some(Hour(i64::try_from(seconds / 3600).ok()?))
+    Some(Hour(i64::try_from(seconds / 3600).ok()?)).filter(|it| it.day() == day && it.name() == hour)
 }
 
 #[cfg(test)]

@@ -2,21 +2,28 @@
 
 use super::super::failure::Failure;
 use super::super::{program, text};
+use super::schemas;
 use clap::Args;
-use greyhound_activity::verify::{Report, Scope, verify};
+use greyhound::config::nearest;
+use greyhound_activity::verify::{Day, Report, Scope, verify};
+use greyhound_sdk::TopicSchema;
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 const HELP: &str = "\
 From the tables alone, wherever plugins.activity.store says they are: of each file the rows' numbers are read, and must be those
-that its footer, _SUCCESS and the other files tell of. Missing numbers must be recorded in greyhound.gap. Rows that are not yet
-in the tables are none of its business, and the program may go on meanwhile; where rows are just being shed, what tells of it in
-greyhound.gap may come a moment later: run it again.
+that its footer, _SUCCESS and the other files tell of. Missing numbers must be recorded in greyhound.gap. Below a table's directory
+there must be no other file that a reader would take for data.
+
+This proves that each row is there once, as Spark, Trino and DuckDB list the tables. It proves nothing of the values: other columns
+than seq are not read, and the digest in a footer is one of the journal's rows, which the tables alone cannot tell. Rows that are
+not yet in the tables are none of its business, and the program may go on meanwhile; where rows are just being shed, what tells of
+it in greyhound.gap may come later, which is said.
 
 Exit status:
   0  no row is missing, and none is there twice
-  1  something is wrong, or the tables cannot be read
+  1  something is wrong or cannot be proved yet, or the tables cannot be read
 
 Examples:
   greyhound tables verify
@@ -31,12 +38,13 @@ pub(in crate::cli) struct Verify {
     topics: Vec<String>,
     /// Only this day (UTC)
     #[arg(long, value_name = "YYYY-MM-DD")]
-    day: Option<String>,
+    day: Option<Day>,
 }
 
 impl Verify {
     pub(super) async fn run(self, file: Option<PathBuf>) -> Result<(), Failure> {
-        let config: greyhound_activity::Config = program::load(file)?.config.plugin(program::ACTIVITY)?;
+        let program = program::load(file)?;
+        let config: greyhound_activity::Config = program.config.plugin(program::ACTIVITY)?;
         let (store, shown) = greyhound_activity::open(&config).await.map_err(|e| Failure::failed(e.to_string()))?;
         let reports = Arc::new(Mutex::new(Vec::new()));
         let (all, is_watched) = (reports.clone(), stderr().is_terminal());
@@ -56,7 +64,10 @@ impl Verify {
         let reports = std::mem::take(&mut *reports.lock().unwrap_or_else(PoisonError::into_inner));
         show(&reports)?;
         if let Some(topic) = topics.iter().find(|topic| !reports.iter().any(|report| report.topic == **topic)) {
-            return Err(Failure::failed(format!("there is no table `{topic}` in {shown}, or nothing of that day")));
+            let known = schemas(&program)?;
+            let near = nearest(topic, known.iter().map(TopicSchema::name)).filter(|near| near != topic);
+            let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            return Err(Failure::failed(format!("there is no table `{topic}` in {shown}, or nothing of that day{near}")));
         }
         if reports.is_empty() {
             return Err(Failure::failed(format!("there are no tables in {shown}, or nothing of that day: see plugins.activity.store")));

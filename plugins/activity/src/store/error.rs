@@ -69,6 +69,22 @@ pub enum Refusal {
     Settings,
 }
 
+// === impl StoreError ===
+
+impl StoreError {
+    /// Whether an operator must act before the call can be carried out.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        matches!(self.trouble, Trouble::Refused { .. })
+    }
+
+    /// Whether something else is where a file or directory belongs.
+    #[must_use]
+    pub fn is_obstacle(&self) -> bool {
+        matches!(self.trouble, Trouble::Refused { cause: Refusal::Obstacle, .. })
+    }
+}
+
 // === impl Trouble ===
 
 impl Trouble {

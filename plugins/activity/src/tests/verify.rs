@@ -5,10 +5,11 @@ use super::{NOON, bus, publish, start_on};
 use crate::commit::{directory, file_name};
 use crate::compact::Compactor;
 use crate::compact::swap::Swaps;
+use crate::hours::{Hours, Success};
 use crate::roll::{HOUR_US, Hour};
 use crate::store::Store;
 use crate::store::local::LocalStore;
-use crate::verify::{Finding, Report, Scope, verify};
+use crate::verify::{Day, Finding, NotADay, Report, Scope, verify};
 use greyhound_sdk::fs::OsFileSystem;
 use greyhound_sdk::testing::memory::MemoryBus;
 use greyhound_sdk::{Shard, TopicSchema};
@@ -63,10 +64,20 @@ async fn record_gap(store: &Arc<dyn Store>) {
     let gap = TopicSchema::from_avro(include_str!("../../../../schemas/greyhound.gap.avsc")).unwrap();
     let memory = MemoryBus::new(vec![gap, crate::record::schema().unwrap()]);
     memory.set_time(NOON);
-    let (first, last) = (Some(10), Some(14));
-    let row =
-        Gap { topic: Some(TOPIC), first_seq: first, last_seq: last, row_count: Some(5), reason: "test", from_time: NOON, to_time: NOON };
-    memory.bus().publisher("greyhound.gap").unwrap().offer(&row).unwrap();
+    let gap = |first_seq, last_seq| Gap {
+        topic: Some(TOPIC),
+        first_seq,
+        last_seq,
+        row_count: Some(5),
+        reason: "test",
+        from_time: NOON,
+        to_time: NOON,
+    };
+    let publisher = memory.bus().publisher("greyhound.gap").unwrap();
+    publisher.offer(&gap(Some(10), Some(14))).unwrap();
+    // In the next hour rows are missing that never had numbers.
+    memory.set_time(NOON + HOUR_US);
+    publisher.offer(&gap(None, None)).unwrap();
     let compactor = Compactor::new(store.clone(), 1 << 20, None).resting();
     super::start_topic(&memory, "greyhound.gap", store.clone(), POLICY, compactor).await.drained().await.unwrap();
 }
@@ -80,16 +91,21 @@ impl Tables {
         self.place(hour).join(file_name(first))
     }
 
-    async fn verify(&self) -> Report {
+    /// What is reported of the table.
+    async fn reports(&self, scope: Scope) -> Vec<Report> {
         let reports = Arc::new(Mutex::new(Vec::new()));
         let all = reports.clone();
-        verify(self.store.clone(), Scope::default(), |_| {}, move |report| all.lock().unwrap().push(report)).await.unwrap();
-        let reports = reports.lock().unwrap();
-        reports.iter().find(|report| report.topic == TOPIC).unwrap().clone()
+        verify(self.store.clone(), scope, |_| {}, move |report| all.lock().unwrap().push(report)).await.unwrap();
+        let reports = std::mem::take(&mut *reports.lock().unwrap());
+        reports.into_iter().filter(|report| report.topic == TOPIC).collect()
+    }
+
+    async fn verify(&self) -> Report {
+        self.reports(Scope::default()).await.into_iter().find(|report| report.shard != "-").unwrap()
     }
 
     async fn findings(&self) -> Vec<String> {
-        self.verify().await.findings.iter().map(ToString::to_string).collect()
+        self.reports(Scope::default()).await.iter().flat_map(|report| &report.findings).map(ToString::to_string).collect()
     }
 }
 
@@ -158,13 +174,110 @@ async fn rows_that_are_damaged_are_named() {
 #[tokio::test]
 async fn a_gap_that_is_not_recorded_is_rows_that_are_missing() {
     let tables = tables().await;
-    fs::remove_dir_all(tables.root.path().join("greyhound.gap")).unwrap();
+    let gap = tables.place(0).to_str().unwrap().replace(TOPIC, "greyhound.gap");
+    fs::remove_file(format!("{gap}/{}", file_name(0))).unwrap();
     assert_eq!(tables.findings().await, [format!("rows 10 to 14 are missing after {}, and greyhound.gap does not tell of them", place(0))]);
+}
+
+#[tokio::test]
+async fn a_gap_that_may_still_be_recorded_is_told_as_that() {
+    let tables = tables().await;
+    let gap = tables.place(0).to_str().unwrap().replace(TOPIC, "greyhound.gap");
+    fs::remove_dir_all(gap).unwrap();
+    let findings = tables.findings().await;
+    has(&findings, &["rows 10 to 14 are missing", "greyhound.gap may still tell of them"]);
+    assert_eq!(findings.len(), 1, "{findings:?}");
+}
+
+#[tokio::test]
+async fn whatever_else_a_reader_would_read_is_named() {
+    let tables = tables().await;
+    let (table, hour) = (tables.root.path().join(TOPIC), tables.place(2).parent().unwrap().to_owned());
+    let day = hour.parent().unwrap().to_owned();
+    let shard = "shard=test-00000001";
+    let strays = [
+        table.join("dt=old/hour=14/shard=test-00000001/00000000000000000020.parquet"),
+        table.join(shard).join("deep/data.parquet"),
+        table.join("part-0.snappy.parquet"),
+        day.join("hour=1x").join(shard).join(file_name(20)),
+        day.join(shard).join(file_name(20)),
+        day.join("hour=23"),
+        hour.join("shard=copy").join(file_name(20)),
+        hour.join(file_name(20)),
+        tables.place(2).join("00000000000000000020-copy.parquet"),
+        tables.place(2).join("sub").join(file_name(20)),
+        tables.place(1).join("_x.parquet"),
+        table.join(".hidden/part-0.parquet"),
+        table.join("_dt=2026-05-10").join(file_name(20)),
+    ];
+    for path in &strays {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::copy(tables.file(2, 20), path).unwrap();
+    }
+    // Nobody reads these.
+    fs::create_dir_all(table.join("dt=older/hour=00")).unwrap();
+    fs::create_dir_all(table.join("_temporary/0")).unwrap();
+    for hidden in [table.join("_temporary/0/part.tmp"), tables.place(2).join(".20.parquet.crc"), tables.root.path().join("notes")] {
+        fs::copy(tables.file(2, 20), hidden).unwrap();
+    }
+    let named = |path: &PathBuf| format!("{} is not Greyhound's", path.strip_prefix(tables.root.path()).unwrap().display());
+    let findings = tables.findings().await;
+    strays.iter().for_each(|path| has(&findings, &[&named(path), "move it out of the table"]));
+    assert_eq!(findings.len(), strays.len(), "{findings:#?}");
+}
+
+#[tokio::test]
+async fn something_in_the_place_of_a_directory_or_a_file_is_named_and_the_rest_is_read() {
+    let tables = tables().await;
+    fs::remove_dir_all(tables.place(1)).unwrap();
+    fs::write(tables.place(1), "a file").unwrap();
+    fs::remove_file(tables.file(2, 30)).unwrap();
+    fs::create_dir(tables.file(2, 30)).unwrap();
+    let findings = tables.findings().await;
+    has(&findings, &[&place(1), "move away what is in the place"]);
+    has(&findings, &[&file_name(30), "move away what is in the place"]);
+    has(&findings, &["rows 30 to 39 are missing"]);
+    assert_eq!(tables.verify().await.rows, 35);
+}
+
+#[tokio::test]
+async fn a_success_that_cannot_be_read_is_named_and_made_anew_where_it_is_removed() {
+    let tables = tables().await;
+    let path = tables.place(2).join("_SUCCESS");
+    for garbage in ["", "{\"topic\": \"sho"] {
+        fs::write(&path, garbage).unwrap();
+        let findings = tables.findings().await;
+        has(&findings, &[&format!("{}/_SUCCESS: it cannot be read", place(2)), "remove this file, and start the node"]);
+        assert_eq!(findings.len(), 1, "{findings:?}");
+    }
+    let start = async |hour: i64| {
+        let mut hours = Hours::new(tables.store.clone(), TOPIC, Shard::new("test", 1));
+        hours.resume(true).await.unwrap();
+        hours.close_before(Hour(HOUR + hour)).await.unwrap();
+    };
+    start(4).await;
+    let next = Success::read(tables.store.as_ref(), &place(3)).await.unwrap().unwrap();
+    assert_eq!((next.gaps, next.next), (vec![], 50), "the next one is right");
+    fs::remove_file(tables.place(3).join("_SUCCESS")).unwrap();
+    fs::remove_file(&path).unwrap();
+    start(4).await;
+    assert_eq!(tables.verify().await.findings, []);
+}
+
+#[tokio::test]
+async fn a_success_of_another_shard_is_named() {
+    let tables = tables().await;
+    let path = tables.place(1).join("_SUCCESS");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("test-00000001", "other-00000001")).unwrap();
+    has(&tables.findings().await, &[&place(1), "it is of shard other-00000001 in shop.order"]);
 }
 
 #[tokio::test]
 async fn an_hour_that_is_not_closed_before_one_that_is_is_named() {
     let tables = tables().await;
+    fs::remove_file(tables.place(1).join("_SUCCESS")).unwrap();
+    assert_eq!(tables.verify().await.findings, [Finding::Open { directory: place(1) }]);
     fs::remove_dir_all(tables.place(1)).unwrap();
     assert_eq!(tables.verify().await.findings, [Finding::Open { directory: place(1) }]);
     fs::remove_file(tables.place(0).join("_SUCCESS")).unwrap();
@@ -193,9 +306,12 @@ async fn a_directory_in_the_midst_of_a_swap_is_read_in_staging() {
 #[tokio::test]
 async fn a_day_is_verified_alone() {
     let tables = tables().await;
-    let reports = Arc::new(Mutex::new(Vec::new()));
-    let all = reports.clone();
-    let scope = Scope { topics: vec![TOPIC.to_owned()], day: Some("2026-05-11".to_owned()), retained: false };
-    verify(tables.store.clone(), scope, |_| {}, move |report: Report| all.lock().unwrap().push(report)).await.unwrap();
-    assert!(reports.lock().unwrap().is_empty(), "no row is of that day");
+    let rows = async |day: &str| {
+        let reports = tables.reports(Scope { day: Some(day.parse().unwrap()), ..Scope::default() }).await;
+        reports.iter().map(|report| report.rows).sum::<u64>()
+    };
+    assert_eq!((rows("2026-05-10").await, rows("2026-05-11").await), (45, 0));
+    for text in ["2026-13-45", "2026-02-30", "2026-5-1", "yesterday", "", "2026-05-10T00"] {
+        assert_eq!(text.parse::<Day>(), Err(NotADay), "{text}");
+    }
 }

@@ -1,8 +1,10 @@
 //! What `greyhound.gap` tells of.
 
 use super::numbers::{Range, Ranges};
+use crate::hours::{SUCCESS, parse};
 use crate::read::{Blocking, ReadFailure, StoredFile};
-use crate::store::StoreError;
+use crate::roll::Hour;
+use crate::store::{StoreError, names_in};
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
@@ -12,22 +14,36 @@ use std::collections::HashMap;
 const TABLE: &str = "greyhound.gap";
 const COLUMNS: [&str; 3] = ["topic", "first_seq", "last_seq"];
 
-/// Rows that are recorded as missing, by shard, with their topic; none: of any.
-pub(super) struct Gaps(HashMap<String, Vec<(Option<String>, Range)>>);
+/// What is recorded as missing, by shard.
+#[derive(Default)]
+pub(super) struct Gaps(HashMap<String, OfShard>);
+
+#[derive(Default)]
+struct OfShard {
+    /// The rows, with their topic; none: of any.
+    rows: Vec<(Option<String>, Range)>,
+    /// The last hour of which all is known.
+    closed: Option<Hour>,
+}
 
 impl Gaps {
     /// A file that cannot be read tells of nothing here; it is found when its own table is verified.
     pub(super) fn read(store: &Blocking) -> Result<Self, StoreError> {
-        let mut gaps: HashMap<String, Vec<_>> = HashMap::new();
-        let list = |path: &str| store.ask(async |store| store.list(path).await);
+        let mut gaps = Self::default();
+        let list = |path: &str| store.ask(async |store| names_in(store, path).await);
         for day in list(TABLE)? {
             for hour in list(&format!("{TABLE}/{day}"))? {
+                let Some(at) = parse(&day, &hour) else { continue };
                 for shard in list(&format!("{TABLE}/{day}/{hour}"))? {
                     let directory = format!("{TABLE}/{day}/{hour}/{shard}");
-                    let known = gaps.entry(shard.trim_start_matches("shard=").to_owned()).or_default();
-                    for name in list(&directory)?.iter().filter(|name| name.ends_with(".parquet")) {
+                    let of_shard = gaps.0.entry(shard.trim_start_matches("shard=").to_owned()).or_default();
+                    let names = list(&directory)?;
+                    if names.iter().any(|name| name == SUCCESS) {
+                        of_shard.closed = of_shard.closed.max(Some(at));
+                    }
+                    for name in names.iter().filter(|name| name.ends_with(".parquet")) {
                         match read(store, format!("{directory}/{name}")) {
-                            Ok(rows) => known.extend(rows),
+                            Ok(rows) => of_shard.rows.extend(rows),
                             Err(ReadFailure::Store(e)) => return Err(e),
                             Err(ReadFailure::Damaged { .. }) => {}
                         }
@@ -35,12 +51,18 @@ impl Gaps {
                 }
             }
         }
-        Ok(Self(gaps))
+        Ok(gaps)
     }
 
     pub(super) fn of(&self, topic: &str, shard: &str) -> Ranges {
-        let all = self.0.get(shard).into_iter().flatten();
+        let all = self.0.get(shard).into_iter().flat_map(|of_shard| &of_shard.rows);
         Ranges::of(all.filter(|(of, _)| of.as_deref().is_none_or(|of| of == topic)).map(|(_, range)| *range).collect())
+    }
+
+    /// Whether nothing more will be told of rows of `shard` that are missing before one of `hour`: a gap is recorded at the
+    /// time of the rows that it is among.
+    pub(super) fn is_closed(&self, shard: &str, hour: Hour) -> bool {
+        self.0.get(shard).and_then(|of_shard| of_shard.closed) >= Some(hour)
     }
 }
 

@@ -127,12 +127,16 @@ impl Session {
 
     /// The names in a directory, sorted.
     pub(super) async fn list(&self, path: &str) -> Result<Vec<String>, Trouble> {
-        let (client, path) = (self.client.clone(), path.to_owned());
-        let listed = self.within_raw(CALL, async move { client.list_status(&path, false).await }).await?;
+        let (client, at) = (self.client.clone(), path.to_owned());
+        let listed = self.within_raw(CALL, async move { client.list_status(&at, false).await }).await?;
         let files = match listed {
             Err(e) if is_missing(&e) => return Ok(Vec::new()),
             other => other?,
         };
+        // HDFS lists a file as itself.
+        if files.iter().any(|it| it.path == path) {
+            return Err(Trouble::refused(Refusal::Obstacle, "this is a file, where a directory is expected"));
+        }
         let mut names: Vec<String> = files.iter().filter_map(|f| Some(f.path.rsplit_once('/')?.1.to_owned())).collect();
         names.sort_unstable();
         Ok(names)

@@ -47,7 +47,7 @@ fn of_class(class: &str, text: &str) -> Trouble {
         "AccessControlException" if text.starts_with(WRONG_METHOD) => Trouble::refused(Refusal::Identity, why),
         "AccessControlException" => Trouble::refused(Refusal::Permission, why),
         "AuthorizationException" | "SaslException" | "GSSException" | "InvalidToken" => Trouble::refused(Refusal::Identity, why),
-        "ParentNotDirectoryException" => Trouble::refused(Refusal::Obstacle, why),
+        "ParentNotDirectoryException" | "PathIsNotEmptyDirectoryException" => Trouble::refused(Refusal::Obstacle, why),
         _ => Trouble::passing(Passing::Other, why),
     }
 }
