@@ -1,5 +1,6 @@
 //! Whether a store can be used: `greyhound validate --connect`.
 
+use super::staging::{CHECK, STAGING, now};
 use super::{Passing, Probe, Published, Refusal, Status, StoreError, Trouble};
 use bytes::Bytes;
 use greyhound_sdk::config::ByteSize;
@@ -55,7 +56,7 @@ impl<'a> Attempt<'a> {
     fn new(store: &'a dyn Probe) -> Self {
         let number = getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()));
         let checks = ALL.map(|name| Check { name, verdict: Verdict::NotTried }).into();
-        Self { store, directory: format!("_staging/check-{number:016x}"), made: Vec::new(), checks }
+        Self { store, directory: format!("{STAGING}/{CHECK}{}-{number:016x}", now()), made: Vec::new(), checks }
     }
 
     async fn run(&mut self, file_size: ByteSize) -> Result<(), Pointless> {
@@ -88,7 +89,7 @@ impl<'a> Attempt<'a> {
     async fn reach(&mut self) -> Result<(), Pointless> {
         let started = Instant::now();
         let mut asked = Ok(());
-        for directory in [&self.directory, "_staging", ""] {
+        for directory in [&self.directory, STAGING, ""] {
             match self.store.status(directory).await {
                 Ok(None) => self.made.push(directory.to_owned()),
                 Ok(Some(_)) => break,

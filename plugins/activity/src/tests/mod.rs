@@ -348,6 +348,7 @@ async fn the_age_is_that_of_the_oldest_row_that_is_not_committed_whatever_the_ta
     memory.bus().consumer("activity", TOPIC, Start::Earliest).await.unwrap().commit(10).await.unwrap();
     assert_eq!(oldest.time().await.unwrap(), Some(NOON + 1), "the first file is committed");
     disk.set_capacity(None);
+    eventually("all is committed", || memory.cursor("activity", TOPIC) == Some(30)).await;
     table.drained().await.unwrap();
     assert_eq!(oldest.time().await.unwrap(), None);
 }

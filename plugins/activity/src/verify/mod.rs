@@ -105,7 +105,8 @@ impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
         let mut all = self.list("")?;
         all.retain(|name| !name.starts_with(['_', '.']) && (topics.is_empty() || topics.contains(name)));
         for topic in &all {
-            let (shards, strays) = self.shards(topic)?;
+            let mut strays = Vec::new();
+            let shards = self.shards(topic, &mut strays)?;
             if !strays.is_empty() {
                 (self.report)(Report { topic: topic.clone(), shard: "-".to_owned(), findings: strays, ..Report::default() });
             }
@@ -117,16 +118,17 @@ impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
         Ok(())
     }
 
-    /// The shards that have directories in a table, or in staging, and their hours; and what has no place in the table.
-    fn shards(&self, topic: &str) -> Result<(BTreeMap<Shard, BTreeSet<Hour>>, Vec<Finding>), StoreError> {
-        let (mut shards, mut strays): (BTreeMap<Shard, BTreeSet<Hour>>, _) = (BTreeMap::new(), Vec::new());
+    /// The shards that have directories in a table, or in staging, and their hours; what has no place in the table is added to the
+    /// strays.
+    fn shards(&self, topic: &str, strays: &mut Vec<Finding>) -> Result<BTreeMap<Shard, BTreeSet<Hour>>, StoreError> {
+        let mut shards: BTreeMap<Shard, BTreeSet<Hour>> = BTreeMap::new();
         let is_wanted = |hour: Hour| self.day.is_none_or(|only| only.0.day() == hour.day());
-        let days = self.places(topic, self.list(topic)?, &mut strays, |day| parse(day, "hour=00"))?;
+        let days = self.places(topic, self.list(topic)?, strays, |day| parse(day, "hour=00"))?;
         for (day, _) in days.into_iter().filter(|(_, begin)| is_wanted(*begin)) {
             (self.progress)(&day);
             let name = &day[topic.len() + 1..];
-            for (directory, hour) in self.places_in(&day, &mut strays, |hour| parse(name, hour))? {
-                for (_, shard) in self.places_in(&directory, &mut strays, |shard| shard.strip_prefix("shard=")?.parse::<Shard>().ok())? {
+            for (directory, hour) in self.places_in(&day, strays, |hour| parse(name, hour))? {
+                for (_, shard) in self.places_in(&directory, strays, |shard| shard.strip_prefix("shard=")?.parse::<Shard>().ok())? {
                     shards.entry(shard).or_default().insert(hour);
                 }
             }
@@ -139,7 +141,7 @@ impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
                 shards.entry(shard.clone()).or_default().insert(hour);
             }
         }
-        Ok((shards, strays))
+        Ok(shards)
     }
 
     fn places_in<T>(
