@@ -226,7 +226,7 @@ fn a_writer_that_was_stopped_at_any_step_while_the_hour_was_compacted_brings_not
         commit(&memory, NOON, 5..9).await;
         // On a copy of the data directory, as it was before the last commit.
         let (file, hour) = encoded(&memory, 5);
-        let paused = PausedStore::new(Arc::new(store.clone()), dice.below(8));
+        let paused = PausedStore::new(Arc::new(store.clone()), dice.below(12));
         let mut late = Committer::new(Arc::new(paused.clone()), TOPIC, shard());
         let writer = tokio::spawn(async move {
             for _ in 0..50 {
