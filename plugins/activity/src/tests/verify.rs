@@ -5,14 +5,18 @@ use super::{NOON, bus, publish, start_on};
 use crate::commit::{directory, file_name};
 use crate::compact::Compactor;
 use crate::compact::swap::Swaps;
+use crate::encode::Footer;
 use crate::hours::{Hours, Success};
 use crate::roll::{HOUR_US, Hour};
 use crate::store::Store;
 use crate::store::local::LocalStore;
 use crate::verify::{Day, Finding, NotADay, Report, Scope, verify};
+use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 use greyhound_sdk::fs::OsFileSystem;
 use greyhound_sdk::testing::memory::MemoryBus;
 use greyhound_sdk::{Shard, TopicSchema};
+use parquet::arrow::ArrowWriter;
+use serde_json::json;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -39,6 +43,10 @@ struct Gap {
 
 /// Hours 0 and 2 have rows, 1 has none, 3 is open; rows 10 to 14 are missing in hour 0, in a gap that is recorded.
 async fn tables() -> Tables {
+    tables_with_gap_of(Some(TOPIC)).await
+}
+
+async fn tables_with_gap_of(topic: Option<&'static str>) -> Tables {
     let root = tempfile::tempdir().unwrap();
     let store: Arc<dyn Store> = Arc::new(LocalStore::new(Arc::new(OsFileSystem), root.path()));
     let memory = bus();
@@ -56,27 +64,19 @@ async fn tables() -> Tables {
     memory.set_time(NOON + 3 * HOUR_US);
     publish(&memory, 40..50);
     life().await;
-    record_gap(&store).await;
+    record_gap(&store, topic).await;
     Tables { root, store }
 }
 
-async fn record_gap(store: &Arc<dyn Store>) {
+async fn record_gap(store: &Arc<dyn Store>, topic: Option<&'static str>) {
     let gap = TopicSchema::from_avro(include_str!("../../../../schemas/greyhound.gap.avsc")).unwrap();
     let memory = MemoryBus::new(vec![gap, crate::record::schema().unwrap()]);
     memory.set_time(NOON);
-    let gap = |first_seq, last_seq| Gap {
-        topic: Some(TOPIC),
-        first_seq,
-        last_seq,
-        row_count: Some(5),
-        reason: "test",
-        from_time: NOON,
-        to_time: NOON,
-    };
+    let gap = |first_seq, last_seq| Gap { topic, first_seq, last_seq, row_count: Some(5), reason: "test", from_time: NOON, to_time: NOON };
     let publisher = memory.bus().publisher("greyhound.gap").unwrap();
     publisher.offer(&gap(Some(10), Some(14))).unwrap();
-    // In the next hour rows are missing that never had numbers.
-    memory.set_time(NOON + HOUR_US);
+    // Later rows are missing that never had numbers.
+    memory.set_time(NOON + 3 * HOUR_US);
     publisher.offer(&gap(None, None)).unwrap();
     let compactor = Compactor::new(store.clone(), 1 << 20, None).resting();
     super::start_topic(&memory, "greyhound.gap", store.clone(), POLICY, compactor).await.drained().await.unwrap();
@@ -105,8 +105,25 @@ impl Tables {
     }
 
     async fn findings(&self) -> Vec<String> {
-        self.reports(Scope::default()).await.iter().flat_map(|report| &report.findings).map(ToString::to_string).collect()
+        self.findings_in(Scope::default()).await
     }
+
+    async fn findings_in(&self, scope: Scope) -> Vec<String> {
+        self.reports(scope).await.iter().flat_map(|report| &report.findings).map(ToString::to_string).collect()
+    }
+}
+
+/// A file with these rows, whose footer says something.
+fn parquet(seqs: std::ops::RangeInclusive<u64>, more: &[i64], shard: &str, last: u64) -> Vec<u8> {
+    let all: Vec<i64> = seqs.clone().map(|seq| seq as i64).chain(more.iter().copied()).collect();
+    let rows = all.len() as u64;
+    let batch = RecordBatch::try_from_iter([("seq", Arc::new(Int64Array::from(all)) as ArrayRef)]).unwrap();
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    let text = String::new();
+    Footer { shard: shard.to_owned(), first: *seqs.start(), last, rows, digest: text.clone(), schema: text, parts: vec![] }
+        .write(&mut writer);
+    writer.into_inner().unwrap()
 }
 
 fn place(hour: i64) -> String {
@@ -151,6 +168,24 @@ async fn a_file_that_is_there_twice_is_named_with_the_other() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_not_what_it_says_is_named() {
+    let own = "test-00000001";
+    for (first, content, why) in [
+        (45, parquet(45..=54, &[], own, 54), "rows 45 to 49 are twice"),
+        (50, parquet(50..=52, &[51, 52], own, 52), "rows 51 to 52 are twice"),
+        (50, parquet(50..=52, &[], "other-00000001", 52), "it begins with row 50 of shard other-00000001"),
+        (50, parquet(50..=52, &[], own, 60), "its footer tells of 3 rows, 50 to 60; there are 3, Some(50) to Some(52)"),
+        (51, parquet(50..=52, &[], own, 52), "by its footer it begins with row 50"),
+    ] {
+        let tables = tables().await;
+        fs::write(tables.file(3, first), content).unwrap();
+        let findings = tables.findings().await;
+        has(&findings, &[why, &file_name(first)]);
+        assert_eq!(findings.len(), 1, "{findings:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_was_cut_is_named() {
     let tables = tables().await;
     let path = tables.file(2, 30);
@@ -182,8 +217,7 @@ async fn a_gap_that_is_not_recorded_is_rows_that_are_missing() {
 #[tokio::test]
 async fn a_gap_that_may_still_be_recorded_is_told_as_that() {
     let tables = tables().await;
-    let gap = tables.place(0).to_str().unwrap().replace(TOPIC, "greyhound.gap");
-    fs::remove_dir_all(gap).unwrap();
+    fs::remove_dir_all(tables.root.path().join("greyhound.gap")).unwrap();
     let findings = tables.findings().await;
     has(&findings, &["rows 10 to 14 are missing", "greyhound.gap may still tell of them"]);
     assert_eq!(findings.len(), 1, "{findings:?}");
@@ -288,9 +322,72 @@ async fn an_hour_that_is_not_closed_before_one_that_is_is_named() {
 async fn a_success_that_tells_of_other_rows_is_named() {
     let tables = tables().await;
     let path = tables.place(2).join("_SUCCESS");
-    let text = fs::read_to_string(&path).unwrap();
-    fs::write(&path, text.replace("\"rows\": 20", "\"rows\": 19")).unwrap();
-    has(&tables.findings().await, &[&place(2), "it tells of 19 rows; there are 20"]);
+    let right: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    for (key, value, why) in [
+        ("rows", json!(19), "it tells of 19 rows; there are 20".to_owned()),
+        ("files", json!([[20, 29]]), format!("it does not tell of {}", file_name(30))),
+        ("files", json!([[20, 28], [30, 39]]), "it tells of files with rows [(20, 28), (30, 39)]; there are".to_owned()),
+        ("last", json!(38), "it tells of rows Some(20) to Some(38); there are Some(20) to Some(39)".to_owned()),
+        ("gaps", json!([[20, 21]]), "it tells of gaps [(20, 21)]; there are []".to_owned()),
+        ("next", json!(41), "it tells that row 41 is the next; it is 40".to_owned()),
+    ] {
+        let mut wrong = right.clone();
+        wrong[key] = value;
+        fs::write(&path, wrong.to_string()).unwrap();
+        let findings = tables.findings().await;
+        has(&findings, &[&format!("{}/_SUCCESS", place(2)), &why]);
+        assert_eq!(findings.len(), 1, "{findings:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_hour_that_changes_while_it_is_looked_at_is_looked_at_again() {
+    let tables = tables().await;
+    let (path, aside) = (tables.file(2, 30), tables.root.path().join("aside"));
+    fs::rename(&path, &aside).unwrap();
+    let findings = Arc::new(Mutex::new(Vec::new()));
+    let all = findings.clone();
+    // It was listed before, and comes back when it is about to be read.
+    let progress = move |directory: &str| drop((directory == place(2)).then(|| fs::rename(&aside, &path)));
+    verify(tables.store.clone(), Scope::default(), progress, move |report| all.lock().unwrap().extend(report.findings)).await.unwrap();
+    assert_eq!(*findings.lock().unwrap(), []);
+}
+
+#[tokio::test]
+async fn rows_before_the_first_are_missing_unless_days_are_removed() {
+    let tables = tables().await;
+    for hour in [0, 1] {
+        fs::remove_dir_all(tables.place(hour)).unwrap();
+    }
+    has(&tables.findings().await, &["rows 0 to 9 are missing from the begin"]);
+    let day = Some("2026-05-10".parse().unwrap());
+    for scope in [Scope { retained: true, ..Scope::default() }, Scope { day, ..Scope::default() }] {
+        assert_eq!(tables.findings_in(scope).await, [""; 0]);
+    }
+    // Retention empties a directory before it removes it.
+    fs::create_dir_all(tables.place(0)).unwrap();
+    assert_eq!(tables.findings_in(Scope { retained: true, ..Scope::default() }).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn years_of_a_clock_that_leapt_are_no_hours_that_are_not_closed() {
+    let tables = tables().await;
+    fs::create_dir_all(tables.place(24 * 400)).unwrap();
+    let success = json!({"topic": TOPIC, "shard": "test-00000001", "rows": 0, "next": 50, "files": [], "gaps": []});
+    fs::write(tables.place(24 * 400).join("_SUCCESS"), success.to_string()).unwrap();
+    assert_eq!(tables.verify().await.findings, [Finding::Open { directory: place(3) }]);
+}
+
+#[tokio::test]
+async fn a_gap_of_another_topic_or_shard_records_nothing() {
+    assert_eq!(tables_with_gap_of(None).await.findings().await, [""; 0], "it is of any topic of the shard");
+    has(&tables_with_gap_of(Some("shop.item")).await.findings().await, &["rows 10 to 14 are missing"]);
+    let tables = tables().await;
+    for hour in [0, 1] {
+        let own = tables.place(hour).to_str().unwrap().replace(TOPIC, "greyhound.gap");
+        fs::rename(&own, own.replace("test-00000001", "other-00000001")).unwrap();
+    }
+    has(&tables.findings().await, &["rows 10 to 14 are missing"]);
 }
 
 #[tokio::test]
@@ -311,6 +408,7 @@ async fn a_day_is_verified_alone() {
         reports.iter().map(|report| report.rows).sum::<u64>()
     };
     assert_eq!((rows("2026-05-10").await, rows("2026-05-11").await), (45, 0));
+    assert_eq!(tables.reports(Scope { topics: vec!["shop.item".to_owned()], ..Scope::default() }).await.len(), 0);
     for text in ["2026-13-45", "2026-02-30", "2026-5-1", "yesterday", "", "2026-05-10T00"] {
         assert_eq!(text.parse::<Day>(), Err(NotADay), "{text}");
     }
