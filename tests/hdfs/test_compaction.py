@@ -131,6 +131,21 @@ def test_a_file_that_is_deleted_is_named(greyhound):
     assert "rows 50 to 99 are missing" in said, said
 
 
+def test_files_in_the_place_of_directories_are_named(greyhound):
+    """HDFS lists a file as itself, where a local file system refuses."""
+    history(greyhound, 2)
+    hdfs = greyhound.hdfs.files()
+    day = next(iter(files(greyhound))).split("/hour=")[0]
+    for stray in [f"{greyhound.root}/{TOPIC}/dt=2020-01-01", f"{day}/x.parquet", f"{greyhound.root}/_staging/gone-00000001"]:
+        hdfs.pipe(stray, b"a file")
+    status, said = verify(greyhound)
+    assert status == 1 and f"{TOPIC}/dt=2020-01-01 is not Greyhound's" in said and "/x.parquet is not Greyhound's" in said, said
+    done = subprocess.run([PROGRAM, "tables", "repair"], cwd=greyhound.home, env=greyhound.env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1 and "_staging/gone-00000001: " in done.stdout and "move away" in done.stdout, done
+    greyhound.start().push()
+    greyhound.all_committed()
+
+
 def test_days_that_are_old_are_removed(greyhound):
     # Of a node that is no more; the one that removes it has rows of today.
     old = f"{greyhound.root}/{TOPIC}/dt=2020-01-01"
