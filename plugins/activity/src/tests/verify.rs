@@ -393,9 +393,11 @@ async fn a_gap_of_another_topic_or_shard_records_nothing() {
 #[tokio::test]
 async fn a_directory_in_the_midst_of_a_swap_is_read_in_staging() {
     let tables = tables().await;
-    let mut swaps = Swaps::new(tables.store.clone(), TOPIC, Shard::new("test", 1));
-    let aside = swaps.replacement(Hour(HOUR));
-    tables.store.publish(&place(0), &aside).await.unwrap();
+    // Also where it is the one that tells of what is missing.
+    for topic in [TOPIC, "greyhound.gap"] {
+        let aside = Swaps::new(tables.store.clone(), topic, Shard::new("test", 1)).replacement(Hour(HOUR));
+        tables.store.publish(&place(0).replace(TOPIC, topic), &aside).await.unwrap();
+    }
     let report = tables.verify().await;
     assert_eq!((report.findings, report.rows), (vec![], 45));
 }

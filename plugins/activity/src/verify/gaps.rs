@@ -1,9 +1,11 @@
 //! What `greyhound.gap` tells of.
 
 use super::numbers::{Range, Ranges};
+use crate::compact::swap::hours_in;
 use crate::hours::{SUCCESS, parse};
 use crate::read::{Blocking, ReadFailure, StoredFile};
 use crate::roll::Hour;
+use crate::store::staging::STAGING;
 use crate::store::{StoreError, names_in};
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
@@ -30,24 +32,17 @@ impl Gaps {
     /// A file that cannot be read tells of nothing here; it is found when its own table is verified.
     pub(super) fn read(store: &Blocking) -> Result<Self, StoreError> {
         let mut gaps = Self::default();
-        let list = |path: &str| store.ask(async |store| names_in(store, path).await);
-        for day in list(TABLE)? {
-            for hour in list(&format!("{TABLE}/{day}"))? {
-                let Some(at) = parse(&day, &hour) else { continue };
-                for shard in list(&format!("{TABLE}/{day}/{hour}"))? {
-                    let directory = format!("{TABLE}/{day}/{hour}/{shard}");
-                    let of_shard = gaps.0.entry(shard.trim_start_matches("shard=").to_owned()).or_default();
-                    let names = list(&directory)?;
-                    if names.iter().any(|name| name == SUCCESS) {
-                        of_shard.closed = of_shard.closed.max(Some(at));
-                    }
-                    for name in names.iter().filter(|name| name.ends_with(".parquet")) {
-                        match read(store, format!("{directory}/{name}")) {
-                            Ok(rows) => of_shard.rows.extend(rows),
-                            Err(ReadFailure::Store(e)) => return Err(e),
-                            Err(ReadFailure::Damaged { .. }) => {}
-                        }
-                    }
+        for (shard, hour, directory) in directories(store)? {
+            let of_shard = gaps.0.entry(shard).or_default();
+            let names = list(store, &directory)?;
+            if names.iter().any(|name| name == SUCCESS) {
+                of_shard.closed = of_shard.closed.max(Some(hour));
+            }
+            for name in names.iter().filter(|name| name.ends_with(".parquet")) {
+                match read(store, format!("{directory}/{name}")) {
+                    Ok(rows) => of_shard.rows.extend(rows),
+                    Err(ReadFailure::Store(e)) => return Err(e),
+                    Err(ReadFailure::Damaged { .. }) => {}
                 }
             }
         }
@@ -64,6 +59,30 @@ impl Gaps {
     pub(super) fn is_closed(&self, shard: &str, hour: Hour) -> bool {
         self.0.get(shard).and_then(|of_shard| of_shard.closed) >= Some(hour)
     }
+}
+
+/// All directories with rows of it, and their shard and hour: also those that are just being swapped.
+fn directories(store: &Blocking) -> Result<Vec<(String, Hour, String)>, StoreError> {
+    let mut found = Vec::new();
+    for day in list(store, TABLE)? {
+        for hour in list(store, &format!("{TABLE}/{day}"))? {
+            let Some(at) = parse(&day, &hour) else { continue };
+            for shard in list(store, &format!("{TABLE}/{day}/{hour}"))? {
+                found.push((shard.trim_start_matches("shard=").to_owned(), at, format!("{TABLE}/{day}/{hour}/{shard}")));
+            }
+        }
+    }
+    for shard in list(store, STAGING)? {
+        let directory = format!("{STAGING}/{shard}/{TABLE}");
+        for (hour, spares) in hours_in(&list(store, &directory)?) {
+            found.extend(spares.into_iter().map(|spare| (shard.clone(), hour, format!("{directory}/{spare}"))));
+        }
+    }
+    Ok(found)
+}
+
+fn list(store: &Blocking, path: &str) -> Result<Vec<String>, StoreError> {
+    store.ask(async |store| names_in(store, path).await)
 }
 
 fn read(store: &Blocking, path: String) -> Result<Vec<(Option<String>, Range)>, ReadFailure> {
