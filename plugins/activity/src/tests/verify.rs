@@ -242,7 +242,7 @@ async fn whatever_else_a_reader_would_read_is_named() {
         tables.place(2).join("sub").join(file_name(20)),
         tables.place(1).join("_x.parquet"),
         table.join(".hidden/part-0.parquet"),
-        table.join("_dt=2026-05-10").join(file_name(20)),
+        table.join("_dt=2026-05-10").join("part-0"),
     ];
     for path in &strays {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -278,12 +278,16 @@ async fn something_in_the_place_of_a_directory_or_a_file_is_named_and_the_rest_i
 async fn a_success_that_cannot_be_read_is_named_and_made_anew_where_it_is_removed() {
     let tables = tables().await;
     let path = tables.place(2).join("_SUCCESS");
-    for garbage in ["", "{\"topic\": \"sho"] {
+    for (hour, garbage) in [(1, ""), (2, "{\"topic\": \"sho")] {
+        let path = tables.place(hour).join("_SUCCESS");
+        let right = fs::read(&path).unwrap();
         fs::write(&path, garbage).unwrap();
         let findings = tables.findings().await;
-        has(&findings, &[&format!("{}/_SUCCESS: it cannot be read", place(2)), "remove this file, and start the node"]);
+        has(&findings, &[&format!("{}/_SUCCESS: it cannot be read", place(hour)), "remove this file, and start the node"]);
         assert_eq!(findings.len(), 1, "{findings:?}");
+        fs::write(&path, right).unwrap();
     }
+    fs::write(&path, "").unwrap();
     let start = async |hour: i64| {
         let mut hours = Hours::new(tables.store.clone(), TOPIC, Shard::new("test", 1));
         hours.resume(true).await.unwrap();
