@@ -2,7 +2,7 @@
 
 use crate::commit::{Found, directory, file_name, find};
 use crate::roll::Hour;
-use crate::store::{Passing, Staging, Store, StoreError, Trouble};
+use crate::store::{Passing, Staging, Store, StoreError, Trouble, names_in};
 use greyhound_sdk::Shard;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -78,12 +78,14 @@ impl Hours {
             for hour in self.newest_first(&format!("{}/{day}", self.topic), "hour=").await? {
                 let Some(at) = parse(&day, &hour) else { continue };
                 let directory = directory(&self.topic, at, &self.shard);
-                let names = self.store.list(&directory).await?;
-                if names.iter().any(|n| n == SUCCESS) {
-                    let success = Success::read(self.store.as_ref(), &directory).await?;
+                let names = names_in(self.store.as_ref(), &directory).await?;
+                // One that cannot be read is none: it does not tell which row is the next.
+                if names.iter().any(|n| n == SUCCESS)
+                    && let Some(success) = Success::read(self.store.as_ref(), &directory).await?
+                {
                     let open = at.0 + 1;
-                    self.next = Some((Hour(open), success.as_ref().map_or(0, |s| s.next)));
-                    let uncompacted = success.and_then(|s| s.uncompacted).unwrap_or(Hour(at.0 - 23));
+                    self.next = Some((Hour(open), success.next));
+                    let uncompacted = success.uncompacted.unwrap_or(Hour(at.0 - 23));
                     return Ok((uncompacted.0.max(open - LONGEST_DOWNTIME_HOURS)..open).map(Hour).collect());
                 }
                 if !names.is_empty() {
@@ -144,11 +146,7 @@ impl Hours {
     }
 
     async fn newest_first(&self, path: &str, prefix: &str) -> Result<Vec<String>, StoreError> {
-        let mut names = match self.store.list(path).await {
-            // Somebody's file.
-            Err(e) if e.is_obstacle() => Vec::new(),
-            listed => listed?,
-        };
+        let mut names = names_in(self.store.as_ref(), path).await?;
         names.retain(|n| n.starts_with(prefix));
         names.sort_unstable_by(|a, b| b.cmp(a));
         Ok(names)

@@ -1,10 +1,14 @@
 //! Days that are old enough are removed from the tables, of all shards: also of nodes that are no more.
 
+use crate::compact::swap::Swaps;
 use crate::hours::parse;
 use crate::metrics as names;
 use crate::roll::Hour;
+use crate::store::staging::STAGING;
 use crate::store::{Store, StoreError};
+use greyhound_sdk::Shard;
 use metrics::counter;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,47 +26,71 @@ pub struct Retention {
     age: Option<Duration>,
     /// Days before this one were removed.
     enforced: Option<Hour>,
+    /// What stays, and was logged: once is enough.
+    told: HashSet<String>,
 }
 
 impl Retention {
     /// Removes days of `topic`'s table that have been over for `age`.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, topic: &str, age: Option<Duration>) -> Self {
-        Self { store, topic: topic.to_owned(), age, enforced: None }
+        Self { store, topic: topic.to_owned(), age, enforced: None, told: HashSet::new() }
     }
 
-    /// Removes what is too old at the beginning of `now`, if a day has become so since the last time; then the first hour
-    /// that is kept.
+    /// Removes what is too old at the beginning of `now`, if a day has become so since the last time: from the table, and from
+    /// staging, where it could be brought back from. What only an operator can remove is logged, and stays.
     ///
     /// # Errors
     /// Where the store cannot: then it must be done again.
-    pub async fn enforce(&mut self, now: Hour) -> Result<Option<Hour>, StoreError> {
-        let Some(oldest) = self.age.and_then(|age| oldest_kept(now, age)) else { return Ok(None) };
-        if self.enforced >= Some(oldest) {
-            return Ok(None);
-        }
-        let is_old = |day: &String| parse(day, "hour=00").is_some_and(|begin| begin < oldest);
+    pub async fn enforce(&mut self, now: Hour) -> Result<(), StoreError> {
+        let oldest = self.age.and_then(|age| oldest_kept(now, age));
+        let Some(oldest) = oldest.filter(|oldest| self.enforced < Some(*oldest)) else { return Ok(()) };
         let mut days = self.store.list(&self.topic).await?;
-        days.retain(|day| day.starts_with("dt="));
-        let (old, kept): (Vec<_>, Vec<_>) = days.into_iter().partition(is_old);
-        if !old.is_empty() && kept.len() < LEAST_KEPT {
-            return Ok(None);
-        }
-        for day in old.iter().take(AT_ONCE) {
-            match self.store.remove_tree(&format!("{}/{day}", self.topic)).await {
-                Err(e) if e.is_obstacle() => {
-                    tracing::warn!(topic = self.topic, day, error = %e, "this is no day, and is left as it is");
-                    continue;
-                }
-                removed => removed?,
+        days.retain(|day| parse(day, "hour=00").is_some());
+        let (old, kept): (Vec<_>, Vec<_>) = days.into_iter().partition(|day| parse(day, "hour=00") < Some(oldest));
+        if kept.len() < LEAST_KEPT {
+            if let Some(day) = old.first()
+                && self.told.insert(format!("{day} waits"))
+            {
+                tracing::info!(
+                    topic = self.topic,
+                    day,
+                    "an old day stays until the table has two that are not: else the clock may have leapt"
+                );
             }
-            counter!(names::DAYS_REMOVED, "topic" => self.topic.clone()).increment(1);
-            tracing::info!(topic = self.topic, day, "a day is removed: it is older than plugins.activity.retention");
+            return Ok(());
         }
-        if old.len() <= AT_ONCE {
-            self.enforced = Some(oldest);
+        let mut removed = 0;
+        for day in old {
+            if removed == AT_ONCE {
+                return Ok(());
+            }
+            let gone = self.store.remove_tree(&format!("{}/{day}", self.topic)).await;
+            if self.is_done(gone)? {
+                removed += 1;
+                counter!(names::DAYS_REMOVED, "topic" => self.topic.clone()).increment(1);
+                tracing::info!(topic = self.topic, day, "a day is removed: it is older than plugins.activity.retention");
+            }
         }
-        Ok(Some(oldest))
+        for shard in self.store.list(STAGING).await?.iter().filter_map(|name| name.parse::<Shard>().ok()) {
+            let forgotten = Swaps::new(self.store.clone(), &self.topic, shard).forget_before(oldest).await;
+            self.is_done(forgotten)?;
+        }
+        self.enforced = Some(oldest);
+        Ok(())
+    }
+
+    /// Whether something was removed, or stays until an operator acts, which is logged once.
+    fn is_done(&mut self, removed: Result<(), StoreError>) -> Result<bool, StoreError> {
+        match removed {
+            Err(error) if error.is_refused() => {
+                if self.told.insert(error.to_string()) {
+                    tracing::warn!(topic = self.topic, %error, "what is older than plugins.activity.retention stays");
+                }
+                Ok(false)
+            }
+            other => other.map(|()| true),
+        }
     }
 }
 
@@ -88,6 +116,79 @@ mod tests {
         assert_eq!(oldest_kept(noon, Duration::from_secs(1)), Some(Hour(100 * 24)), "never the day that is not over");
     }
 
+    struct Tables {
+        home: tempfile::TempDir,
+        store: Arc<dyn Store>,
+    }
+
+    impl Tables {
+        fn new(directories: &[&str]) -> Self {
+            let home = tempfile::tempdir().unwrap();
+            directories.iter().for_each(|directory| std::fs::create_dir_all(home.path().join(directory)).unwrap());
+            let store = Arc::new(LocalStore::new(Arc::new(OsFileSystem), home.path()));
+            Self { home, store }
+        }
+
+        fn has(&self, path: &str) -> bool {
+            self.home.path().join(path).exists()
+        }
+
+        fn retention(&self, days: u64) -> Retention {
+            Retention::new(self.store.clone(), "t", Some(Duration::from_secs(days * 86_400)))
+        }
+    }
+
+    /// The noon of a day.
+    fn noon(day: &str) -> Hour {
+        parse(day, "hour=12").unwrap()
+    }
+
+    #[tokio::test]
+    async fn days_go_from_the_oldest_on_some_at_a_time_and_foreign_names_stay() {
+        let old: Vec<String> = (1..=25).map(|day| format!("t/dt=2026-01-{day:02}/hour=00/shard=gone-00000001")).collect();
+        let mut all: Vec<&str> = old.iter().map(String::as_str).collect();
+        all.extend(["t/dt=2026-02-23", "t/dt=2026-03-01", "t/dt=2026-03-02", "t/dt=old", "t/other"]);
+        let tables = Tables::new(&all);
+        let mut retention = tables.retention(7);
+        let left = || old.iter().filter(|path| tables.has(path)).count();
+        for expected in [15, 5, 0] {
+            retention.enforce(noon("dt=2026-03-02")).await.unwrap();
+            assert_eq!(left(), expected);
+            assert!(expected == 0 || tables.has(&old[24]));
+        }
+        assert!(all[25..].iter().all(|path| tables.has(path)));
+        // It is looked once a day.
+        std::fs::create_dir_all(tables.home.path().join(&old[0])).unwrap();
+        retention.enforce(noon("dt=2026-03-02")).await.unwrap();
+        assert_eq!(left(), 1);
+        retention.enforce(noon("dt=2026-03-03")).await.unwrap();
+        assert_eq!(left(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_removed_is_told_once_and_the_rest_goes() {
+        let tables = Tables::new(&["t/dt=2026-01-12", "t/dt=2026-03-01", "t/dt=2026-03-02", "_staging/gone-00000001"]);
+        for day in 1..=11 {
+            std::fs::write(tables.home.path().join(format!("t/dt=2026-01-{day:02}")), "a file").unwrap();
+        }
+        std::fs::write(tables.home.path().join("_staging/gone-00000001/t"), "a file").unwrap();
+        let mut retention = tables.retention(7);
+        for day in ["dt=2026-03-02", "dt=2026-03-03"] {
+            retention.enforce(noon(day)).await.unwrap();
+            assert!(!tables.has("t/dt=2026-01-12") && tables.has("t/dt=2026-01-11") && tables.has("t/dt=2026-03-01"));
+            assert_eq!(retention.told.len(), 12);
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_can_bring_back_an_hour_of_a_day_that_was_removed() {
+        let old = "_staging/gone-00000001/t/1-x-1.490000.old";
+        let young = format!("_staging/gone-00000001/t/1-x-2.{}.old", noon("dt=2026-03-01").0);
+        let tables = Tables::new(&["t/dt=2026-01-01", "t/dt=2026-03-01", "t/dt=2026-03-02", old, &young]);
+        tables.retention(7).enforce(noon("dt=2026-03-02")).await.unwrap();
+        assert!(!tables.has("t/dt=2026-01-01") && !tables.has(old) && tables.has(&young));
+    }
+
     #[tokio::test]
     async fn a_clock_that_leaps_removes_nothing() {
         let home = tempfile::tempdir().unwrap();
@@ -96,23 +197,10 @@ mod tests {
         let mut retention = Retention::new(store, "t", Some(Duration::from_secs(400 * 86_400)));
         let leapt = parse("dt=2036-01-02", "hour=05").unwrap();
         ["dt=2026-01-01", "dt=2026-01-02", "dt=2036-01-02"].into_iter().for_each(make);
-        assert_eq!(retention.enforce(leapt).await.unwrap(), None);
+        retention.enforce(leapt).await.unwrap();
         assert!(home.path().join("t/dt=2026-01-01").exists());
         make("dt=2036-01-01");
-        assert!(retention.enforce(leapt).await.unwrap().is_some());
+        retention.enforce(leapt).await.unwrap();
         assert!(!home.path().join("t/dt=2026-01-01").exists() && home.path().join("t/dt=2036-01-01").exists());
-    }
-
-    #[tokio::test]
-    async fn what_is_no_day_is_left_and_holds_nothing_up() {
-        let home = tempfile::tempdir().unwrap();
-        let store = Arc::new(LocalStore::new(Arc::new(OsFileSystem), home.path()));
-        ["dt=2026-01-02", "dt=2026-03-01", "dt=2026-03-02"]
-            .into_iter()
-            .for_each(|day| std::fs::create_dir_all(home.path().join("t").join(day)).unwrap());
-        std::fs::write(home.path().join("t/dt=2026-01-01"), "a note").unwrap();
-        let mut retention = Retention::new(store, "t", Some(Duration::from_secs(30 * 86_400)));
-        assert!(retention.enforce(parse("dt=2026-03-02", "hour=05").unwrap()).await.unwrap().is_some());
-        assert!(home.path().join("t/dt=2026-01-01").exists() && !home.path().join("t/dt=2026-01-02").exists());
     }
 }

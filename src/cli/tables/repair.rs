@@ -19,8 +19,8 @@ removed. Nodes may go on meanwhile; it can be run again and again.
 
 Exit status:
   0  everything is in order
-  1  an hour is not complete, and there is no other copy of it; something that is not Greyhound's is in the way; or the tables
-     cannot be reached";
+  1  an hour is not complete, and there is no other copy of it; something is in the way, which is named, and the rest is done;
+     or the tables cannot be reached";
 
 /// Finish what nodes that are no more left in the midst.
 #[derive(Debug, Args)]
@@ -31,11 +31,12 @@ impl Repair {
     pub(super) async fn run(self, file: Option<PathBuf>) -> Result<(), Failure> {
         let config: greyhound_activity::Config = program::load(file)?.config.plugin(program::ACTIVITY)?;
         let (store, shown) = greyhound_activity::open(&config).await.map_err(|e| Failure::failed(e.to_string()))?;
-        let (mut done, mut lost, mut lines) = (0, 0, stdout());
+        let (mut done, mut lost, mut obstacles, mut lines) = (0, 0, 0, stdout());
         let mut written = Ok(());
         let tell = |settled| {
             match settled {
-                Settled::Incomplete(_) | Settled::Obstacle(_) => lost += 1,
+                Settled::Incomplete(_) => lost += 1,
+                Settled::Obstructed(_) => obstacles += 1,
                 _ => done += 1,
             }
             if written.is_ok() {
@@ -45,9 +46,9 @@ impl Repair {
         repair(store, AGE, tell).await.map_err(|e| Failure::failed(e.to_string()))?;
         written?;
         writeln!(stdout(), "{shown}: put in order: {done}")?;
-        match lost {
-            0 => Ok(()),
-            _ => Err(Failure::failed(format!("what cannot be put in order by itself: {lost}"))),
+        match (lost, obstacles) {
+            (0, 0) => Ok(()),
+            _ => Err(Failure::failed(format!("hours that nothing here can complete: {lost}; things in the way: {obstacles}"))),
         }
     }
 }

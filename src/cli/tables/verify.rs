@@ -14,15 +14,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 const HELP: &str = "\
 From the tables alone, wherever plugins.activity.store says they are: of each file the rows' numbers are read, and must be those
-that its footer, _SUCCESS and the other files tell of. Missing numbers must be recorded in greyhound.gap. There must be nothing
-else where readers of a table would read it; what other columns say is not looked at.
+that its footer, _SUCCESS and the other files tell of. Missing numbers must be recorded in greyhound.gap. Below a table's directory
+there must be no other file that a reader would take for data.
 
-Rows that are not yet in the tables are none of its business, and the program may go on meanwhile; where rows are just being
-shed, what tells of it in greyhound.gap may come a moment later: run it again.
+This proves that each row is there once, as Spark, Trino and DuckDB list the tables. It proves nothing of the values: other columns
+than seq are not read, and the digest in a footer is one of the journal's rows, which the tables alone cannot tell. Rows that are
+not yet in the tables are none of its business, and the program may go on meanwhile; where rows are just being shed, what tells of
+it in greyhound.gap may come later, which is said.
 
 Exit status:
   0  no row is missing, and none is there twice
-  1  something is wrong, or the tables cannot be read
+  1  something is wrong or cannot be proved yet, or the tables cannot be read
 
 Examples:
   greyhound tables verify
@@ -64,9 +66,9 @@ impl Verify {
         show(&reports)?;
         if let Some(topic) = topics.iter().find(|topic| !reports.iter().any(|report| report.topic == **topic)) {
             let known = schemas(&program)?;
-            let near = nearest(topic, known.iter().map(TopicSchema::name).filter(|name| name != topic));
-            let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-            return Err(Failure::failed(format!("there is no table `{topic}` in {shown}, or nothing of that day{hint}")));
+            let near = nearest(topic, known.iter().map(TopicSchema::name)).filter(|near| near != topic);
+            let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            return Err(Failure::failed(format!("there is no table `{topic}` in {shown}, or nothing of that day{near}")));
         }
         if reports.is_empty() {
             return Err(Failure::failed(format!("there are no tables in {shown}, or nothing of that day: see plugins.activity.store")));

@@ -17,7 +17,7 @@ use crate::store::{Passing, Store, StoreError, Trouble};
 use greyhound_sdk::Shard;
 use metrics::counter;
 use rewrite::{Rewrite, RewriteError};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use swap::{Settled, Swaps};
@@ -51,8 +51,12 @@ pub struct Compaction {
     retention: Retention,
     /// Closed hours that were not looked at.
     waiting: BTreeSet<Hour>,
+    /// Closed hours that failed: they are looked at again after the others.
+    later: BTreeSet<Hour>,
     job: Option<Job>,
     rests_until: Instant,
+    /// What only an operator can mend, and was logged: once is enough.
+    told: HashSet<String>,
 }
 
 /// An hour that is being rewritten.
@@ -94,8 +98,10 @@ impl Compactor {
             swaps: Swaps::new(self.store.clone(), topic, shard.clone()),
             retention: Retention::new(self.store.clone(), topic, self.retention),
             waiting: BTreeSet::new(),
+            later: BTreeSet::new(),
             job: None,
             rests_until: Instant::now(),
+            told: HashSet::new(),
         }
     }
 
@@ -134,10 +140,10 @@ impl Compaction {
         self.waiting.extend(hours);
     }
 
-    /// The oldest closed hour that was not looked at.
+    /// The oldest closed hour that was not looked at, or failed.
     #[must_use]
     pub fn oldest(&self) -> Option<Hour> {
-        self.waiting.first().copied()
+        self.waiting.iter().chain(&self.later).min().copied()
     }
 
     /// Goes on by one step, if it is time, in the hour `now`. What fails is tried again later: nobody waits for it.
@@ -146,7 +152,9 @@ impl Compaction {
             return;
         }
         if let Err(error) = self.step(now).await {
-            tracing::warn!(topic = self.topic, %error, "compaction fails; it is tried again later");
+            if !error.is_refused() || self.told.insert(error.to_string()) {
+                tracing::warn!(topic = self.topic, %error, "compaction fails; it is tried again later");
+            }
             self.rests_until = Instant::now() + REST;
         }
     }
@@ -154,7 +162,7 @@ impl Compaction {
     /// Whether all closed hours were looked at.
     #[cfg(test)]
     pub(crate) fn is_done(&self) -> bool {
-        self.job.is_none() && self.waiting.is_empty()
+        self.job.is_none() && self.waiting.is_empty() && self.later.is_empty()
     }
 
     async fn step(&mut self, now: Hour) -> Result<(), StoreError> {
@@ -165,28 +173,35 @@ impl Compaction {
                 Ok(done) => done,
             };
             let Job { hour, target, .. } = self.job.take().expect("it was there");
-            return self.finish(hour, &target, done).await;
+            let finished = self.finish(hour, &target, done).await;
+            return self.looked_at(hour, finished);
         }
         for _ in 0..LOOKS {
             // The newest first: that is what people look at.
             let Some(hour) = self.waiting.last().copied() else { return self.tidy(now).await };
-            let success = Success::read(self.compactor.store.as_ref(), &directory(&self.topic, hour, &self.shard)).await?;
-            match success.filter(|success| success.files.len() > 1 && !success.compacted) {
-                Some(success) => return self.begin(hour, success),
-                None => drop(self.waiting.remove(&hour)),
+            let success = Success::read(self.compactor.store.as_ref(), &directory(&self.topic, hour, &self.shard)).await;
+            match success.map(|found| found.filter(|success| success.files.len() > 1 && !success.compacted)) {
+                Ok(Some(success)) => return self.begin(hour, success),
+                other => self.looked_at(hour, other.map(|_| ()))?,
             }
         }
         Ok(())
     }
 
-    /// What is to be done now and then.
+    /// An hour that fails does not hold up the others.
+    fn looked_at(&mut self, hour: Hour, done: Result<(), StoreError>) -> Result<(), StoreError> {
+        self.waiting.remove(&hour);
+        done.inspect_err(|_| {
+            self.later.insert(hour);
+        })
+    }
+
+    /// What is to be done now and then, each whatever comes of the other.
     async fn tidy(&mut self, now: Hour) -> Result<(), StoreError> {
         self.rests_until = Instant::now() + REST;
-        self.settle().await?;
-        if let Some(oldest) = self.retention.enforce(now).await? {
-            self.swaps.forget_before(oldest).await?;
-        }
-        Ok(())
+        self.waiting.append(&mut self.later);
+        let settled = self.settle().await;
+        self.retention.enforce(now).await.and(settled)
     }
 
     /// Starts to rewrite an hour, unless another one is being rewritten.
@@ -214,6 +229,7 @@ impl Compaction {
             // On Linux of this thread alone. Where it may not, it goes on as it is.
             let _ = rustix::process::nice(NICE);
             let outcome = compactor.rewrite(&store, &source, &success, &target, &|| answer.is_closed());
+            // The answer first: who sees that nobody has the turn finds it.
             let _ = answer.send(outcome);
             drop(turn);
         })?;
@@ -233,14 +249,17 @@ impl Compaction {
                 tracing::error!(topic = self.topic, hour, %error, "an hour stays as it is, not compacted");
             }
         }
-        self.waiting.remove(&hour);
         Ok(())
     }
 
     async fn settle(&mut self) -> Result<(), StoreError> {
         for settled in self.swaps.settle(Duration::ZERO).await? {
             match settled {
-                Settled::Incomplete(_) => tracing::error!(topic = self.topic, "{settled}"),
+                Settled::Incomplete(_) | Settled::Obstructed(_) => {
+                    if self.told.insert(settled.to_string()) {
+                        tracing::error!(topic = self.topic, "{settled}");
+                    }
+                }
                 _ => tracing::info!(topic = self.topic, "{settled}"),
             }
         }

@@ -59,10 +59,10 @@ pub enum Settled {
     Restored(String),
     /// This was left behind, and is removed.
     Removed(String),
-    /// A file is in the place of a directory, or the other way round: it is left as it is.
-    Obstacle(String),
     /// The hour's directory is missing or not complete, and staging has no complete one either.
     Incomplete(String),
+    /// The store refuses to have this put in order: why, and what to do.
+    Obstructed(String),
 }
 
 impl fmt::Display for Settled {
@@ -70,8 +70,8 @@ impl fmt::Display for Settled {
         match self {
             Self::Restored(path) => write!(f, "put back {path}"),
             Self::Removed(path) => write!(f, "removed {path}"),
-            Self::Obstacle(path) => write!(f, "{path} is not Greyhound's: move it away"),
             Self::Incomplete(path) => write!(f, "{path} is not complete, and there is no other copy of it: see `greyhound tables verify`"),
+            Self::Obstructed(why) => f.write_str(why),
         }
     }
 }
@@ -104,33 +104,42 @@ impl Swaps {
     }
 
     /// Puts in order what attempts left behind: what the table lacks at once, the rest of attempts that began `age` ago.
+    /// An hour that something is in the way of does not hold up the others.
     ///
     /// # Errors
     /// Where the store cannot: then it must be done again.
     pub async fn settle(&mut self, age: Duration) -> Result<Vec<Settled>, StoreError> {
         let mut done = Vec::new();
         for (hour, spares) in spares(&self.staging.names().await?) {
-            let place = self.place(hour);
-            if complete(self.store.as_ref(), &place).await?.is_none() {
-                match self.restore(hour, &spares).await? {
-                    true => done.push(Settled::Restored(place)),
-                    false => {
-                        done.push(Settled::Incomplete(place));
-                        continue;
-                    }
-                }
-            }
-            let due: Vec<_> = spares.into_iter().filter(|spare| is_older(&spare.name, age)).collect();
-            if !due.is_empty() {
-                self.staging.tidy().await?;
-            }
-            for Spare { name, .. } in due {
-                let spare = format!("{}/{name}", self.staging.directory());
-                self.store.remove_tree(&spare).await?;
-                done.push(Settled::Removed(spare));
+            match self.settle_hour(hour, spares, age, &mut done).await {
+                Err(e) if e.is_obstacle() => done.push(Settled::Obstructed(e.to_string())),
+                other => other?,
             }
         }
         Ok(done)
+    }
+
+    async fn settle_hour(&mut self, hour: Hour, spares: Vec<Spare>, age: Duration, done: &mut Vec<Settled>) -> Result<(), StoreError> {
+        let place = self.place(hour);
+        if complete(self.store.as_ref(), &place).await?.is_none() {
+            match self.restore(hour, &spares).await? {
+                true => done.push(Settled::Restored(place)),
+                false => {
+                    done.push(Settled::Incomplete(place));
+                    return Ok(());
+                }
+            }
+        }
+        let due: Vec<_> = spares.into_iter().filter(|spare| is_older(&spare.name, age)).collect();
+        if !due.is_empty() {
+            self.staging.tidy().await?;
+        }
+        for Spare { name, .. } in due {
+            let spare = format!("{}/{name}", self.staging.directory());
+            self.store.remove_tree(&spare).await?;
+            done.push(Settled::Removed(spare));
+        }
+        Ok(())
     }
 
     /// Removes what there is of hours before `hour`, whose directories are removed as well.
@@ -178,12 +187,16 @@ impl Swaps {
     }
 }
 
-/// The content of `_SUCCESS` in a directory that has all the files that it names.
+/// The content of `_SUCCESS` in a directory that has all the files that it names. A file in its place is none.
 ///
 /// # Errors
 /// Where the store cannot tell.
 pub(crate) async fn complete(store: &dyn Store, directory: &str) -> Result<Option<Success>, StoreError> {
-    let Some(success) = Success::read(store, directory).await? else { return Ok(None) };
+    let success = match Success::read(store, directory).await {
+        Err(e) if e.is_obstacle() => None,
+        read => read?,
+    };
+    let Some(success) = success else { return Ok(None) };
     let names = store.list(directory).await?;
     let has_all = success.names().all(|name| names.binary_search(&name).is_ok());
     Ok(has_all.then_some(success))

@@ -89,7 +89,7 @@ impl<'a> Attempt<'a> {
     async fn reach(&mut self) -> Result<(), Pointless> {
         let started = Instant::now();
         let mut asked = Ok(());
-        for directory in [&self.directory, "_staging", ""] {
+        for directory in [&self.directory, STAGING, ""] {
             match self.store.status(directory).await {
                 Ok(None) => self.made.push(directory.to_owned()),
                 Ok(Some(_)) => break,

@@ -14,14 +14,6 @@ pub struct StoreError {
     pub trouble: Trouble,
 }
 
-impl StoreError {
-    /// Whether a file is where a directory was expected, or the other way round.
-    #[must_use]
-    pub fn is_obstacle(&self) -> bool {
-        matches!(self.trouble, Trouble::Refused { cause: Refusal::Obstacle, .. })
-    }
-}
-
 /// What happened, by what ends it. Either way the call is tried again: nobody tells the sink when an operator has acted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Trouble {
@@ -75,6 +67,22 @@ pub enum Refusal {
     Obstacle,
     /// It cannot be used as configured.
     Settings,
+}
+
+// === impl StoreError ===
+
+impl StoreError {
+    /// Whether an operator must act before the call can be carried out.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        matches!(self.trouble, Trouble::Refused { .. })
+    }
+
+    /// Whether something else is where a file or directory belongs.
+    #[must_use]
+    pub fn is_obstacle(&self) -> bool {
+        matches!(self.trouble, Trouble::Refused { cause: Refusal::Obstacle, .. })
+    }
 }
 
 // === impl Trouble ===

@@ -33,12 +33,23 @@ pub trait Store: Send + Sync + 'static {
     async fn read(&self, path: &str, range: Range<u64>) -> Result<Bytes, StoreError>;
     /// Whether there is a file or directory.
     async fn exists(&self, path: &str) -> Result<bool, StoreError>;
-    /// The names in a directory, sorted; none where there is no directory.
+    /// The names in a directory, sorted; none where there is no directory. A file in its place is a [`Refusal::Obstacle`].
     async fn list(&self, path: &str) -> Result<Vec<String>, StoreError>;
     /// Removes a file, if there is one.
     async fn remove(&self, path: &str) -> Result<(), StoreError>;
     /// Removes a directory and all that is in it, if there is one.
     async fn remove_tree(&self, path: &str) -> Result<(), StoreError>;
+}
+
+/// As [`Store::list`]; a file in the place of the directory has no names in it.
+///
+/// # Errors
+/// Where the store cannot tell.
+pub(crate) async fn names_in(store: &dyn Store, path: &str) -> Result<Vec<String>, StoreError> {
+    match store.list(path).await {
+        Err(e) if e.is_obstacle() => Ok(Vec::new()),
+        listed => listed,
+    }
 }
 
 /// What came of [`Store::publish`].

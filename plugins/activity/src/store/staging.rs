@@ -12,8 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 const TEMPORARY: &str = ".tmp";
 /// Where everything is that is on its way: `<shard>/<topic>/<name>`.
 pub(crate) const STAGING: &str = "_staging";
-
-/// What the name of a directory in it begins with that `greyhound validate --connect` made.
+/// What in it the names of directories begin with in which a store is tried; when that was follows.
 pub(crate) const CHECK: &str = "check-";
 
 /// Writes one table's files where no reader looks, and publishes them from there.

@@ -63,6 +63,8 @@ fn compaction(store: &dyn Fn() -> Arc<dyn Store>) -> (Compactor, Compaction) {
 /// Lets a process compact until it is done or killed, or gives up after a while.
 async fn life(store: &FaultyStore) {
     let (compactor, mut compaction) = compaction(&|| Arc::new(store.clone()));
+    // A rename that came late may have taken the hour away.
+    let _ = compaction.recover().await;
     for _ in 0..200 {
         if store.killed() || compaction.is_done() {
             break;
@@ -220,7 +222,7 @@ fn a_writer_that_was_stopped_at_any_step_while_the_hour_was_compacted_brings_not
         commit(&memory, NOON, 5..9).await;
         // On a copy of the data directory, as it was before the last commit.
         let (file, hour) = encoded(&memory, 5);
-        let paused = PausedStore::new(Arc::new(store.clone()), dice.below(8));
+        let paused = PausedStore::new(Arc::new(store.clone()), dice.below(12));
         let mut late = Committer::new(Arc::new(paused.clone()), TOPIC, shard());
         let writer = tokio::spawn(async move {
             for _ in 0..50 {
@@ -454,6 +456,103 @@ async fn the_table_compacts_its_hours_and_removes_old_days_by_itself() {
     eventually("the day is removed", || !day.exists()).await;
     assert!(day.parent().unwrap().exists());
     table.drained().await.unwrap();
+}
+
+/// Tables in a directory: an hour of two files that is closed, and one that is open.
+async fn two_files() -> (tempfile::TempDir, Arc<dyn Store>) {
+    let directory = tempfile::tempdir().unwrap();
+    let store: Arc<dyn Store> = Arc::new(crate::store::local::LocalStore::new(Arc::new(greyhound_sdk::fs::OsFileSystem), directory.path()));
+    let memory = bus();
+    for rows in [0..3, 3..5] {
+        publish(&memory, rows);
+        start_on(&memory, store.clone(), POLICY).await.drained().await.unwrap();
+    }
+    memory.set_time(NOON + HOUR_US);
+    publish(&memory, 5..6);
+    start_on(&memory, store.clone(), POLICY).await.drained().await.unwrap();
+    (directory, store)
+}
+
+fn seconds_ago(seconds: u64) -> u64 {
+    crate::store::staging::now() - seconds
+}
+
+#[tokio::test]
+async fn what_is_in_the_way_of_a_repair_is_named_and_the_rest_is_done() {
+    let (directory, store) = two_files().await;
+    let staging = directory.path().join(format!("_staging/{}", shard()));
+    let table = staging.join(TOPIC);
+    let began = seconds_ago(7200);
+    // In the place of a shard, of a table, and of an hour before the one that must be put back.
+    std::fs::write(directory.path().join("_staging/gone-00000002"), "a file").unwrap();
+    std::fs::write(staging.join("a.topic"), "a file").unwrap();
+    std::fs::create_dir_all(&table).unwrap();
+    std::fs::rename(directory.path().join(place(HOUR)), table.join(format!("{began}-x-1.{}.old", HOUR.0))).unwrap();
+    std::fs::create_dir_all(directory.path().join(place(Hour(HOUR.0 - 1)))).unwrap();
+    let success = serde_json::json!({"topic": TOPIC, "shard": shard().as_str(), "rows": 0, "next": 0, "files": [], "gaps": []});
+    std::fs::write(directory.path().join(place(Hour(HOUR.0 - 1))).join("_SUCCESS"), success.to_string()).unwrap();
+    let obstacle = table.join(format!("{began}-x-2.{}.new", HOUR.0 - 1));
+    std::fs::write(&obstacle, "a file").unwrap();
+    std::fs::write(table.join(format!("{began}-x-3.tmp")), "left behind").unwrap();
+    let mut told = Vec::new();
+    repair(store.clone(), Duration::from_secs(3600), |settled| told.push(settled)).await.unwrap();
+    let obstacles: Vec<_> = told.iter().filter_map(|it| if let Settled::Obstructed(why) = it { Some(why) } else { None }).collect();
+    for path in ["_staging/gone-00000002".into(), format!("{}/a.topic", shard()), obstacle.display().to_string()] {
+        assert!(obstacles.iter().any(|why| why.contains(&path) && why.ends_with("in the place of Greyhound's files")), "{path}: {told:?}");
+    }
+    assert_eq!(obstacles.len(), 3, "{told:?}");
+    assert!(told.contains(&Settled::Restored(place(HOUR))), "{told:?}");
+    assert!(directory.path().join(place(HOUR)).join("_SUCCESS").exists());
+    assert_eq!(std::fs::read_dir(&table).unwrap().count(), 1, "only the obstacle is left");
+}
+
+#[tokio::test]
+async fn a_try_of_the_store_that_was_killed_is_cleared_away() {
+    let (directory, store) = two_files().await;
+    let path = |seconds: u64| directory.path().join(format!("_staging/check-{}-0123456789abcdef", seconds_ago(seconds)));
+    let (old, young) = (path(7200), path(60));
+    for path in [&old, &young] {
+        std::fs::create_dir_all(path).unwrap();
+        std::fs::write(path.join("one"), "one").unwrap();
+    }
+    repair(store, Duration::from_secs(3600), |_| {}).await.unwrap();
+    assert!(!old.exists() && young.exists());
+}
+
+#[tokio::test]
+async fn an_hour_that_something_is_in_the_way_of_does_not_hold_up_the_others() {
+    let (directory, store) = two_files().await;
+    let (later, aside) = (directory.path().join(place(Hour(HOUR.0 + 1))), directory.path().join("aside"));
+    // The newest hour is looked at first, and staging before everything else.
+    std::fs::rename(&later, &aside).unwrap();
+    std::fs::write(&later, "a file").unwrap();
+    let staging = directory.path().join(format!("_staging/{}/{TOPIC}", shard()));
+    std::fs::create_dir_all(&staging).unwrap();
+    std::fs::write(staging.join(format!("1-x-1.{}.new", HOUR.0)), "a file").unwrap();
+    let (compactor, mut compaction) = compaction(&|| store.clone());
+    compaction.recover().await.unwrap();
+    compaction.closed([HOUR, Hour(HOUR.0 + 1)]);
+    let files = || std::fs::read_dir(directory.path().join(place(HOUR))).unwrap().count();
+    for _ in 0..100 {
+        compaction.turn(Hour(HOUR.0 + 2)).await;
+        compactor.idle().await;
+    }
+    assert_eq!(files(), 2, "one file and _SUCCESS");
+    assert!(!compaction.is_done(), "it is looked at again");
+    std::fs::remove_file(&later).unwrap();
+    for _ in 0..100 {
+        compaction.turn(Hour(HOUR.0 + 2)).await;
+    }
+    assert!(compaction.is_done());
+}
+
+#[tokio::test]
+async fn a_file_in_the_place_of_an_old_day_does_not_keep_a_table_from_starting() {
+    let (directory, store) = two_files().await;
+    std::fs::write(directory.path().join(TOPIC).join("dt=2036-01-01"), "a file").unwrap();
+    let mut hours = crate::hours::Hours::new(store, TOPIC, shard());
+    hours.resume(true).await.unwrap();
+    assert_eq!(hours.close_next(Hour(HOUR.0 + 2), None).await.unwrap(), Some(Hour(HOUR.0 + 1)));
 }
 
 #[tokio::test]

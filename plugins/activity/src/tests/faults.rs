@@ -84,7 +84,11 @@ async fn finish(memory: &MemoryBus, store: &FaultyStore, table: Running) -> Ende
             return Ended::Killed;
         }
         if table.task.is_finished() {
-            return table.task.await.unwrap().map_or_else(Ended::Stopped, |()| Ended::Committed);
+            return match table.task.await.unwrap() {
+                // What it was told to stop in came after the last row.
+                Ok(()) | Err(Stop::Drained) => Ended::Committed,
+                Err(stop) => Ended::Stopped(stop),
+            };
         }
         if memory.cursor("activity", TOPIC) == end {
             // It may still be killed in what it does beside.

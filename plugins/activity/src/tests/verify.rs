@@ -5,13 +5,18 @@ use super::{NOON, bus, publish, start_on};
 use crate::commit::{directory, file_name};
 use crate::compact::Compactor;
 use crate::compact::swap::Swaps;
+use crate::encode::Footer;
+use crate::hours::{Hours, Success};
 use crate::roll::{HOUR_US, Hour};
 use crate::store::Store;
 use crate::store::local::LocalStore;
-use crate::verify::{Day, Finding, Report, Scope, verify};
+use crate::verify::{Day, Finding, NotADay, Report, Scope, verify};
+use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 use greyhound_sdk::fs::OsFileSystem;
 use greyhound_sdk::testing::memory::MemoryBus;
 use greyhound_sdk::{Shard, TopicSchema};
+use parquet::arrow::ArrowWriter;
+use serde_json::json;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -36,8 +41,12 @@ struct Gap {
     to_time: i64,
 }
 
-/// Hours 0 and 2 have rows, 1 and the one before all have none, 3 is open; rows 10 to 14 are missing in hour 0, in a gap that is recorded.
+/// Hours 0 and 2 have rows, 1 has none, 3 is open; rows 10 to 14 are missing in hour 0, in a gap that is recorded.
 async fn tables() -> Tables {
+    tables_with_gap_of(Some(TOPIC)).await
+}
+
+async fn tables_with_gap_of(topic: Option<&'static str>) -> Tables {
     let root = tempfile::tempdir().unwrap();
     let store: Arc<dyn Store> = Arc::new(LocalStore::new(Arc::new(OsFileSystem), root.path()));
     let memory = bus();
@@ -55,18 +64,20 @@ async fn tables() -> Tables {
     memory.set_time(NOON + 3 * HOUR_US);
     publish(&memory, 40..50);
     life().await;
-    record_gap(&store).await;
+    record_gap(&store, topic).await;
     Tables { root, store }
 }
 
-async fn record_gap(store: &Arc<dyn Store>) {
+async fn record_gap(store: &Arc<dyn Store>, topic: Option<&'static str>) {
     let gap = TopicSchema::from_avro(include_str!("../../../../schemas/greyhound.gap.avsc")).unwrap();
     let memory = MemoryBus::new(vec![gap, crate::record::schema().unwrap()]);
     memory.set_time(NOON);
-    let (first, last) = (Some(10), Some(14));
-    let row =
-        Gap { topic: Some(TOPIC), first_seq: first, last_seq: last, row_count: Some(5), reason: "test", from_time: NOON, to_time: NOON };
-    memory.bus().publisher("greyhound.gap").unwrap().offer(&row).unwrap();
+    let gap = |first_seq, last_seq| Gap { topic, first_seq, last_seq, row_count: Some(5), reason: "test", from_time: NOON, to_time: NOON };
+    let publisher = memory.bus().publisher("greyhound.gap").unwrap();
+    publisher.offer(&gap(Some(10), Some(14))).unwrap();
+    // Later rows are missing that never had numbers.
+    memory.set_time(NOON + 3 * HOUR_US);
+    publisher.offer(&gap(None, None)).unwrap();
     let compactor = Compactor::new(store.clone(), 1 << 20, None).resting();
     super::start_topic(&memory, "greyhound.gap", store.clone(), POLICY, compactor).await.drained().await.unwrap();
 }
@@ -80,27 +91,39 @@ impl Tables {
         self.place(hour).join(file_name(first))
     }
 
-    async fn reports(&self) -> Vec<Report> {
+    /// What is reported of the table.
+    async fn reports(&self, scope: Scope) -> Vec<Report> {
         let reports = Arc::new(Mutex::new(Vec::new()));
         let all = reports.clone();
-        verify(self.store.clone(), Scope::default(), |_| {}, move |report: Report| all.lock().unwrap().push(report)).await.unwrap();
-        let mut reports = std::mem::take(&mut *reports.lock().unwrap());
-        reports.retain(|report| report.topic == TOPIC);
-        reports
+        verify(self.store.clone(), scope, |_| {}, move |report| all.lock().unwrap().push(report)).await.unwrap();
+        let reports = std::mem::take(&mut *reports.lock().unwrap());
+        reports.into_iter().filter(|report| report.topic == TOPIC).collect()
     }
 
     async fn verify(&self) -> Report {
-        self.reports().await.remove(0)
-    }
-
-    /// Of all shards, and of what is of none.
-    async fn all_findings(&self) -> Vec<String> {
-        self.reports().await.iter().flat_map(|report| &report.findings).map(ToString::to_string).collect()
+        self.reports(Scope::default()).await.into_iter().find(|report| report.shard != "-").unwrap()
     }
 
     async fn findings(&self) -> Vec<String> {
-        self.verify().await.findings.iter().map(ToString::to_string).collect()
+        self.findings_in(Scope::default()).await
     }
+
+    async fn findings_in(&self, scope: Scope) -> Vec<String> {
+        self.reports(scope).await.iter().flat_map(|report| &report.findings).map(ToString::to_string).collect()
+    }
+}
+
+/// A file with these rows, whose footer says something.
+fn parquet(seqs: std::ops::RangeInclusive<u64>, more: &[i64], shard: &str, last: u64) -> Vec<u8> {
+    let all: Vec<i64> = seqs.clone().map(|seq| seq as i64).chain(more.iter().copied()).collect();
+    let rows = all.len() as u64;
+    let batch = RecordBatch::try_from_iter([("seq", Arc::new(Int64Array::from(all)) as ArrayRef)]).unwrap();
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    let text = String::new();
+    Footer { shard: shard.to_owned(), first: *seqs.start(), last, rows, digest: text.clone(), schema: text, parts: vec![] }
+        .write(&mut writer);
+    writer.into_inner().unwrap()
 }
 
 fn place(hour: i64) -> String {
@@ -145,6 +168,24 @@ async fn a_file_that_is_there_twice_is_named_with_the_other() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_not_what_it_says_is_named() {
+    let own = "test-00000001";
+    for (first, content, why) in [
+        (45, parquet(45..=54, &[], own, 54), "rows 45 to 49 are twice"),
+        (50, parquet(50..=52, &[51, 52], own, 52), "rows 51 to 52 are twice"),
+        (50, parquet(50..=52, &[], "other-00000001", 52), "it begins with row 50 of shard other-00000001"),
+        (50, parquet(50..=52, &[], own, 60), "its footer tells of 3 rows, 50 to 60; there are 3, Some(50) to Some(52)"),
+        (51, parquet(50..=52, &[], own, 52), "by its footer it begins with row 50"),
+    ] {
+        let tables = tables().await;
+        fs::write(tables.file(3, first), content).unwrap();
+        let findings = tables.findings().await;
+        has(&findings, &[why, &file_name(first)]);
+        assert_eq!(findings.len(), 1, "{findings:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_was_cut_is_named() {
     let tables = tables().await;
     let path = tables.file(2, 30);
@@ -168,13 +209,125 @@ async fn rows_that_are_damaged_are_named() {
 #[tokio::test]
 async fn a_gap_that_is_not_recorded_is_rows_that_are_missing() {
     let tables = tables().await;
-    fs::remove_dir_all(tables.root.path().join("greyhound.gap")).unwrap();
+    let gap = tables.place(0).to_str().unwrap().replace(TOPIC, "greyhound.gap");
+    fs::remove_file(format!("{gap}/{}", file_name(0))).unwrap();
     assert_eq!(tables.findings().await, [format!("rows 10 to 14 are missing after {}, and greyhound.gap does not tell of them", place(0))]);
+}
+
+#[tokio::test]
+async fn a_gap_that_may_still_be_recorded_is_told_as_that() {
+    let tables = tables().await;
+    fs::remove_dir_all(tables.root.path().join("greyhound.gap")).unwrap();
+    let findings = tables.findings().await;
+    has(&findings, &["rows 10 to 14 are missing", "greyhound.gap may still tell of them"]);
+    assert_eq!(findings.len(), 1, "{findings:?}");
+}
+
+#[tokio::test]
+async fn whatever_else_a_reader_would_read_is_named() {
+    let tables = tables().await;
+    let (table, hour) = (tables.root.path().join(TOPIC), tables.place(2).parent().unwrap().to_owned());
+    let day = hour.parent().unwrap().to_owned();
+    let shard = "shard=test-00000001";
+    let strays = [
+        table.join("dt=old/hour=14/shard=test-00000001/00000000000000000020.parquet"),
+        table.join(shard).join("deep/data.parquet"),
+        table.join("part-0.snappy.parquet"),
+        day.join("hour=1x").join(shard).join(file_name(20)),
+        day.join(shard).join(file_name(20)),
+        day.join("hour=23"),
+        hour.join("shard=copy").join(file_name(20)),
+        hour.join(file_name(20)),
+        tables.place(2).join("00000000000000000020-copy.parquet"),
+        tables.place(2).join("sub").join(file_name(20)),
+        tables.place(1).join("_x.parquet"),
+        table.join(".hidden/part-0.parquet"),
+        table.join("_dt=2026-05-10").join("part-0"),
+    ];
+    for path in &strays {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::copy(tables.file(2, 20), path).unwrap();
+    }
+    // Nobody reads these.
+    fs::create_dir_all(table.join("dt=older/hour=00")).unwrap();
+    fs::create_dir_all(table.join("_temporary/0")).unwrap();
+    for hidden in [table.join("_temporary/0/part.tmp"), tables.place(2).join(".20.parquet.crc"), tables.root.path().join("notes")] {
+        fs::copy(tables.file(2, 20), hidden).unwrap();
+    }
+    let named = |path: &PathBuf| format!("{} is not Greyhound's", path.strip_prefix(tables.root.path()).unwrap().display());
+    let findings = tables.findings().await;
+    strays.iter().for_each(|path| has(&findings, &[&named(path), "move it out of the table"]));
+    assert_eq!(findings.len(), strays.len(), "{findings:#?}");
+}
+
+#[tokio::test]
+async fn something_in_the_place_of_a_directory_or_a_file_is_named_and_the_rest_is_read() {
+    let tables = tables().await;
+    fs::remove_dir_all(tables.place(1)).unwrap();
+    fs::write(tables.place(1), "a file").unwrap();
+    fs::remove_file(tables.file(2, 30)).unwrap();
+    fs::create_dir(tables.file(2, 30)).unwrap();
+    let findings = tables.findings().await;
+    has(&findings, &[&place(1), "move away what is in the place"]);
+    has(&findings, &[&file_name(30), "move away what is in the place"]);
+    has(&findings, &["rows 30 to 39 are missing"]);
+    assert_eq!(tables.verify().await.rows, 35);
+}
+
+#[tokio::test]
+async fn a_success_that_cannot_be_read_is_named_and_made_anew_where_it_is_removed() {
+    let tables = tables().await;
+    let path = tables.place(2).join("_SUCCESS");
+    for (hour, garbage) in [(1, ""), (2, "{\"topic\": \"sho")] {
+        let path = tables.place(hour).join("_SUCCESS");
+        let right = fs::read(&path).unwrap();
+        fs::write(&path, garbage).unwrap();
+        let findings = tables.findings().await;
+        has(&findings, &[&format!("{}/_SUCCESS: it cannot be read", place(hour)), "remove this file, and start the node"]);
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        fs::write(&path, right).unwrap();
+    }
+    fs::write(&path, "").unwrap();
+    let start = async |hour: i64| {
+        let mut hours = Hours::new(tables.store.clone(), TOPIC, Shard::new("test", 1));
+        hours.resume(true).await.unwrap();
+        while hours.close_next(Hour(HOUR + hour), None).await.unwrap().is_some() {}
+    };
+    start(4).await;
+    let next = Success::read(tables.store.as_ref(), &place(3)).await.unwrap().unwrap();
+    assert_eq!((next.gaps, next.next), (vec![], 50), "the next one is right");
+    fs::remove_file(tables.place(3).join("_SUCCESS")).unwrap();
+    fs::remove_file(&path).unwrap();
+    start(4).await;
+    assert_eq!(tables.verify().await.findings, []);
+}
+
+#[tokio::test]
+async fn a_directory_beside_the_tables_is_none_of_its_business() {
+    let tables = tables().await;
+    let beside = tables.root.path().join("sales/dt=2026-05-10");
+    fs::create_dir_all(&beside).unwrap();
+    fs::copy(tables.file(2, 20), beside.join("part-0.parquet")).unwrap();
+    let findings = Arc::new(Mutex::new(Vec::new()));
+    let all = findings.clone();
+    verify(tables.store.clone(), Scope::default(), |_| {}, move |report| all.lock().unwrap().extend(report.findings)).await.unwrap();
+    assert_eq!(*findings.lock().unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_success_of_another_shard_is_named() {
+    let tables = tables().await;
+    let path = tables.place(1).join("_SUCCESS");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("test-00000001", "other-00000001")).unwrap();
+    has(&tables.findings().await, &[&place(1), "it is of shard other-00000001 in shop.order"]);
 }
 
 #[tokio::test]
 async fn an_hour_that_is_not_closed_before_one_that_is_is_named() {
     let tables = tables().await;
+    fs::remove_file(tables.place(1).join("_SUCCESS")).unwrap();
+    assert_eq!(tables.verify().await.findings, [Finding::Open { directory: place(1) }]);
     fs::remove_dir_all(tables.place(1)).unwrap();
     assert_eq!(tables.verify().await.findings, [Finding::Open { directory: place(1) }]);
     fs::remove_file(tables.place(0).join("_SUCCESS")).unwrap();
@@ -185,72 +338,82 @@ async fn an_hour_that_is_not_closed_before_one_that_is_is_named() {
 async fn a_success_that_tells_of_other_rows_is_named() {
     let tables = tables().await;
     let path = tables.place(2).join("_SUCCESS");
-    let text = fs::read_to_string(&path).unwrap();
-    fs::write(&path, text.replace("\"rows\": 20", "\"rows\": 19")).unwrap();
-    has(&tables.findings().await, &[&place(2), "it tells of 19 rows; there are 20"]);
+    let right: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    for (key, value, why) in [
+        ("rows", json!(19), "it tells of 19 rows; there are 20".to_owned()),
+        ("files", json!([[20, 29]]), format!("it does not tell of {}", file_name(30))),
+        ("files", json!([[20, 28], [30, 39]]), "it tells of files with rows [(20, 28), (30, 39)]; there are".to_owned()),
+        ("last", json!(38), "it tells of rows Some(20) to Some(38); there are Some(20) to Some(39)".to_owned()),
+        ("gaps", json!([[20, 21]]), "it tells of gaps [(20, 21)]; there are []".to_owned()),
+        ("next", json!(41), "it tells that row 41 is the next; it is 40".to_owned()),
+    ] {
+        let mut wrong = right.clone();
+        wrong[key] = value;
+        fs::write(&path, wrong.to_string()).unwrap();
+        let findings = tables.findings().await;
+        has(&findings, &[&format!("{}/_SUCCESS", place(2)), &why]);
+        assert_eq!(findings.len(), 1, "{findings:?}");
+    }
 }
 
 #[tokio::test]
-async fn a_success_that_nobody_can_read_is_named() {
+async fn an_hour_that_changes_while_it_is_looked_at_is_looked_at_again() {
     let tables = tables().await;
-    fs::write(tables.place(1).join("_SUCCESS"), "").unwrap();
-    let report = tables.verify().await;
-    assert_eq!((report.findings.len(), report.rows), (1, 45), "{:?}", report.findings);
-    has(&tables.findings().await, &[&format!("{}/_SUCCESS", place(1)), "not what Greyhound writes"]);
+    let (path, aside) = (tables.file(2, 30), tables.root.path().join("aside"));
+    fs::rename(&path, &aside).unwrap();
+    let findings = Arc::new(Mutex::new(Vec::new()));
+    let all = findings.clone();
+    // It was listed before, and comes back when it is about to be read.
+    let progress = move |directory: &str| drop((directory == place(2)).then(|| fs::rename(&aside, &path)));
+    verify(tables.store.clone(), Scope::default(), progress, move |report| all.lock().unwrap().extend(report.findings)).await.unwrap();
+    assert_eq!(*findings.lock().unwrap(), []);
 }
 
 #[tokio::test]
-async fn whatever_else_readers_would_read_is_named() {
+async fn rows_before_the_first_are_missing_unless_days_are_removed() {
     let tables = tables().await;
-    let copied = |from: PathBuf, to: &str| {
-        let to = tables.root.path().join(to);
-        fs::create_dir_all(to.parent().unwrap()).unwrap();
-        fs::copy(from, &to).unwrap();
-    };
-    let file = file_name(20);
-    let day = directory(TOPIC, Hour(HOUR), &Shard::new("test", 1)).split('/').nth(1).unwrap().to_owned();
-    let all = [
-        format!("{TOPIC}/dt=old/hour=00/{file}"),
-        format!("{TOPIC}/{file}"),
-        format!("{TOPIC}/{day}/{file}"),
-        format!("{TOPIC}/{day}/hour=1x/shard=test-00000001/{file}"),
-        format!("{TOPIC}/{day}/hour=0/shard=test-00000001/{file}"),
-        format!("{}/{file}", place(2).replace("test-00000001", "copy")),
-        format!("{}/part/{file}", place(2)),
-        format!("{}/{file}", place(2).replace("shard=", "old shard=")),
-        format!("{}/notes.txt", place(2)),
-        format!("{}/x.parquet/notes.txt", place(2)),
-        format!("{TOPIC}/dt=2020-01-01"),
-        format!("{TOPIC}/{day}/hour=01"),
-        format!("{TOPIC}/{day}/hour=02/shard=test-00000001"),
-    ];
-    all.iter().for_each(|path| copied(tables.file(2, 20), path));
-    for hidden in [format!("{TOPIC}/_old/{file}"), format!("{}/.hidden/{file}", place(2))] {
-        copied(tables.file(2, 20), &hidden);
+    for hour in [-1, 0, 1] {
+        fs::remove_dir_all(tables.place(hour)).unwrap();
     }
-    fs::create_dir_all(tables.place(2).join("empty/too")).unwrap();
-    let findings = tables.all_findings().await;
-    for path in &all {
-        has(&findings, &[&format!("{path} is no file of the table")]);
+    has(&tables.findings().await, &["rows 0 to 9 are missing from the begin"]);
+    let day = Some("2026-05-10".parse().unwrap());
+    for scope in [Scope { retained: true, ..Scope::default() }, Scope { day, ..Scope::default() }] {
+        assert_eq!(tables.findings_in(scope).await, [""; 0]);
     }
-    has(&findings, &["_SUCCESS: it does not tell of x.parquet"]);
-    assert_eq!(findings.len(), all.len() + 1, "{findings:#?}");
+    // Retention empties a directory before it removes it.
+    fs::create_dir_all(tables.place(0)).unwrap();
+    assert_eq!(tables.findings_in(Scope { retained: true, ..Scope::default() }).await, [""; 0]);
 }
 
-#[test]
-fn a_day_is_a_day() {
-    for day in ["2026-13-45", "yesterday", "2026-5-10", "2026-05-10 ", "", "2026-05-10T00:00:00Z"] {
-        assert!(day.parse::<Day>().is_err(), "{day}");
+#[tokio::test]
+async fn years_of_a_clock_that_leapt_are_no_hours_that_are_not_closed() {
+    let tables = tables().await;
+    fs::create_dir_all(tables.place(24 * 400)).unwrap();
+    let success = json!({"topic": TOPIC, "shard": "test-00000001", "rows": 0, "next": 50, "files": [], "gaps": []});
+    fs::write(tables.place(24 * 400).join("_SUCCESS"), success.to_string()).unwrap();
+    assert_eq!(tables.verify().await.findings, [Finding::Open { directory: place(3) }]);
+}
+
+#[tokio::test]
+async fn a_gap_of_another_topic_or_shard_records_nothing() {
+    assert_eq!(tables_with_gap_of(None).await.findings().await, [""; 0], "it is of any topic of the shard");
+    has(&tables_with_gap_of(Some("shop.item")).await.findings().await, &["rows 10 to 14 are missing"]);
+    let tables = tables().await;
+    for hour in [-1, 0] {
+        let own = tables.place(hour).to_str().unwrap().replace(TOPIC, "greyhound.gap");
+        fs::rename(&own, own.replace("test-00000001", "other-00000001")).unwrap();
     }
-    assert!("2026-05-10".parse::<Day>().is_ok());
+    has(&tables.findings().await, &["rows 10 to 14 are missing"]);
 }
 
 #[tokio::test]
 async fn a_directory_in_the_midst_of_a_swap_is_read_in_staging() {
     let tables = tables().await;
-    let mut swaps = Swaps::new(tables.store.clone(), TOPIC, Shard::new("test", 1));
-    let aside = swaps.replacement(Hour(HOUR));
-    tables.store.publish(&place(0), &aside).await.unwrap();
+    // Also where it is the one that tells of what is missing.
+    for topic in [TOPIC, "greyhound.gap"] {
+        let aside = Swaps::new(tables.store.clone(), topic, Shard::new("test", 1)).replacement(Hour(HOUR));
+        tables.store.publish(&place(0).replace(TOPIC, topic), &aside).await.unwrap();
+    }
     let report = tables.verify().await;
     assert_eq!((report.findings, report.rows), (vec![], 45));
 }
@@ -258,9 +421,13 @@ async fn a_directory_in_the_midst_of_a_swap_is_read_in_staging() {
 #[tokio::test]
 async fn a_day_is_verified_alone() {
     let tables = tables().await;
-    let reports = Arc::new(Mutex::new(Vec::new()));
-    let all = reports.clone();
-    let scope = Scope { topics: vec![TOPIC.to_owned()], day: Some("2026-05-11".parse().unwrap()), retained: false };
-    verify(tables.store.clone(), scope, |_| {}, move |report: Report| all.lock().unwrap().push(report)).await.unwrap();
-    assert!(reports.lock().unwrap().is_empty(), "no row is of that day");
+    let rows = async |day: &str| {
+        let reports = tables.reports(Scope { day: Some(day.parse().unwrap()), ..Scope::default() }).await;
+        reports.iter().map(|report| report.rows).sum::<u64>()
+    };
+    assert_eq!((rows("2026-05-10").await, rows("2026-05-11").await), (45, 0));
+    assert_eq!(tables.reports(Scope { topics: vec!["shop.item".to_owned()], ..Scope::default() }).await.len(), 0);
+    for text in ["2026-13-45", "2026-02-30", "2026-5-1", "yesterday", "", "2026-05-10T00"] {
+        assert_eq!(text.parse::<Day>(), Err(NotADay), "{text}");
+    }
 }

@@ -12,6 +12,8 @@ pub enum Finding {
         rows: Range,
         /// The directory that has the row before them; none where they are the first of all.
         after: Option<String>,
+        /// Whether `greyhound.gap` is not yet closed up to then: what tells of them may be on its way.
+        is_open: bool,
     },
     /// Rows that are there twice.
     Double {
@@ -27,17 +29,17 @@ pub enum Finding {
         /// What is wrong; it names the file.
         why: String,
     },
-    /// A `_SUCCESS` that does not agree with the files beside it.
+    /// A file that has no place in the table.
+    Stray {
+        /// Its path.
+        path: String,
+    },
+    /// A `_SUCCESS` that cannot be read, or does not agree with the files beside it.
     Untrue {
         /// The directory.
         directory: String,
         /// What does not agree.
         why: String,
-    },
-    /// A file that is none of the table's, where who reads the table reads it as well.
-    Foreign {
-        /// The file.
-        path: String,
     },
     /// An hour that is not closed although a later one is.
     Open {
@@ -49,14 +51,23 @@ pub enum Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Missing { rows, after } => {
+            Self::Missing { rows, after, is_open } => {
                 let place = after.as_ref().map_or("from the begin".into(), |after| format!("after {after}"));
-                write!(f, "{} missing {place}, and greyhound.gap does not tell of them", Rows(*rows))
+                match is_open {
+                    false => write!(f, "{} missing {place}, and greyhound.gap does not tell of them", Rows(*rows)),
+                    true => write!(
+                        f,
+                        "{} missing {place}; greyhound.gap may still tell of them: verify again when that hour is closed there",
+                        Rows(*rows)
+                    ),
+                }
             }
             Self::Double { rows, file, other } => write!(f, "{} twice: in {file} and in {other}", Rows(*rows)),
             Self::Damaged { why } => f.write_str(why),
+            Self::Stray { path } => {
+                write!(f, "{path} is not Greyhound's, and readers of the table would read it: move it out of the table")
+            }
             Self::Untrue { directory, why } => write!(f, "{directory}/_SUCCESS: {why}"),
-            Self::Foreign { path } => write!(f, "{path} is no file of the table, but who reads the table reads it as well: move it away"),
             Self::Open { directory } => write!(f, "{directory} has no _SUCCESS, but later hours have"),
         }
     }

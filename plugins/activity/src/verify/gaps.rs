@@ -1,8 +1,12 @@
 //! What `greyhound.gap` tells of.
 
 use super::numbers::{Range, Ranges};
+use crate::compact::swap::hours_in;
+use crate::hours::{SUCCESS, parse};
 use crate::read::{Blocking, ReadFailure, StoredFile};
-use crate::store::StoreError;
+use crate::roll::Hour;
+use crate::store::staging::STAGING;
+use crate::store::{StoreError, names_in};
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
@@ -12,45 +16,73 @@ use std::collections::HashMap;
 const TABLE: &str = "greyhound.gap";
 const COLUMNS: [&str; 3] = ["topic", "first_seq", "last_seq"];
 
-/// Rows that are recorded as missing, by shard, with their topic; none: of any.
-pub(super) struct Gaps(HashMap<String, Vec<(Option<String>, Range)>>);
+/// What is recorded as missing, by shard.
+#[derive(Default)]
+pub(super) struct Gaps(HashMap<String, OfShard>);
+
+#[derive(Default)]
+struct OfShard {
+    /// The rows, with their topic; none: of any.
+    rows: Vec<(Option<String>, Range)>,
+    /// The last hour of which all is known.
+    closed: Option<Hour>,
+}
 
 impl Gaps {
     /// A file that cannot be read tells of nothing here; it is found when its own table is verified.
     pub(super) fn read(store: &Blocking) -> Result<Self, StoreError> {
-        let mut gaps: HashMap<String, Vec<_>> = HashMap::new();
-        for day in list(store, TABLE, "dt=")? {
-            for hour in list(store, &format!("{TABLE}/{day}"), "hour=")? {
-                for shard in list(store, &format!("{TABLE}/{day}/{hour}"), "shard=")? {
-                    let directory = format!("{TABLE}/{day}/{hour}/{shard}");
-                    let known = gaps.entry(shard.trim_start_matches("shard=").to_owned()).or_default();
-                    for name in list(store, &directory, "")?.iter().filter(|name| name.ends_with(".parquet")) {
-                        match read(store, format!("{directory}/{name}")) {
-                            Ok(rows) => known.extend(rows),
-                            Err(ReadFailure::Store(e)) => return Err(e),
-                            Err(ReadFailure::Damaged { .. }) => {}
-                        }
-                    }
+        let mut gaps = Self::default();
+        for (shard, hour, directory) in directories(store)? {
+            let of_shard = gaps.0.entry(shard).or_default();
+            let names = list(store, &directory)?;
+            if names.iter().any(|name| name == SUCCESS) {
+                of_shard.closed = of_shard.closed.max(Some(hour));
+            }
+            for name in names.iter().filter(|name| name.ends_with(".parquet")) {
+                match read(store, format!("{directory}/{name}")) {
+                    Ok(rows) => of_shard.rows.extend(rows),
+                    Err(ReadFailure::Store(e)) => return Err(e),
+                    Err(ReadFailure::Damaged { .. }) => {}
                 }
             }
         }
-        Ok(Self(gaps))
+        Ok(gaps)
     }
 
     pub(super) fn of(&self, topic: &str, shard: &str) -> Ranges {
-        let all = self.0.get(shard).into_iter().flatten();
+        let all = self.0.get(shard).into_iter().flat_map(|of_shard| &of_shard.rows);
         Ranges::of(all.filter(|(of, _)| of.as_deref().is_none_or(|of| of == topic)).map(|(_, range)| *range).collect())
+    }
+
+    /// Whether nothing more will be told of rows of `shard` that are missing before one of `hour`: a gap is recorded at the
+    /// time of the rows that it is among.
+    pub(super) fn is_closed(&self, shard: &str, hour: Hour) -> bool {
+        self.0.get(shard).and_then(|of_shard| of_shard.closed) >= Some(hour)
     }
 }
 
-/// What in a directory has a name that begins with `prefix`; nothing where it is a file.
-fn list(store: &Blocking, path: &str, prefix: &str) -> Result<Vec<String>, StoreError> {
-    let mut names = match store.ask(async |store| store.list(path).await) {
-        Err(e) if e.is_obstacle() => Vec::new(),
-        listed => listed?,
-    };
-    names.retain(|name| name.starts_with(prefix));
-    Ok(names)
+/// All directories with rows of it, and their shard and hour: also those that are just being swapped.
+fn directories(store: &Blocking) -> Result<Vec<(String, Hour, String)>, StoreError> {
+    let mut found = Vec::new();
+    for day in list(store, TABLE)? {
+        for hour in list(store, &format!("{TABLE}/{day}"))? {
+            let Some(at) = parse(&day, &hour) else { continue };
+            for shard in list(store, &format!("{TABLE}/{day}/{hour}"))? {
+                found.push((shard.trim_start_matches("shard=").to_owned(), at, format!("{TABLE}/{day}/{hour}/{shard}")));
+            }
+        }
+    }
+    for shard in list(store, STAGING)? {
+        let directory = format!("{STAGING}/{shard}/{TABLE}");
+        for (hour, spares) in hours_in(&list(store, &directory)?) {
+            found.extend(spares.into_iter().map(|spare| (shard.clone(), hour, format!("{directory}/{spare}"))));
+        }
+    }
+    Ok(found)
+}
+
+fn list(store: &Blocking, path: &str) -> Result<Vec<String>, StoreError> {
+    store.ask(async |store| names_in(store, path).await)
 }
 
 fn read(store: &Blocking, path: String) -> Result<Vec<(Option<String>, Range)>, ReadFailure> {

@@ -1,30 +1,32 @@
 //! One hour of a shard.
 
 use super::finding::Finding;
-use super::foreign::foreign;
 use super::numbers::{Numbers, Range, Ranges};
+use super::stray;
 use crate::commit::{directory, file_name};
 use crate::compact::swap::{complete, hours_in};
 use crate::hours::{SUCCESS, Success};
 use crate::read::{Blocking, ReadFailure, StoredFile};
 use crate::roll::Hour;
-use crate::store::StoreError;
 use crate::store::staging::STAGING;
+use crate::store::{StoreError, names_in};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use greyhound_sdk::Shard;
 
-const UNREADABLE: &str = "it is not what Greyhound writes; no row is lost by it, but nothing tells that the hour is complete";
 /// How often an hour is looked at that changes while it is.
 const LOOKS: usize = 10;
+/// What is wrong with a `_SUCCESS` that is none, and what to do.
+const UNREADABLE: &str = "it cannot be read. Stop the shard's node, remove this file, and start the node: it makes a new one, unless a later \
+                          hour has one";
 
 /// What an hour's directory has.
 #[derive(Default)]
 pub(super) struct Look {
     pub(super) directory: String,
     pub(super) success: Option<Success>,
-    /// Whether there is a `_SUCCESS`, whatever it says.
-    pub(super) is_closed: bool,
+    /// Whether there is a `_SUCCESS`, be it one that cannot be read.
+    pub(super) is_marked: bool,
     pub(super) files: u64,
     pub(super) rows: u64,
     pub(super) numbers: Ranges,
@@ -44,29 +46,27 @@ impl Look {
         let mut place = Place::of(store, topic, shard, hour)?;
         for _ in 0..LOOKS {
             progress(&place.directory);
-            let look = Self::in_place(store, &place, shard)?;
+            let look = Self::in_place(store, &place, topic, shard)?;
             let now = Place::of(store, topic, shard, hour)?;
             if now == place || (look.findings.is_empty() && look.success.is_some()) {
                 return Ok(look);
             }
             place = now;
         }
-        Self::in_place(store, &place, shard)
+        Self::in_place(store, &place, topic, shard)
     }
 
-    fn in_place(store: &Blocking, place: &Place, shard: &Shard) -> Result<Self, StoreError> {
+    fn in_place(store: &Blocking, place: &Place, topic: &str, shard: &Shard) -> Result<Self, StoreError> {
         let directory = place.directory.as_str();
         let success = store.ask(async |store| Success::read(store, directory).await)?;
-        let is_closed = place.names.iter().any(|name| name == SUCCESS);
-        let mut look = Self { directory: directory.to_owned(), is_closed, ..Self::default() };
+        let (files, others): (Vec<_>, Vec<_>) = place.names.iter().partition(|name| is_file_name(name));
+        let is_marked = others.iter().any(|name| *name == SUCCESS);
+        let mut look = Self { directory: directory.to_owned(), is_marked, ..Self::default() };
+        look.findings.extend(stray::among(store, directory, others)?);
         let mut ranges: Vec<Range> = Vec::new();
         let mut by_file: Vec<(Range, String)> = Vec::new();
-        for name in &place.names {
+        for name in &files {
             let path = format!("{directory}/{name}");
-            if !name.ends_with(".parquet") {
-                look.findings.extend(foreign(store, &path)?);
-                continue;
-            }
             match read(store, &path, name, shard) {
                 Ok(file) => {
                     look.findings.extend(file.doubles.into_iter().map(|rows| Finding::Double {
@@ -85,15 +85,18 @@ impl Look {
                     look.numbers.add(&file.numbers);
                 }
                 Err(ReadFailure::Damaged { path, why }) => look.findings.push(Finding::Damaged { why: format!("{path}: {why}") }),
-                Err(ReadFailure::Store(e)) if e.is_obstacle() => look.findings.extend(foreign(store, &path)?),
-                Err(ReadFailure::Store(e)) if exists(store, &path)? => return Err(e),
+                Err(ReadFailure::Store(e)) if !e.is_obstacle() && exists(store, &path)? => return Err(e),
                 Err(ReadFailure::Store(e)) => look.findings.push(Finding::Damaged { why: e.to_string() }),
             }
             look.files += 1;
         }
+        let untrue = |why: String| Finding::Untrue { directory: directory.to_owned(), why };
         match &success {
-            Some(success) => look.findings.extend(disagreements(success, &place.names, &ranges, look.rows, directory)),
-            None if is_closed => look.findings.push(Finding::Untrue { directory: directory.to_owned(), why: UNREADABLE.to_owned() }),
+            Some(success) if (success.topic.as_str(), success.shard.as_str()) != (topic, shard.as_str()) => {
+                look.findings.push(untrue(format!("it is of shard {} in {}", success.shard, success.topic)));
+            }
+            Some(success) => look.findings.extend(disagreements(success, &files, &ranges, look.rows).into_iter().map(untrue)),
+            None if is_marked => look.findings.push(untrue(UNREADABLE.to_owned())),
             None => {}
         }
         Ok(Self { success, ..look })
@@ -107,7 +110,7 @@ impl Place {
         let is_complete = |path: &str| store.ask(async |store| Ok(complete(store, path).await?.is_some()));
         if !is_complete(&place)? {
             let staging = format!("{STAGING}/{shard}/{topic}");
-            let names = store.ask(async |store| store.list(&staging).await)?;
+            let names = store.ask(async |store| names_in(store, &staging).await)?;
             let spares: Vec<String> = hours_in(&names).filter(|(at, _)| *at == hour).flat_map(|(_, names)| names).collect();
             for spare in spares {
                 let path = format!("{staging}/{spare}");
@@ -162,20 +165,23 @@ fn read(store: &Blocking, path: &str, name: &str, shard: &Shard) -> Result<FileL
 }
 
 /// Where `_SUCCESS` does not agree with the files.
-fn disagreements(success: &Success, names: &[String], ranges: &[Range], rows: u64, directory: &str) -> Vec<Finding> {
-    let untrue = |why: String| Finding::Untrue { directory: directory.to_owned(), why };
-    let mut findings = Vec::new();
+fn disagreements(success: &Success, files: &[&String], ranges: &[Range], rows: u64) -> Vec<String> {
     let named: Vec<String> = success.names().collect();
-    findings.extend(named.iter().filter(|name| !names.contains(name)).map(|name| untrue(format!("{name} is missing"))));
-    let files = names.iter().filter(|name| name.ends_with(".parquet"));
-    findings.extend(files.filter(|name| !named.contains(name)).map(|name| untrue(format!("it does not tell of {name}"))));
-    if findings.is_empty() && success.files != ranges {
-        findings.push(untrue(format!("it tells of files with rows {:?}; there are {ranges:?}", success.files)));
+    let missing = named.iter().filter(|name| !files.contains(name)).map(|name| format!("{name} is missing"));
+    let unnamed = files.iter().filter(|name| !named.contains(name)).map(|name| format!("it does not tell of {name}"));
+    let mut found: Vec<String> = missing.chain(unnamed).collect();
+    if found.is_empty() && success.files != ranges {
+        found.push(format!("it tells of files with rows {:?}; there are {ranges:?}", success.files));
     }
-    if findings.is_empty() && success.rows != rows {
-        findings.push(untrue(format!("it tells of {} rows; there are {rows}", success.rows)));
+    if found.is_empty() && success.rows != rows {
+        found.push(format!("it tells of {} rows; there are {rows}", success.rows));
     }
-    findings
+    found
+}
+
+/// Whether the sink gives files such names.
+fn is_file_name(name: &str) -> bool {
+    name.strip_suffix(".parquet").and_then(|first| first.parse().ok()).is_some_and(|first| file_name(first) == name)
 }
 
 fn exists(store: &Blocking, path: &str) -> Result<bool, StoreError> {

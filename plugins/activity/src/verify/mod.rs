@@ -4,10 +4,10 @@
 //! each hour. The sink may go on meanwhile: an hour whose directory changed while it was looked at is looked at again.
 
 mod finding;
-mod foreign;
 mod gaps;
 mod hour;
 mod numbers;
+mod stray;
 
 pub use finding::Finding;
 pub use numbers::Range;
@@ -17,8 +17,7 @@ use crate::hours::{LONGEST_DOWNTIME_HOURS, Success, parse};
 use crate::read::Blocking;
 use crate::roll::Hour;
 use crate::store::staging::STAGING;
-use crate::store::{Passing, Store, StoreError, Trouble};
-use foreign::foreign;
+use crate::store::{Passing, Store, StoreError, Trouble, names_in};
 use gaps::Gaps;
 use greyhound_sdk::Shard;
 use hour::Look;
@@ -38,35 +37,21 @@ pub struct Scope {
     pub retained: bool,
 }
 
-/// A day, UTC, as a table's directories name it: `dt=YYYY-MM-DD`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Day(String);
+/// A day (UTC), as people write it: `YYYY-MM-DD`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Day(Hour);
 
-/// A text is no day.
+/// A text that is no [`Day`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expected a day, such as 2026-05-10")]
+#[error("expected a day of the calendar, such as 2026-05-10")]
 pub struct NotADay;
-
-impl FromStr for Day {
-    type Err = NotADay;
-
-    fn from_str(text: &str) -> Result<Self, NotADay> {
-        let directory = format!("dt={text}");
-        is_day(&directory).then_some(Self(directory)).ok_or(NotADay)
-    }
-}
-
-/// Whether a directory in a table is that of a day.
-fn is_day(directory: &str) -> bool {
-    parse(directory, "hour=00").is_some_and(|begin| begin.day() == directory)
-}
 
 /// What was found of a shard in a table.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
     /// The table.
     pub topic: String,
-    /// The shard.
+    /// The shard; `-` stands for what has no place in the table.
     pub shard: String,
     /// Its hours that are closed.
     pub closed: u64,
@@ -98,6 +83,14 @@ pub async fn verify(
     done.unwrap_or_else(|e| Err(Trouble::passing(Passing::Other, e).at("verify", "the tables")))
 }
 
+impl FromStr for Day {
+    type Err = NotADay;
+
+    fn from_str(text: &str) -> Result<Self, NotADay> {
+        parse(&format!("dt={text}"), "hour=00").map(Self).ok_or(NotADay)
+    }
+}
+
 struct Verifier<P, R> {
     store: Blocking,
     day: Option<Day>,
@@ -109,63 +102,80 @@ struct Verifier<P, R> {
 
 impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
     fn tables(&mut self, topics: &[String]) -> Result<(), StoreError> {
-        let mut all = self.list("")?.unwrap_or_default();
+        let mut all = self.list("")?;
         all.retain(|name| !name.starts_with(['_', '.']) && (topics.is_empty() || topics.contains(name)));
         for topic in &all {
-            let (shards, foreign) = self.shards(topic)?;
-            let is_table = !shards.is_empty();
+            let mut strays = Vec::new();
+            let shards = self.shards(topic, &mut strays)?;
+            // Beside the tables there may be others' directories.
+            if !strays.is_empty() && (!shards.is_empty() || topics.contains(topic)) {
+                (self.report)(Report { topic: topic.clone(), shard: "-".to_owned(), findings: strays, ..Report::default() });
+            }
             for (shard, hours) in shards {
                 let report = self.shard(topic, &shard, &hours)?;
                 (self.report)(report);
-            }
-            // Beside the tables there may be others' directories.
-            if !foreign.is_empty() && (is_table || topics.contains(topic)) {
-                (self.report)(Report { topic: topic.clone(), shard: "-".to_owned(), findings: foreign, ..Report::default() });
             }
         }
         Ok(())
     }
 
-    /// The shards that have directories in a table, or in staging, and their hours; and what is no part of the table.
-    fn shards(&self, topic: &str) -> Result<(BTreeMap<Shard, BTreeSet<Hour>>, Vec<Finding>), StoreError> {
+    /// The shards that have directories in a table, or in staging, and their hours; what has no place in the table is added to the
+    /// strays.
+    fn shards(&self, topic: &str, strays: &mut Vec<Finding>) -> Result<BTreeMap<Shard, BTreeSet<Hour>>, StoreError> {
         let mut shards: BTreeMap<Shard, BTreeSet<Hour>> = BTreeMap::new();
-        let mut others = Vec::new();
-        let wanted = |day: &str| self.day.as_ref().is_none_or(|only| day == only.0);
-        for day in self.list(topic)?.unwrap_or_default().into_iter().filter(|day| wanted(day)) {
-            let in_table = format!("{topic}/{day}");
-            (self.progress)(&in_table);
-            let Some(names) = self.list(&in_table)?.filter(|_| is_day(&day)) else {
-                others.push(in_table);
-                continue;
-            };
-            for name in names {
-                let in_day = format!("{in_table}/{name}");
-                let hour = parse(&day, &name).filter(|hour| hour.name() == name);
-                let Some((hour, names)) = hour.zip(self.list(&in_day)?) else {
-                    others.push(in_day);
-                    continue;
-                };
-                for name in names {
-                    match name.strip_prefix("shard=").map(str::parse) {
-                        Some(Ok(shard)) => drop(shards.entry(shard).or_default().insert(hour)),
-                        _ => others.push(format!("{in_day}/{name}")),
-                    }
+        let is_wanted = |hour: Hour| self.day.is_none_or(|only| only.0.day() == hour.day());
+        let days = self.places(topic, self.list(topic)?, strays, |day| parse(day, "hour=00"))?;
+        for (day, _) in days.into_iter().filter(|(_, begin)| is_wanted(*begin)) {
+            (self.progress)(&day);
+            let name = &day[topic.len() + 1..];
+            for (directory, hour) in self.places_in(&day, strays, |hour| parse(name, hour))? {
+                for (_, shard) in self.places_in(&directory, strays, |shard| shard.strip_prefix("shard=")?.parse::<Shard>().ok())? {
+                    shards.entry(shard).or_default().insert(hour);
                 }
             }
         }
-        let mut findings = Vec::new();
-        for path in others {
-            findings.extend(foreign(&self.store, &path)?);
-        }
         // An hour that is just being swapped has no directory in the table.
-        for shard in self.list(STAGING)?.unwrap_or_default().into_iter().filter_map(|name| name.parse::<Shard>().ok()) {
-            let names = self.list(&format!("{STAGING}/{shard}/{topic}"))?.unwrap_or_default();
-            let hours = hours_in(&names).map(|(hour, _)| hour).filter(|hour| wanted(&hour.day()));
+        for shard in self.list(STAGING)?.into_iter().filter_map(|name| name.parse::<Shard>().ok()) {
+            let names = self.list(&format!("{STAGING}/{shard}/{topic}"))?;
+            let hours = hours_in(&names).map(|(hour, _)| hour).filter(|hour| is_wanted(*hour));
             for hour in hours {
                 shards.entry(shard.clone()).or_default().insert(hour);
             }
         }
-        Ok((shards, findings))
+        Ok(shards)
+    }
+
+    fn places_in<T>(
+        &self,
+        directory: &str,
+        strays: &mut Vec<Finding>,
+        place: impl Fn(&str) -> Option<T>,
+    ) -> Result<Vec<(String, T)>, StoreError> {
+        match self.store.ask(async |store| store.list(directory).await) {
+            Err(e) if e.is_obstacle() => {
+                strays.push(Finding::Stray { path: directory.to_owned() });
+                Ok(Vec::new())
+            }
+            names => self.places(directory, names?, strays, place),
+        }
+    }
+
+    /// The paths of what in `directory` is a `place` of the layout; what else there is to read is added to the strays.
+    fn places<T>(
+        &self,
+        directory: &str,
+        names: Vec<String>,
+        strays: &mut Vec<Finding>,
+        place: impl Fn(&str) -> Option<T>,
+    ) -> Result<Vec<(String, T)>, StoreError> {
+        let mut places = Vec::new();
+        for name in names {
+            match place(&name) {
+                Some(it) => places.push((format!("{directory}/{name}"), it)),
+                None => strays.extend(stray::among(&self.store, directory, [&name])?),
+            }
+        }
+        Ok(places)
     }
 
     fn shard(&self, topic: &str, shard: &Shard, hours: &BTreeSet<Hour>) -> Result<Report, StoreError> {
@@ -173,26 +183,25 @@ impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
         let (mut all, mut before): (Sofar, Option<(Hour, Success)>) = (Sofar::default(), None);
         let mut open = Vec::new();
         for hour in hours {
-            let place = crate::commit::directory(topic, *hour, shard);
-            if self.list(&place)?.is_none() {
-                report.findings.push(Finding::Foreign { path: place });
-                continue;
-            }
-            let look = Look::at(&self.store, topic, shard, *hour, &self.progress)?;
+            let look = match Look::at(&self.store, topic, shard, *hour, &self.progress) {
+                Err(e) if e.is_obstacle() => {
+                    report.findings.push(Finding::Damaged { why: e.to_string() });
+                    continue;
+                }
+                look => look?,
+            };
             report.files += look.files;
             report.rows += look.rows;
-            all.add(&look, &mut report.findings);
+            all.add(*hour, &look, &mut report.findings);
             match look.success {
+                // What is wrong with it is told.
+                None if look.is_marked => {}
                 // Retention has removed it meanwhile.
-                None if look.is_closed => {
-                    report.findings.extend(open.drain(..).map(|directory| Finding::Open { directory }));
-                    before = None;
-                }
                 None if look.files == 0 && before.is_none() => {}
                 None => open.push(look.directory),
                 Some(success) => {
                     report.findings.extend(open.drain(..).map(|directory| Finding::Open { directory }));
-                    report.findings.extend(unclosed(topic, shard, before.as_ref().map(|it| it.0), *hour));
+                    report.findings.extend(unclosed(topic, shard, before.as_ref().map(|it| it.0), *hour, hours));
                     let next = before.filter(|(at, _)| at.0 + 1 == hour.0).map(|(_, success)| success.next);
                     report.findings.extend(agrees(&success, next, &look.numbers, &look.directory));
                     report.closed += 1;
@@ -205,24 +214,21 @@ impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
         let holes = report.range.map(|(first, last)| all.rows.holes(if self.begins { 0 } else { first }, last)).unwrap_or_default();
         if !holes.is_empty() {
             // Read after the rows: what was shed meanwhile is told there.
-            let gaps = Gaps::read(&self.store)?.of(topic, shard.as_str());
+            let all_gaps = Gaps::read(&self.store)?;
+            let gaps = all_gaps.of(topic, shard.as_str());
             for hole in holes {
+                let is_open = all.hour_of(hole.1 + 1).is_some_and(|hour| !all_gaps.is_closed(shard.as_str(), hour));
                 report.recorded += gaps.common(&Ranges::of(vec![hole])).iter().map(|(first, last)| last - first + 1).sum::<u64>();
-                let unrecorded = gaps.holes(hole.0, hole.1 + 1);
-                report.findings.extend(
-                    unrecorded.into_iter().map(|rows| Finding::Missing { rows, after: hole.0.checked_sub(1).map(|row| all.place_of(row)) }),
-                );
+                let after = hole.0.checked_sub(1).map(|row| all.place_of(row));
+                let unrecorded = gaps.holes(hole.0, hole.1 + 1).into_iter();
+                report.findings.extend(unrecorded.map(|rows| Finding::Missing { rows, after: after.clone(), is_open }));
             }
         }
         Ok(report)
     }
 
-    /// The names in a directory; none where it is a file.
-    fn list(&self, path: &str) -> Result<Option<Vec<String>>, StoreError> {
-        match self.store.ask(async |store| store.list(path).await) {
-            Err(e) if e.is_obstacle() => Ok(None),
-            listed => listed.map(Some),
-        }
+    fn list(&self, path: &str) -> Result<Vec<String>, StoreError> {
+        self.store.ask(async |store| names_in(store, path).await)
     }
 }
 
@@ -231,32 +237,39 @@ impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
 struct Sofar {
     rows: Ranges,
     /// First and last row of each hour, and its directory.
-    hours: Vec<(Range, String)>,
+    hours: Vec<(Range, Hour, String)>,
 }
 
 impl Sofar {
-    fn add(&mut self, look: &Look, findings: &mut Vec<Finding>) {
+    fn add(&mut self, hour: Hour, look: &Look, findings: &mut Vec<Finding>) {
         for rows in look.numbers.common(&self.rows) {
             findings.push(Finding::Double { rows, file: look.directory.clone(), other: self.place_of(rows.0) });
         }
         self.rows.add(&look.numbers);
         if let Some(range) = look.numbers.first().zip(look.numbers.last()) {
-            self.hours.push((range, look.directory.clone()));
+            self.hours.push((range, hour, look.directory.clone()));
         }
     }
 
     /// The directory of the hour that has a row.
     fn place_of(&self, row: u64) -> String {
-        let hour = self.hours.iter().find(|((first, last), _)| (*first..=*last).contains(&row));
-        hour.map(|(_, place)| place.clone()).unwrap_or_default()
+        self.with(row).map(|(_, _, place)| place.clone()).unwrap_or_default()
+    }
+
+    fn hour_of(&self, row: u64) -> Option<Hour> {
+        self.with(row).map(|(_, hour, _)| *hour)
+    }
+
+    fn with(&self, row: u64) -> Option<&(Range, Hour, String)> {
+        self.hours.iter().find(|((first, last), ..)| (*first..=*last).contains(&row))
     }
 }
 
 /// The hours between two closed ones that have no directory, as if they had one.
-fn unclosed(topic: &str, shard: &Shard, before: Option<Hour>, hour: Hour) -> impl Iterator<Item = Finding> {
+fn unclosed(topic: &str, shard: &Shard, before: Option<Hour>, hour: Hour, known: &BTreeSet<Hour>) -> impl Iterator<Item = Finding> {
     let from = before.filter(|before| hour.0 - before.0 <= LONGEST_DOWNTIME_HOURS).map_or(hour.0, |before| before.0 + 1);
     let missing = |at: i64| Finding::Open { directory: crate::commit::directory(topic, Hour(at), shard) };
-    (from..hour.0).map(missing).collect::<Vec<_>>().into_iter()
+    (from..hour.0).filter(|at| !known.contains(&Hour(*at))).map(missing).collect::<Vec<_>>().into_iter()
 }
 
 /// Where a `_SUCCESS` does not agree with the rows; `next` is what the hour before says.

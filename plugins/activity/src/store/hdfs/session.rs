@@ -142,9 +142,9 @@ impl Session {
             Err(e) if is_missing(&e) => return Ok(Vec::new()),
             other => other?,
         };
-        // Of a file, the NameNode lists the file itself.
-        if files.iter().any(|file| file.path == path) {
-            return Err(Trouble::refused(Refusal::Obstacle, "it is a file, not a directory"));
+        // HDFS lists a file as itself.
+        if files.iter().any(|it| it.path == path) {
+            return Err(Trouble::refused(Refusal::Obstacle, "this is a file, where a directory is expected"));
         }
         let mut names: Vec<String> = files.iter().filter_map(|f| Some(f.path.rsplit_once('/')?.1.to_owned())).collect();
         names.sort_unstable();

@@ -31,6 +31,8 @@ impl From<HdfsError> for Trouble {
 
 /// What a NameNode with Kerberos says to a client without it.
 const WRONG_METHOD: &str = "SIMPLE authentication is not enabled";
+/// What a NameNode says of a file on the way to another one.
+const NOT_A_DIRECTORY: &str = "(is not a directory)";
 /// What Kerberos says where it reaches no KDC: its numbers for faults differ from process to process.
 const NO_KDC: &str = "Cannot contact any KDC";
 
@@ -45,8 +47,8 @@ fn of_class(class: &str, text: &str) -> Trouble {
             Trouble::refused(Refusal::Quota, why)
         }
         "AccessControlException" if text.starts_with(WRONG_METHOD) => Trouble::refused(Refusal::Identity, why),
-        // So it says that there is a file on the way to what it was asked for.
-        "AccessControlException" if first_line(text).ends_with("(is not a directory)") => Trouble::refused(Refusal::Obstacle, why),
+        // On the way down, whoever is not the superuser is told so.
+        "AccessControlException" if text.contains(NOT_A_DIRECTORY) => Trouble::refused(Refusal::Obstacle, why),
         "AccessControlException" => Trouble::refused(Refusal::Permission, why),
         "AuthorizationException" | "SaslException" | "GSSException" | "InvalidToken" => Trouble::refused(Refusal::Identity, why),
         "ParentNotDirectoryException" | "PathIsNotEmptyDirectoryException" => Trouble::refused(Refusal::Obstacle, why),
@@ -85,7 +87,7 @@ mod tests {
         assert!(quota.to_string().ends_with("raise the quota, or make room below it"), "{quota}");
         let denied = rpc("org.apache.hadoop.security.AccessControlException", "Permission denied: user=x");
         assert!(matches!(denied, Trouble::Refused { cause: Refusal::Permission, .. }));
-        let obstacle = rpc("org.apache.hadoop.security.AccessControlException", "/t/_staging/x (is not a directory)\n\tat org.apache...");
+        let obstacle = rpc("org.apache.hadoop.security.AccessControlException", "/t/_staging/x (is not a directory)");
         assert!(matches!(obstacle, Trouble::Refused { cause: Refusal::Obstacle, .. }));
         let away: Trouble = HdfsError::IOError(io::ErrorKind::ConnectionRefused.into()).into();
         assert!(matches!(away, Trouble::Passing { cause: Passing::Unreachable, .. }));

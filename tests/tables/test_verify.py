@@ -1,0 +1,61 @@
+"""What `greyhound tables verify` and `repair` say, of tables that were tampered with."""
+
+import shutil
+import subprocess
+
+import duckdb
+import pytest
+
+from program import PROGRAM
+
+TOPIC = "messaging.push"
+
+
+@pytest.fixture
+def tables(greyhound):
+    """A table with a few rows, whose writer has stopped."""
+    greyhound.start()
+    row = {"connection_seq": 0, "user_id": "1", "namespace": "/", "event": "test", "size_bytes": 0}
+    greyhound.publish(TOPIC, [row] * 5)
+    greyhound.stop()
+    return greyhound
+
+
+def tool(greyhound, *args):
+    """What it says, and its exit status."""
+    done = subprocess.run([PROGRAM, "tables", *args], cwd=greyhound.home, env=greyhound.env, capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_what_a_reader_would_read_twice_is_named(tables):
+    assert tool(tables, "verify")[0] == 0
+    table = tables.home / "data/tables" / TOPIC
+    shutil.copytree(next(table.glob("dt=*")), table / "dt=old")
+    rows = duckdb.sql(f"SELECT count(*) FROM read_parquet('{table}/**/*.parquet')").fetchall()
+    assert rows == [(10,)], "they are double"
+    status, said = tool(tables, "verify")
+    assert status == 1 and f"{TOPIC}/dt=old/hour=" in said and "move it out of the table" in said, said
+
+
+def test_a_day_and_a_table_that_are_none_are_refused(tables):
+    day = next((tables.home / "data/tables" / TOPIC).glob("dt=*")).name.removeprefix("dt=")
+    assert tool(tables, "verify", TOPIC, "--day", day)[0] == 0
+    for text in ["2026-13-45", "yesterday"]:
+        status, said = tool(tables, "verify", "--day", text)
+        assert status == 2 and f"'{text}'" in said and "expected a day of the calendar, such as 2026-05-10" in said, said
+    status, said = tool(tables, "verify", "messaging_push")
+    assert status == 1 and "did you mean `messaging.push`?" in said, said
+    status, said = tool(tables, "verify", TOPIC, "--day", "2020-01-01")
+    assert status == 1 and "did you mean" not in said, said
+
+
+def test_what_is_in_the_way_of_a_repair_is_named(tables):
+    assert tool(tables, "repair")[0] == 0
+    staging = tables.home / "data/tables/_staging"
+    (staging / "gone-00000001").write_text("a file")
+    (staging / "check-1700000000-0123456789abcdef").mkdir()
+    status, said = tool(tables, "repair")
+    assert status == 1 and "_staging/gone-00000001" in said and "things in the way: 1" in said, said
+    assert "removed _staging/check-1700000000-0123456789abcdef" in said
+    (staging / "gone-00000001").unlink()
+    assert tool(tables, "repair")[0] == 0
