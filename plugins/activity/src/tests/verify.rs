@@ -370,6 +370,47 @@ async fn an_hour_that_changes_while_it_is_looked_at_is_looked_at_again() {
 }
 
 #[tokio::test]
+async fn an_hour_whose_files_are_replaced_by_others_of_their_names_is_looked_at_again() {
+    let tables = tables().await;
+    let (path, success) = (tables.file(2, 30), tables.place(2).join("_SUCCESS"));
+    let (content, text) = (fs::read(&path).unwrap(), fs::read_to_string(&success).unwrap());
+    fs::write(&path, &content[..content.len() / 2]).unwrap();
+    let compacted = text.replace("\"compacted\": false", "\"compacted\": true");
+    assert_ne!(compacted, text);
+    // The swap is when it was listed; the first look reads parts of both.
+    let looks = Mutex::new(0);
+    let progress = move |directory: &str| {
+        if directory == place(2) {
+            *looks.lock().unwrap() += 1;
+            match *looks.lock().unwrap() {
+                1 => fs::write(&success, &compacted).unwrap(),
+                _ => fs::write(&path, &content).unwrap(),
+            }
+        }
+    };
+    let findings = Arc::new(Mutex::new(Vec::new()));
+    let all = findings.clone();
+    verify(tables.store.clone(), Scope::default(), progress, move |report| all.lock().unwrap().extend(report.findings)).await.unwrap();
+    assert_eq!(*findings.lock().unwrap(), []);
+}
+
+#[tokio::test]
+async fn hours_that_are_closed_while_others_are_looked_at_are_not_open() {
+    let tables = tables().await;
+    let closed: Vec<_> = [0, 1].map(|hour| tables.place(hour).join("_SUCCESS")).map(|path| (fs::read(&path).unwrap(), path)).into();
+    closed.iter().for_each(|(_, path)| fs::remove_file(path).unwrap());
+    let progress = move |directory: &str| {
+        if directory == place(2) {
+            closed.iter().for_each(|(text, path)| fs::write(path, text).unwrap());
+        }
+    };
+    let findings = Arc::new(Mutex::new(Vec::new()));
+    let all = findings.clone();
+    verify(tables.store.clone(), Scope::default(), progress, move |report| all.lock().unwrap().extend(report.findings)).await.unwrap();
+    assert_eq!(*findings.lock().unwrap(), []);
+}
+
+#[tokio::test]
 async fn rows_before_the_first_are_missing_unless_days_are_removed() {
     let tables = tables().await;
     for hour in [-1, 0, 1] {

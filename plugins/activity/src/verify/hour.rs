@@ -38,22 +38,26 @@ pub(super) struct Look {
 struct Place {
     directory: String,
     names: Vec<String>,
+    /// The files of a compacted hour may have the names of those before.
+    is_compacted: bool,
 }
 
 impl Look {
     /// Looks at an hour, until it holds still.
     pub(super) fn at(store: &Blocking, topic: &str, shard: &Shard, hour: Hour, progress: &dyn Fn(&str)) -> Result<Self, StoreError> {
         let mut place = Place::of(store, topic, shard, hour)?;
-        for _ in 0..LOOKS {
+        let mut looks = 0;
+        loop {
             progress(&place.directory);
-            let look = Self::in_place(store, &place, topic, shard)?;
+            let look = Self::in_place(store, &place, topic, shard);
+            looks += 1;
             let now = Place::of(store, topic, shard, hour)?;
-            if now == place || (look.findings.is_empty() && look.success.is_some()) {
-                return Ok(look);
+            let is_well = look.as_ref().is_ok_and(|look| look.findings.is_empty() && look.success.is_some());
+            if is_well || now == place || looks == LOOKS {
+                return look;
             }
             place = now;
         }
-        Self::in_place(store, &place, topic, shard)
     }
 
     fn in_place(store: &Blocking, place: &Place, topic: &str, shard: &Shard) -> Result<Self, StoreError> {
@@ -107,21 +111,23 @@ impl Place {
     /// The hour's directory in the table; where that is not complete, because it is just being swapped, a complete one in staging.
     fn of(store: &Blocking, topic: &str, shard: &Shard, hour: Hour) -> Result<Self, StoreError> {
         let mut place = directory(topic, hour, shard);
-        let is_complete = |path: &str| store.ask(async |store| Ok(complete(store, path).await?.is_some()));
-        if !is_complete(&place)? {
+        let success = |path: &str| store.ask(async |store| complete(store, path).await);
+        let mut found = success(&place)?;
+        if found.is_none() {
             let staging = format!("{STAGING}/{shard}/{topic}");
             let names = store.ask(async |store| names_in(store, &staging).await)?;
             let spares: Vec<String> = hours_in(&names).filter(|(at, _)| *at == hour).flat_map(|(_, names)| names).collect();
             for spare in spares {
                 let path = format!("{staging}/{spare}");
-                if is_complete(&path)? {
+                found = success(&path)?;
+                if found.is_some() {
                     place = path;
                     break;
                 }
             }
         }
         let names = store.ask(async |store| store.list(&place).await)?;
-        Ok(Self { directory: place, names })
+        Ok(Self { directory: place, names, is_compacted: found.is_some_and(|success| success.compacted) })
     }
 }
 

@@ -13,7 +13,7 @@ pub use finding::Finding;
 pub use numbers::Range;
 
 use crate::compact::swap::hours_in;
-use crate::hours::{LONGEST_DOWNTIME_HOURS, Success, parse};
+use crate::hours::{LONGEST_DOWNTIME_HOURS, SUCCESS, Success, parse};
 use crate::read::Blocking;
 use crate::roll::Hour;
 use crate::store::staging::STAGING;
@@ -145,6 +145,20 @@ impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
         Ok(shards)
     }
 
+    /// Hours that were open when they were looked at, and are closed by now.
+    fn forget_closed(&self, findings: &mut Vec<Finding>) -> Result<(), StoreError> {
+        for finding in std::mem::take(findings) {
+            let is_closed = match &finding {
+                Finding::Open { directory } => self.store.ask(async |store| store.exists(&format!("{directory}/{SUCCESS}")).await)?,
+                _ => false,
+            };
+            if !is_closed {
+                findings.push(finding);
+            }
+        }
+        Ok(())
+    }
+
     fn places_in<T>(
         &self,
         directory: &str,
@@ -210,6 +224,7 @@ impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
             }
             report.findings.extend(look.findings);
         }
+        self.forget_closed(&mut report.findings)?;
         report.range = all.rows.first().zip(all.rows.last());
         let holes = report.range.map(|(first, last)| all.rows.holes(if self.begins { 0 } else { first }, last)).unwrap_or_default();
         if !holes.is_empty() {
