@@ -111,6 +111,14 @@ impl Tables {
     async fn findings_in(&self, scope: Scope) -> Vec<String> {
         self.reports(scope).await.iter().flat_map(|report| &report.findings).map(ToString::to_string).collect()
     }
+
+    /// Of all tables; `progress` may change them meanwhile.
+    async fn findings_while(&self, progress: impl Fn(&str) + Send + 'static) -> Vec<Finding> {
+        let findings = Arc::new(Mutex::new(Vec::new()));
+        let all = findings.clone();
+        verify(self.store.clone(), Scope::default(), progress, move |report| all.lock().unwrap().extend(report.findings)).await.unwrap();
+        std::mem::take(&mut *findings.lock().unwrap())
+    }
 }
 
 /// A file with these rows, whose footer says something.
@@ -308,10 +316,7 @@ async fn a_directory_beside_the_tables_is_none_of_its_business() {
     let beside = tables.root.path().join("sales/dt=2026-05-10");
     fs::create_dir_all(&beside).unwrap();
     fs::copy(tables.file(2, 20), beside.join("part-0.parquet")).unwrap();
-    let findings = Arc::new(Mutex::new(Vec::new()));
-    let all = findings.clone();
-    verify(tables.store.clone(), Scope::default(), |_| {}, move |report| all.lock().unwrap().extend(report.findings)).await.unwrap();
-    assert_eq!(*findings.lock().unwrap(), []);
+    assert_eq!(tables.findings_while(|_| {}).await, []);
 }
 
 #[tokio::test]
@@ -361,12 +366,9 @@ async fn an_hour_that_changes_while_it_is_looked_at_is_looked_at_again() {
     let tables = tables().await;
     let (path, aside) = (tables.file(2, 30), tables.root.path().join("aside"));
     fs::rename(&path, &aside).unwrap();
-    let findings = Arc::new(Mutex::new(Vec::new()));
-    let all = findings.clone();
     // It was listed before, and comes back when it is about to be read.
     let progress = move |directory: &str| drop((directory == place(2)).then(|| fs::rename(&aside, &path)));
-    verify(tables.store.clone(), Scope::default(), progress, move |report| all.lock().unwrap().extend(report.findings)).await.unwrap();
-    assert_eq!(*findings.lock().unwrap(), []);
+    assert_eq!(tables.findings_while(progress).await, []);
 }
 
 #[tokio::test]
@@ -388,10 +390,7 @@ async fn an_hour_whose_files_are_replaced_by_others_of_their_names_is_looked_at_
             }
         }
     };
-    let findings = Arc::new(Mutex::new(Vec::new()));
-    let all = findings.clone();
-    verify(tables.store.clone(), Scope::default(), progress, move |report| all.lock().unwrap().extend(report.findings)).await.unwrap();
-    assert_eq!(*findings.lock().unwrap(), []);
+    assert_eq!(tables.findings_while(progress).await, []);
 }
 
 #[tokio::test]
@@ -404,10 +403,7 @@ async fn hours_that_are_closed_while_others_are_looked_at_are_not_open() {
             closed.iter().for_each(|(text, path)| fs::write(path, text).unwrap());
         }
     };
-    let findings = Arc::new(Mutex::new(Vec::new()));
-    let all = findings.clone();
-    verify(tables.store.clone(), Scope::default(), progress, move |report| all.lock().unwrap().extend(report.findings)).await.unwrap();
-    assert_eq!(*findings.lock().unwrap(), []);
+    assert_eq!(tables.findings_while(progress).await, []);
 }
 
 #[tokio::test]
