@@ -153,6 +153,10 @@ def test_days_that_are_old_are_removed(greyhound):
     greyhound.hdfs.mkdir(f"{old}/hour=00/shard=gone-00000001", USER)
     for directory in (old, f"{old}/hour=00"):
         greyhound.hdfs.webhdfs(directory, "SETOWNER", owner=USER)
+    # Somebody's file, which HDFS would delete as it does a directory.
+    note = f"{greyhound.root}/{TOPIC}/dt=2019-01-01"
+    with greyhound.hdfs.files().open(note, "wb") as file:
+        file.write(b"a note")
     # Of days that are kept there must be two: else the clock has leapt.
     yesterday = datetime.now(timezone.utc) - timedelta(days=1)
     greyhound.hdfs.mkdir(f"{greyhound.root}/{TOPIC}/dt={yesterday:%Y-%m-%d}", USER)
@@ -160,4 +164,5 @@ def test_days_that_are_old_are_removed(greyhound):
     greyhound.start().push()
     greyhound.all_committed()
     until("the old day to be removed", lambda: not greyhound.hdfs.files().exists(old), 60)
+    assert greyhound.hdfs.files().exists(note)
     greyhound.check()

@@ -85,6 +85,7 @@ impl Hours {
                 {
                     let open = at.0 + 1;
                     self.next = Some((Hour(open), success.next));
+                    // One that does not tell was written by a version that looked a day back.
                     let uncompacted = success.uncompacted.unwrap_or(Hour(at.0 - 23));
                     return Ok((uncompacted.0.max(open - LONGEST_DOWNTIME_HOURS)..open).map(Hour).collect());
                 }
