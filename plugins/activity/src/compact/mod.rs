@@ -152,7 +152,8 @@ impl Compaction {
             return;
         }
         if let Err(error) = self.step(now).await {
-            if !error.is_refused() || self.told.insert(error.to_string()) {
+            // Not by its path: that of each attempt in staging is another one.
+            if !error.is_refused() || self.told.insert(format!("{} {}", error.operation, error.trouble.cause())) {
                 tracing::warn!(topic = self.topic, %error, "compaction fails; it is tried again later");
             }
             self.rests_until = Instant::now() + REST;
