@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { createRequire } from 'node:module'
 import { test } from 'node:test'
 import { until } from '../clients/greyhound.mjs'
-import { login } from '../clients/sockets.mjs'
+import { connect, login, next, record, upgraded } from '../clients/sockets.mjs'
 import { allHave } from './essentials.mjs'
 import { greyhound } from './greyhound.mjs'
 import { redis } from './redis.mjs'
@@ -66,4 +66,53 @@ test('each of many in a room gets each message once, in the order of publishing,
   await allHave([...left, ...later])
   for (const socket of [...left, ...later]) assert.deepEqual(socket.seen.map(([, arg]) => arg), [...Array(20).keys(), 'last'])
   await hound.row('messaging.message', row => row.rooms.includes(room) && row.recipients === 500)
+})
+
+test('each client gets messages of every kind in their order, from before its upgrade to a WebSocket until after', async t => {
+  const server = await redis(t)
+  const hound = await greyhound(t, server, { namespaces: ['/', '/chat'] })
+  const connection = server.connect()
+  const opts = { rooms: ['site(kinds.example)'], except: [], flags: {} }
+  const packet = (nsp, ...args) => ({ type: 2, data: ['message', ...args], nsp })
+  const kinds = {
+    plain: n => connection.publish('socket.io#/#', msgpack.encode(['abcdef', packet('/', n), opts])),
+    long: n => connection.publish('socket.io#/#', msgpack.encode(['abcdef', packet('/', n, 'x'.repeat(70_000)), opts])),
+    attached: n => connection.publish('socket.io#/#', msgpack.encode(['abcdef', packet('/', n, Buffer.alloc(200_000), [Buffer.from('b')]), opts])),
+    acknowledged: n => connection.publish('socket.io-request#/#', msgpack.encode({ uid: 'abcdef', requestId: `r${n}`, type: 7, packet: packet('/', n), opts: { ...opts, flags: { timeout: 1000 } } })),
+    elsewhere: n => connection.publish('socket.io#/chat#', msgpack.encode(['abcdef', packet('/chat', n), opts])),
+  }
+  const cycle = ['plain', 'attached', 'elsewhere', 'plain', 'acknowledged', 'plain', 'plain', 'long', 'elsewhere', 'plain']
+  const claims = { site: 'kinds.example' }
+  const devices = []
+  const come = async ({ generation, way }) => {
+    const socket = connect(t, hound.url, { generation, way })
+    devices.push(socket)
+    record(socket, 'message')
+    const authenticated = next(socket, 'authenticated')
+    socket.emit('authenticate', { token: hound.token(`kinds ${generation}`, claims) })
+    await authenticated
+    const elsewhere = socket.io.socket('/chat')
+    devices.push(Object.assign(elsewhere, { seen: [] }))
+    record(elsewhere, 'message')
+    elsewhere.connect?.()
+    const there = next(elsewhere, 'authenticated')
+    elsewhere.emit('authenticate', { token: hound.token(`kinds ${generation}`, claims) })
+    await there
+    if (way === 'upgrade') await upgraded(socket)
+  }
+  let [n, coming] = [0, true]
+  const arrived = Promise.all([['1.7', 'upgrade'], ['2.5', 'upgrade'], ['3.1', 'upgrade'], ['4.8', 'upgrade'], ['4.8', 'websocket'], ['2.5', 'websocket']]
+    .map(([generation, way]) => come({ generation, way }))).finally(() => { coming = false })
+  const more = () => {
+    for (let k = 0; k < 10; k++, n++) kinds[cycle[n % 10]](n)
+  }
+  for (; coming; await new Promise(done => setTimeout(done, 2))) more()
+  await arrived
+  for (let k = 0; k < 30; k++) more()
+  const numbers = socket => socket.seen.map(([, number]) => number)
+  for (const socket of devices) {
+    const mine = [...Array(n).keys()].filter(k => (cycle[k % 10] === 'elsewhere') === (socket.nsp === '/chat'))
+    await until('the last message', () => numbers(socket).at(-1) === mine.at(-1))
+    assert.deepEqual(numbers(socket), mine.slice(mine.indexOf(numbers(socket)[0])), `${socket.nsp} of ${socket.io.engine.transport.name}`)
+  }
 })

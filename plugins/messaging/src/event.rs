@@ -1,5 +1,6 @@
 //! An event on its way to clients.
 
+use crate::gateway::{MARK, text_frame};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
@@ -64,9 +65,25 @@ impl Event {
         inline(format!("[{}", &self.text[self.args_at..]), &self.attachments)
     }
 
-    pub(crate) fn packet(self, namespace: &str) -> Packet {
-        let attachments = (!self.attachments.is_empty()).then(|| self.attachments.into());
-        Packet::event(namespace.to_owned(), Value::Str(self.text.into(), attachments))
+    /// The event as the library takes it.
+    pub(crate) fn packet(&self, namespace: &str) -> Packet {
+        let attachments = (!self.attachments.is_empty()).then(|| self.attachments.clone().into());
+        Packet::event(namespace.to_owned(), Value::Str(self.text.clone().into(), attachments))
+    }
+
+    /// The same with a mark at the end.
+    pub(crate) fn marked_packet(&self, namespace: &str) -> Packet {
+        Packet::event(namespace.to_owned(), Value::Str(format!("{}{MARK}", self.text).into(), None))
+    }
+
+    /// The event as it is written to a WebSocket (engine.io: `4`, a message; socket.io: `2`, an event); none where it has
+    /// attachments.
+    pub(crate) fn frame(&self, namespace: &str) -> Option<Bytes> {
+        let frame = || match namespace {
+            "/" => text_frame(&["42", &self.text]),
+            other => text_frame(&["42", other, ",", &self.text]),
+        };
+        self.attachments.is_empty().then(frame)
     }
 }
 

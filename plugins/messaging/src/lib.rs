@@ -80,7 +80,7 @@ impl Plugin for Messaging {
             format!("cannot listen on {}: {e}; set plugins.messaging.listen (or PORT) to an address that is free", config.listen)
         })?;
         let interest = Arc::new(Interest::new(&config.redis));
-        let (namespaces, links) = (Namespaces::new(interest.clone()), Arc::new(Links::default()));
+        let (namespaces, links) = (Namespaces::new(interest.clone()), Arc::new(Links::new(config.buffer, config.write_timeout)));
         let cluster = Cluster::new(&config.redis, namespaces.clone(), interest);
         let verifier = Verifier::new(&config.auth, &secret);
         let handlers = Handlers::new(&config, verifier, topics.clone(), links.clone(), namespaces.clone(), cluster.clone());

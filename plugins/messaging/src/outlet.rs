@@ -104,7 +104,7 @@ impl Outlet {
         if roster.len() == 0 {
             return receipt;
         }
-        let sent = namespace.send(&rooms, event.packet(name), target, &roster, self.links.anybody_behind());
+        let sent = namespace.send(&event, &roster, target.volatile, &self.links);
         drop(rooms);
         let latency = micros(received);
         self.settle(&sent, &roster, target.volatile);
@@ -135,7 +135,7 @@ impl Outlet {
         let rooms = namespace.rooms.read();
         let roster = rooms.roster(&target.rooms, &target.except);
         let seq = self.record_message(name, &event, target, source, roster.len());
-        let (acks, _) = namespace.send_with_ack(&rooms, event.packet(name), target, timeout);
+        let acks = namespace.send_with_ack(&event, &roster, timeout);
         drop(rooms);
         if let (true, Some(seq)) = (self.record_deliveries, seq) {
             // Whether it found room is known by its acknowledgement only.
@@ -149,14 +149,13 @@ impl Outlet {
 
     async fn collect(
         self: Arc<Self>,
-        acks: Acks,
+        mut acks: Acks,
         seq: Option<u64>,
         roster: Arc<Roster>,
         received: Instant,
         to: mpsc::Sender<Acknowledged>,
     ) {
         let sessions: HashMap<_, _> = roster.sessions().iter().map(|session| (session.sid, session)).collect();
-        let mut acks = std::pin::pin!(acks);
         while let Some((sid, acknowledged)) = acks.next().await {
             if let (Ok(_), Some(seq), Some(session)) = (&acknowledged, seq.filter(|_| self.record_deliveries), sessions.get(&sid)) {
                 self.record_one(column(seq), session, delivery_outcome::ACKED, micros(received));

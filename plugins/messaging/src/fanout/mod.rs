@@ -1,43 +1,42 @@
 //! From a room to its members: the adapter below socket.io's namespaces.
 //!
-//! Each namespace has one [`Fanout`]. Beside the library's own rooms, which do the sending, it keeps its own, so
-//! that the rows of a broadcast need no look-up by recipient: a room's members are columns that are ready to be used.
+//! Each namespace has one [`Fanout`]. It keeps rooms of its own in place of the library's, so that the rows of a broadcast
+//! need no look-up by recipient: a room's members are columns that are ready to be used. An event is encoded once, as the
+//! frame that each client gets, and put into the outbox of each connection; who cannot be reached so gets it through the
+//! library.
 
 mod rooms;
 mod roster;
 
 use crate::cluster::Interest;
 use crate::cluster::protocol::Target;
-use crate::gateway::Session;
+use crate::event::Event;
+use crate::gateway::{Links, Session};
 use crate::rows::delivery_outcome::{DROPPED, QUEUED, UNKNOWN};
+use futures_util::stream::SelectAll;
 use parking_lot::RwLock;
 pub(crate) use rooms::Rooms;
 pub(crate) use roster::Roster;
 use socketioxide::adapter::Emitter;
 use socketioxide::socket::Sid;
-use socketioxide_core::adapter::{BroadcastFlags, BroadcastOptions, CoreAdapter, CoreLocalAdapter, DefinedAdapter, Room, SocketEmitter};
+use socketioxide_core::adapter::{BroadcastFlags, BroadcastOptions, CoreAdapter, CoreLocalAdapter, DefinedAdapter, SocketEmitter};
 use socketioxide_core::packet::Packet;
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// What begins the names of the rooms below: nobody's room can have such a name.
-const OWN: char = '\0';
-/// The room of all who are in [`Rooms`]: the library's own notion of everybody changes at other moments.
-const EVERYBODY: &str = "\0everybody";
-
+/// What a client acknowledges.
+type Ack = <Emitter as SocketEmitter>::AckStream;
 /// What clients acknowledge.
-pub(crate) type Acks = <Emitter as SocketEmitter>::AckStream;
+pub(crate) type Acks = SelectAll<Pin<Box<Ack>>>;
 
 /// One namespace on this node.
 pub(crate) struct Fanout {
     local: CoreLocalAdapter<Emitter>,
     pub(crate) rooms: RwLock<Rooms>,
     namespaces: Namespaces,
-    /// How many broadcasts left somebody out.
-    left_out: AtomicU64,
 }
 
 /// The namespaces by name.
@@ -76,70 +75,34 @@ impl Namespaces {
 }
 
 impl Fanout {
-    /// Sends `packet` to those whose roster this is: the members of `target`. Nobody may join or leave meanwhile:
-    /// `own` is read under the lock of `rooms`.
-    pub(crate) fn send(&self, own: &Rooms, packet: Packet, target: &Target, roster: &Roster, anybody_behind: bool) -> Sent {
-        if let [one] = roster.sessions() {
-            // By its id, which spares looking its rooms up.
-            let sent = match anybody_behind && one.may_fail() {
-                true => self.send_to_one(one, packet, target.volatile),
-                false => self.send_by_id(one, packet),
-            };
-            return Sent::Alike(sent);
-        }
-        let mut options = self.options(own, target);
-        let behind: Vec<usize> = match anybody_behind {
-            true => (0..roster.len()).filter(|&at| roster.session(at).may_fail()).collect(),
-            false => Vec::new(),
+    /// Sends an event to those whose roster this is. Nobody may join or leave meanwhile.
+    pub(crate) fn send(&self, event: &Event, roster: &Roster, volatile: bool, links: &Links) -> Sent {
+        let (frame, mut due) = (event.frame(self.local.path()), Vec::new());
+        let mut library = ThroughLibrary { local: &self.local, event, volatile, marked: None, unmarked: None };
+        let sent = Sent::each(roster.sessions().iter().map(|session| {
+            let direct = frame.as_ref().and_then(|frame| session.send(frame, volatile, &mut due));
+            direct.map_or_else(|| library.send(session), |room| if room { QUEUED } else { DROPPED })
+        }));
+        links.write_to(due);
+        sent
+    }
+
+    /// Sends an event to those whose roster this is; they acknowledge it within `timeout`, or not.
+    pub(crate) fn send_with_ack(&self, event: &Event, roster: &Roster, timeout: Duration) -> Acks {
+        let packet = event.packet(self.local.path());
+        let send = |session: &Arc<Session>| {
+            let (ack, _) = self.local.broadcast_with_ack(packet.clone(), BroadcastOptions::new(session.sid), Some(timeout));
+            session.sent_unmarked();
+            Box::pin(ack)
         };
-        if behind.is_empty() {
-            return Sent::Alike(outcome(self.local.broadcast(packet, options).map_err(|e| e.len()), roster.len()));
-        }
-        // The library does not tell who failed: those who may are left out, and sent to one by one. By a room of this
-        // broadcast alone: another one at the same time leaves out others.
-        let out = format!("{OWN}out {}", self.left_out.fetch_add(1, Relaxed));
-        behind.iter().for_each(|&at| self.local.add_all(roster.session(at).sid, out.clone()));
-        options.except.push(out.clone().into());
-        let others = self.local.broadcast(packet.clone(), options).map_err(|e| e.len());
-        let mut each = vec![outcome(others, roster.len() - behind.len()); roster.len()];
-        for at in behind {
-            let session = roster.session(at);
-            self.local.del(session.sid, out.clone());
-            each[at] = self.send_to_one(session, packet.clone(), target.volatile);
-        }
-        Sent::Each(each)
-    }
-
-    /// Sends to a socket that may be behind.
-    fn send_to_one(&self, session: &Session, packet: Packet, volatile: bool) -> i8 {
-        match (volatile, session.is_polling()) {
-            (false, _) => self.send_by_id(session, packet),
-            (true, false) => DROPPED,
-            (true, true) => {
-                // Dropped where it does not poll at this moment: the library does not tell.
-                let mut options = BroadcastOptions::new(session.sid);
-                options.add_flag(BroadcastFlags::Volatile);
-                let _ = self.local.broadcast(packet, options);
-                UNKNOWN
-            }
-        }
-    }
-
-    fn send_by_id(&self, session: &Session, packet: Packet) -> i8 {
-        outcome(self.local.broadcast(packet, BroadcastOptions::new(session.sid)).map_err(|e| e.len()), 1)
-    }
-
-    /// Sends an event and waits for acknowledgements: to how many sockets, and what they say.
-    pub(crate) fn send_with_ack(&self, own: &Rooms, packet: Packet, target: &Target, timeout: Duration) -> (Acks, u32) {
-        self.local.broadcast_with_ack(packet, self.options(own, target), Some(timeout))
+        roster.sessions().iter().map(send).collect()
     }
 
     /// Lets the members of `target` join `rooms`.
     pub(crate) fn join(&self, target: &Target, rooms: &[String]) -> usize {
-        let rooms: Vec<String> = rooms.iter().filter(|room| !room.starts_with(OWN)).cloned().collect();
         self.change(target, |own, session| {
-            session.joined(&rooms);
-            self.join_locked(own, session, &rooms);
+            session.joined(rooms);
+            own.join(session, rooms);
         })
     }
 
@@ -147,7 +110,6 @@ impl Fanout {
     pub(crate) fn leave(&self, target: &Target, rooms: &[String]) -> usize {
         self.change(target, |own, session| {
             session.left(rooms);
-            self.local.del(session.sid, rooms.to_vec());
             own.leave(session.sid, rooms);
         })
     }
@@ -166,16 +128,7 @@ impl Fanout {
 
     /// Makes a socket a member of the namespace, unless it has gone. Returns whether it is there.
     pub(crate) fn enter(&self, session: &Arc<Session>) -> bool {
-        self.join_locked(&mut self.rooms.write(), session, &[])
-    }
-
-    fn join_locked(&self, own: &mut Rooms, session: &Arc<Session>, rooms: &[String]) -> bool {
-        let there = own.join(session, rooms);
-        if there {
-            self.local.add_all(session.sid, EVERYBODY);
-            self.local.add_all(session.sid, rooms.to_vec());
-        }
-        there
+        self.rooms.write().join(session, &[])
     }
 
     /// It is known who a socket is: it leaves the rooms of who it was before and joins `rooms`, in one step.
@@ -183,30 +136,9 @@ impl Fanout {
     pub(crate) fn become_known(&self, session: &Arc<Session>, user: &str, rooms: &[String]) -> bool {
         let mut own = self.rooms.write();
         let before = session.rooms_of_user();
-        self.local.del(session.sid, before.clone());
         own.leave(session.sid, &before);
         session.set_user(user.into(), rooms.to_vec());
-        self.join_locked(&mut own, session, rooms)
-    }
-
-    fn options(&self, own: &Rooms, target: &Target) -> BroadcastOptions {
-        let mut options = BroadcastOptions::default();
-        options.rooms.extend(self.named(own, &target.rooms));
-        options.except.extend(self.named(own, &target.except));
-        if target.rooms.is_empty() {
-            options.rooms.push(EVERYBODY.into());
-        }
-        options
-    }
-
-    /// Rooms as the library names them. A socket joins the one of its own id when it is first needed.
-    fn named(&self, own: &Rooms, rooms: &[String]) -> impl Iterator<Item = Room> {
-        rooms.iter().filter(|room| !room.starts_with(OWN)).map(|room| {
-            if let Some(session) = own.socket(room) {
-                self.local.add_all(session.sid, room.clone());
-            }
-            room.clone().into()
-        })
+        own.join(session, rooms)
     }
 
     /// Disconnects a socket, if it is there.
@@ -223,11 +155,63 @@ impl Fanout {
     }
 }
 
-fn outcome(sent: Result<(), usize>, count: usize) -> i8 {
-    match sent {
-        Ok(()) => QUEUED,
-        Err(failed) if failed >= count => DROPPED,
-        Err(_) => UNKNOWN,
+/// The library's way to a socket.
+struct ThroughLibrary<'a> {
+    local: &'a CoreLocalAdapter<Emitter>,
+    event: &'a Event,
+    volatile: bool,
+    /// The event, made when the first needs it.
+    marked: Option<Packet>,
+    unmarked: Option<Packet>,
+}
+
+impl ThroughLibrary<'_> {
+    /// Returns the outcome.
+    fn send(&mut self, session: &Session) -> i8 {
+        if self.volatile && session.is_polling() {
+            // Dropped where it does not poll at this moment: the library does not tell.
+            let mut options = BroadcastOptions::new(session.sid);
+            options.add_flag(BroadcastFlags::Volatile);
+            let _ = self.local.broadcast(self.packet(false), options);
+            return UNKNOWN;
+        }
+        if self.volatile && session.link().is_behind() {
+            return DROPPED;
+        }
+        let mut outcome = DROPPED;
+        let marks = self.event.attachments.is_empty();
+        session.send_through_library(marks, |marked| {
+            let sent = self.local.broadcast(self.packet(marked), BroadcastOptions::new(session.sid)).is_ok();
+            if sent {
+                outcome = QUEUED;
+            }
+            sent
+        });
+        outcome
+    }
+
+    fn packet(&mut self, marked: bool) -> Packet {
+        let (event, namespace) = (self.event, self.local.path());
+        match marked {
+            true => self.marked.get_or_insert_with(|| event.marked_packet(namespace)),
+            false => self.unmarked.get_or_insert_with(|| event.packet(namespace)),
+        }
+        .clone()
+    }
+}
+
+impl Sent {
+    fn each(mut outcomes: impl Iterator<Item = i8>) -> Self {
+        let Some(first) = outcomes.next() else { return Self::Alike(QUEUED) };
+        let mut alike = 1;
+        while let Some(outcome) = outcomes.next() {
+            if outcome != first {
+                let before = std::iter::repeat_n(first, alike);
+                return Self::Each(before.chain([outcome]).chain(outcomes).collect());
+            }
+            alike += 1;
+        }
+        Self::Alike(first)
     }
 }
 
@@ -236,12 +220,12 @@ impl DefinedAdapter for Fanout {}
 impl CoreAdapter<Emitter> for Fanout {
     type Error = Infallible;
     type State = Namespaces;
-    type AckStream = Acks;
+    type AckStream = Ack;
     type InitRes = ();
 
     fn new(namespaces: &Namespaces, local: CoreLocalAdapter<Emitter>) -> Self {
         let rooms = RwLock::new(Rooms::new(local.path(), namespaces.interest.clone()));
-        Self { local, rooms, namespaces: namespaces.clone(), left_out: AtomicU64::new(0) }
+        Self { local, rooms, namespaces: namespaces.clone() }
     }
 
     fn init(self: Arc<Self>, on_success: impl FnOnce() + Send + 'static) {

@@ -27,10 +27,6 @@ impl Roster {
         self.sessions.len()
     }
 
-    pub(crate) fn session(&self, at: usize) -> &Arc<Session> {
-        &self.sessions[at]
-    }
-
     pub(crate) fn sessions(&self) -> &[Arc<Session>] {
         &self.sessions
     }

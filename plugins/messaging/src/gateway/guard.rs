@@ -1,108 +1,82 @@
-//! Keeps a client that stops reading from holding its session for ever: a write that has been pending for
-//! too long fails, and with it everything on that connection.
+//! A client's TCP stream as the library has it. What it writes goes into the link's outbox, where it meets what is
+//! written beside it. A client that stops reading does not hold its session for ever: everything on the connection fails.
 
 use super::link::Link;
-use std::io;
+use socket2::SockRef;
+use std::io::{self, IoSlice};
+use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Sleep, sleep};
+use tokio::net::tcp::OwnedReadHalf;
+
+use super::links::Links;
 
 /// A client's TCP stream.
 pub(super) struct Guarded {
-    stream: TcpStream,
+    stream: OwnedReadHalf,
     link: Arc<Link>,
-    limit: Duration,
-    /// Runs while a write is pending. In a box, because it is rare and streams are many.
-    pending: Option<Pin<Box<Sleep>>>,
 }
 
 impl Guarded {
-    pub(super) fn new(stream: TcpStream, link: Arc<Link>, limit: Duration) -> Self {
-        Self { stream, link, limit, pending: None }
+    /// Guards a stream.
+    pub(super) fn new(stream: TcpStream, peer: std::net::SocketAddr, all: Arc<Links>) -> Self {
+        let (stream, writes) = stream.into_split();
+        Self { stream, link: Arc::new(Link::new(peer, Some(writes), all)) }
     }
 
-    /// The outcome of a write that was tried.
-    fn written(&mut self, cx: &mut Context<'_>, wrote: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if wrote.is_pending() {
-            self.link.set_behind(true);
-            let limit = self.limit;
-            let pending = self.pending.get_or_insert_with(|| Box::pin(sleep(limit)));
-            ready!(pending.as_mut().poll(cx));
-            self.link.too_slow();
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
-        if self.pending.take().is_some() {
-            self.link.set_behind(false);
-        }
-        match &wrote {
-            Poll::Ready(Ok(bytes)) => self.link.count_sent(*bytes),
-            Poll::Ready(Err(e)) => self.failed(e),
-            Poll::Pending => {}
-        }
-        wrote
+    pub(super) fn link(&self) -> Arc<Link> {
+        self.link.clone()
     }
 
-    /// The kernel may lose patience (`TCP_USER_TIMEOUT`) a moment before the guard does.
-    fn failed(&self, error: &io::Error) {
-        if error.kind() == io::ErrorKind::TimedOut {
-            self.link.too_slow();
-        }
-    }
-
-    fn check(&self) -> io::Result<()> {
-        if self.link.is_doomed() { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
+    fn shut_down(&self, how: Shutdown) -> io::Result<()> {
+        SockRef::from(self.stream.as_ref()).shutdown(how)
     }
 }
 
 impl AsyncRead for Guarded {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.check()?;
+        self.link.check()?;
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        if read.is_pending() {
-            self.link.reader.register(cx.waker());
-            self.check()?;
+        match &read {
+            Poll::Pending => self.link.check_reader(cx)?,
+            Poll::Ready(Ok(())) => self.link.count_received(buffer.filled().len() - before),
+            Poll::Ready(Err(e)) => self.link.read_failed(e),
         }
-        if let Poll::Ready(Err(e)) = &read {
-            self.failed(e);
-        }
-        self.link.count_received(buffer.filled().len() - before);
         read
     }
 }
 
 impl AsyncWrite for Guarded {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.check()?;
-        let wrote = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.written(cx, wrote)
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.link.poll_take(cx, &[IoSlice::new(bytes)])
     }
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, parts: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        self.check()?;
-        let wrote = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
-        self.written(cx, wrote)
+    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        self.link.poll_take(cx, parts)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        true
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.link.poll_written(cx)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.link.poll_written(cx))?;
+        Poll::Ready(self.shut_down(Shutdown::Write))
     }
 }
 
 impl Drop for Guarded {
     fn drop(&mut self) {
         self.link.ended();
+        // Who waits for the client (`Link::write`) notices by it.
+        let _ = self.shut_down(Shutdown::Both);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::acks::NO_ARGUMENTS;
 use super::handshake::{ConnectToken, link, request_token, text};
-use super::link::Links;
+use super::links::Links;
 use super::push::Push;
 use super::session::{Opened, Session};
 use crate::auth::{Identity, Rejection, Verifier, base_domain};
@@ -250,15 +250,15 @@ impl Handlers {
     }
 
     /// Tells a client that it is in, as soon as messages to its rooms come to this node.
-    fn welcome(&self, socket: &Socket, session: &Session, mut rooms: Vec<String>) {
+    fn welcome(&self, socket: &Socket, session: &Arc<Session>, mut rooms: Vec<String>) {
         rooms.push(session.sid.to_string());
         match self.cluster.clone().filter(|cluster| !cluster.covers(socket.ns(), &rooms)) {
-            None => drop(socket.emit("authenticated", &NO_ARGUMENTS)),
+            None => tell_authenticated(socket, session),
             Some(cluster) => {
-                let socket = socket.clone();
+                let (socket, session) = (socket.clone(), session.clone());
                 tokio::spawn(async move {
                     cluster.covered(socket.ns(), &rooms).await;
-                    let _ = socket.emit("authenticated", &NO_ARGUMENTS);
+                    tell_authenticated(&socket, &session);
                 });
             }
         }
@@ -335,6 +335,11 @@ impl Handlers {
         };
         numbered(self.topics.auth.offer(&row));
     }
+}
+
+fn tell_authenticated(socket: &Socket, session: &Session) {
+    let _ = socket.emit("authenticated", &NO_ARGUMENTS);
+    session.sent_unmarked();
 }
 
 /// What tells a socket from an earlier one of the same session and namespace.

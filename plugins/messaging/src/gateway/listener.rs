@@ -2,7 +2,6 @@
 
 use super::guard::Guarded;
 use super::handlers::Handlers;
-use super::link::Link;
 use super::service::Parts;
 use greyhound_sdk::Drain;
 use hyper::server::conn::http1;
@@ -14,6 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -38,6 +38,8 @@ pub(crate) struct Listener {
 impl Listener {
     /// Accepts until drained; then disconnects everybody, and returns when all are gone or the deadline has come.
     pub(crate) async fn run(self, mut drain: Drain) {
+        // Stopped where they are dropped.
+        let _writers = self.writers();
         let mut connections = JoinSet::new();
         let mut complained = false;
         let deadline = loop {
@@ -63,12 +65,21 @@ impl Listener {
         finish(&self.handlers, deadline).await;
     }
 
+    /// Tasks that write to clients, one for each thread.
+    fn writers(&self) -> JoinSet<()> {
+        let writer = || {
+            let links = self.parts.links().clone();
+            async move { links.write().await }
+        };
+        (0..Handle::current().metrics().num_workers()).map(|_| writer()).collect()
+    }
+
     fn connection(&self, stream: TcpStream, peer: SocketAddr) -> impl Future<Output = ()> + Send + 'static + use<> {
-        let link = Arc::new(Link::new(peer, self.parts.links().clone()));
         if let Err(e) = prepare(&stream, self.write_timeout) {
             tracing::debug!(error = %e, "a TCP option could not be set");
         }
-        let stream = Guarded::new(stream, link.clone(), self.write_timeout);
+        let stream = Guarded::new(stream, peer, self.parts.links().clone());
+        let link = stream.link();
         let parts = self.parts.clone();
         let service = service_fn(move |request| parts.clone().answer(request, link.clone()));
         let connection = http1::Builder::new()

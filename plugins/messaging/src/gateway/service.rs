@@ -1,7 +1,8 @@
 //! HTTP in front of socket.io: what is answered before it, beside it and by it.
 
 use super::handshake::query;
-use super::link::{Link, Links};
+use super::link::Link;
+use super::links::Links;
 use super::mend::mend;
 use crate::config::Config;
 use axum::body::Body;
@@ -92,8 +93,11 @@ impl Parts {
             request.extensions_mut().insert(ConnectInfo(link.peer));
         }
         let response = self.serve.call(request.map(Body::new)).await?;
-        if let Some(sid) = upgrades.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
-            self.links.upgrade(sid, &link);
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            link.switch();
+            if let Some(sid) = upgrades {
+                self.links.upgrade(sid, &link);
+            }
         }
         Ok(mend(response.map(Body::new)).await)
     }

@@ -1,14 +1,16 @@
 //! A client's socket in one namespace.
 
 use super::acks::Acks;
-use super::link::{Link, Links};
+use super::link::{Link, Passage};
+use super::links::Links;
 use crate::metrics as names;
 use crate::rows::{ConnectionRow, Topics, connection_event};
+use bytes::Bytes;
 use metrics::gauge;
 use parking_lot::Mutex;
 use socketioxide::socket::Sid;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::task::AbortHandle;
@@ -25,6 +27,8 @@ pub(crate) struct Session {
     upgraded: OnceLock<Arc<Link>>,
     /// Whether it came with a WebSocket.
     websocket: bool,
+    /// The last that went through the library with one; 0 where something without one came later.
+    mark: AtomicU64,
     opened: Instant,
     who: Mutex<Who>,
     pub(super) acks: Acks,
@@ -63,7 +67,6 @@ pub(super) struct Opened {
 impl Session {
     pub(super) fn new(opened: Opened) -> Self {
         let Opened { sid, connection, namespace, protocol, websocket, link, links, topics, open } = opened;
-        links.count_polling(!websocket);
         open.fetch_add(1, Relaxed);
         gauge!(names::CONNECTIONS).increment(1);
         Self {
@@ -75,6 +78,7 @@ impl Session {
             links,
             upgraded: OnceLock::new(),
             websocket,
+            mark: AtomicU64::new(0),
             opened: Instant::now(),
             who: Mutex::default(),
             acks: Acks::default(),
@@ -87,28 +91,51 @@ impl Session {
     }
 
     /// The TCP connection that it uses by now.
-    pub(crate) fn link(&self) -> &Link {
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        self.websocket_link().unwrap_or(&self.link)
+    }
+
+    /// The connection of its WebSocket. None where it polls: each of its requests may come over another connection, or over
+    /// one that others use as well.
+    fn websocket_link(&self) -> Option<&Arc<Link>> {
         if self.websocket {
-            return &self.link;
+            return Some(&self.link);
         }
-        if let Some(link) = self.upgraded.get() {
-            return link;
-        }
-        match self.links.upgraded(self.sid) {
-            Some(link) => self.upgraded.get_or_init(|| link),
-            None => &self.link,
-        }
+        self.upgraded.get().or_else(|| {
+            let link = self.links.upgraded(self.sid)?;
+            Some(self.upgraded.get_or_init(|| link))
+        })
     }
 
-    /// Whether it has no WebSocket (yet): each of its requests may come over another connection, or over one that others use as well.
     pub(crate) fn is_polling(&self) -> bool {
-        let upgraded = || self.upgraded.get().is_some() || self.links.upgraded(self.sid).is_some();
-        !self.websocket && !upgraded()
+        self.websocket_link().is_none()
     }
 
-    /// Whether what is sent to it may find no room: it does not read, or nobody knows whether it does.
-    pub(crate) fn may_fail(&self) -> bool {
-        self.is_polling() || self.link().is_behind()
+    /// Lets a frame be written to its WebSocket; to `due` goes whom the writers are to be told of. Returns whether there was
+    /// room; none where the event has to go through the library.
+    pub(crate) fn send(&self, frame: &Bytes, volatile: bool, due: &mut Vec<Arc<Link>>) -> Option<bool> {
+        self.websocket_link()?.send(frame, &self.mark, volatile, due)
+    }
+
+    /// Sends an event through the library. `send` is told whether to put a mark at its end, as it may where it has no
+    /// attachments, and returns whether there was room.
+    pub(crate) fn send_through_library(&self, may_mark: bool, send: impl FnOnce(bool) -> bool) {
+        let Some(link) = self.websocket_link() else {
+            send(false);
+            return;
+        };
+        link.send_through_library(&self.mark, |marks| match (send(marks && may_mark), marks && may_mark) {
+            (false, _) => Passage::Refused,
+            (true, true) => Passage::Marked,
+            (true, false) => Passage::Unmarked,
+        });
+    }
+
+    /// Something went through the library without a mark; nothing that is sent from now on overtakes it.
+    pub(crate) fn sent_unmarked(&self) {
+        if let Some(link) = self.websocket_link() {
+            link.send_through_library(&self.mark, |_| Passage::Unmarked);
+        }
     }
 
     pub(crate) fn user(&self) -> Option<Arc<str>> {
@@ -200,7 +227,6 @@ impl Session {
         }
         self.open.fetch_sub(1, Relaxed);
         gauge!(names::CONNECTIONS).decrement(1);
-        self.links.count_polling_ended(!self.websocket);
         if let Some(timer) = self.timer.lock().take() {
             timer.abort();
         }
@@ -232,8 +258,8 @@ impl Session {
 
     #[cfg(test)]
     pub(crate) fn for_tests(number: usize) -> Self {
-        let links = Arc::new(Links::default());
-        let link = Arc::new(Link::new(([127, 0, 0, 1], 1).into(), links.clone()));
+        let links = Arc::new(Links::new(1, Duration::ZERO));
+        let link = Arc::new(Link::new(([127, 0, 0, 1], 1).into(), None, links.clone()));
         Self {
             sid: Sid::new(),
             connection: number as i64,
@@ -243,6 +269,7 @@ impl Session {
             links,
             upgraded: OnceLock::new(),
             websocket: true,
+            mark: AtomicU64::new(0),
             opened: Instant::now(),
             who: Mutex::default(),
             acks: Acks::default(),

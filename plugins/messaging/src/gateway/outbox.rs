@@ -1,0 +1,132 @@
+//! What waits to be written to a client.
+
+use super::library::Library;
+use bytes::{BufMut, Bytes, BytesMut};
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use tokio::net::tcp::OwnedWriteHalf;
+
+/// So many pieces are written by one call.
+const AT_ONCE: usize = 64;
+/// A queue that has held more pieces than this gives its memory back when it is empty.
+const KEPT: usize = 32;
+
+/// What waits to be written to one connection. Each piece is whole: frames of a WebSocket come from the library and from the
+/// fan-out.
+pub(super) struct Outbox {
+    /// None when the connection is over.
+    stream: Option<Arc<OwnedWriteHalf>>,
+    pieces: VecDeque<Bytes>,
+    /// Bytes of the first piece that are written.
+    begun: usize,
+    /// Bytes that are written.
+    pub(super) sent: u64,
+    pub(super) turn: Turn,
+    pub(super) library: Library,
+}
+
+/// Who writes what waits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Nobody: nothing waits.
+    Nobody,
+    /// The next of the writers.
+    Writers,
+    /// Who waits for the client to take what is there: it is behind.
+    Straggler,
+}
+
+/// What a try to write came to.
+pub(super) enum Wrote {
+    All,
+    /// The client does not take more at the moment.
+    Some,
+    /// The connection is of no use any more.
+    Failed(io::Error),
+}
+
+impl Outbox {
+    pub(super) fn new(stream: Option<OwnedWriteHalf>) -> Self {
+        Self {
+            stream: stream.map(Arc::new),
+            pieces: VecDeque::new(),
+            begun: 0,
+            sent: 0,
+            turn: Turn::Nobody,
+            library: Library::default(),
+        }
+    }
+
+    pub(super) fn stream(&self) -> Option<Arc<OwnedWriteHalf>> {
+        self.stream.clone()
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.stream.is_none()
+    }
+
+    /// How many pieces wait.
+    pub(super) fn len(&self) -> usize {
+        self.pieces.len()
+    }
+
+    pub(super) fn is_behind(&self) -> bool {
+        self.turn == Turn::Straggler
+    }
+
+    pub(super) fn push(&mut self, piece: Bytes) {
+        self.pieces.push_back(piece);
+    }
+
+    /// Takes what the library writes; returns how many bytes.
+    pub(super) fn take(&mut self, parts: &[IoSlice<'_>]) -> usize {
+        let mut piece = BytesMut::with_capacity(parts.iter().map(|part| part.len()).sum());
+        parts.iter().for_each(|part| piece.put_slice(part));
+        self.library.writes(&piece);
+        let len = piece.len();
+        self.push(piece.freeze());
+        len
+    }
+
+    /// The connection is over.
+    pub(super) fn close(&mut self) {
+        self.stream = None;
+        self.pieces = VecDeque::new();
+    }
+
+    /// Writes as much as the client takes.
+    pub(super) fn write(&mut self) -> Wrote {
+        while !self.pieces.is_empty() {
+            let Some(stream) = &self.stream else {
+                self.close();
+                return Wrote::Failed(io::ErrorKind::BrokenPipe.into());
+            };
+            let mut parts = [IoSlice::new(&[]); AT_ONCE];
+            let count = self.pieces.len().min(AT_ONCE);
+            parts.iter_mut().zip(&self.pieces).for_each(|(part, piece)| *part = IoSlice::new(piece));
+            parts[0] = IoSlice::new(&self.pieces[0][self.begun..]);
+            match stream.try_write_vectored(&parts[..count]) {
+                Ok(bytes) => self.wrote(bytes),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Wrote::Some,
+                Err(e) => {
+                    self.close();
+                    return Wrote::Failed(e);
+                }
+            }
+        }
+        if self.pieces.capacity() > KEPT {
+            self.pieces = VecDeque::new();
+        }
+        Wrote::All
+    }
+
+    fn wrote(&mut self, bytes: usize) {
+        self.sent += bytes as u64;
+        self.begun += bytes;
+        while let Some(piece) = self.pieces.front().filter(|piece| piece.len() <= self.begun) {
+            self.begun -= piece.len();
+            self.pieces.pop_front();
+        }
+    }
+}
