@@ -98,15 +98,7 @@ impl Outbox {
     /// Writes as much as the client takes.
     pub(super) fn write(&mut self) -> Wrote {
         while !self.pieces.is_empty() {
-            let Some(stream) = &self.stream else {
-                self.close();
-                return Wrote::Failed(io::ErrorKind::BrokenPipe.into());
-            };
-            let mut parts = [IoSlice::new(&[]); AT_ONCE];
-            let count = self.pieces.len().min(AT_ONCE);
-            parts.iter_mut().zip(&self.pieces).for_each(|(part, piece)| *part = IoSlice::new(piece));
-            parts[0] = IoSlice::new(&self.pieces[0][self.begun..]);
-            match stream.try_write_vectored(&parts[..count]) {
+            match self.write_once() {
                 Ok(bytes) => self.wrote(bytes),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Wrote::Some,
                 Err(e) => {
@@ -119,6 +111,17 @@ impl Outbox {
             self.pieces = VecDeque::new();
         }
         Wrote::All
+    }
+
+    fn write_once(&self) -> io::Result<usize> {
+        let stream = self.stream.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
+        let first = &self.pieces[0][self.begun..];
+        if self.pieces.len() == 1 {
+            return stream.try_write(first);
+        }
+        let mut parts = [IoSlice::new(first); AT_ONCE];
+        parts.iter_mut().zip(&self.pieces).skip(1).for_each(|(part, piece)| *part = IoSlice::new(piece));
+        stream.try_write_vectored(&parts[..self.pieces.len().min(AT_ONCE)])
     }
 
     fn wrote(&mut self, bytes: usize) {
