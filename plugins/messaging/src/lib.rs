@@ -107,7 +107,7 @@ impl Plugin for Messaging {
             buffer: config.buffer,
         });
         self.emitter.open(Gate { outlet, local, cluster });
-        let listener = Listener { listener, parts, handlers, write_timeout: config.write_timeout };
+        let listener = Listener { listener, parts, handlers };
         Ok(Box::new(Gateway { config, context, listener, member, admin, emitter: self.emitter.clone() }))
     }
 }

@@ -4,6 +4,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 pub(super) const TEXT: u8 = 1;
 pub(super) const BINARY: u8 = 2;
+pub(super) const CLOSE: u8 = 8;
 /// In the first byte: it is whole.
 const FINAL: u8 = 0x80;
 

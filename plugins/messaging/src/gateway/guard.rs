@@ -2,17 +2,16 @@
 //! written beside it. A client that stops reading does not hold its session for ever: everything on the connection fails.
 
 use super::link::Link;
+use super::links::Links;
 use socket2::SockRef;
 use std::io::{self, IoSlice};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
-
-use super::links::Links;
 
 /// A client's TCP stream.
 pub(super) struct Guarded {
@@ -22,7 +21,7 @@ pub(super) struct Guarded {
 
 impl Guarded {
     /// Guards a stream.
-    pub(super) fn new(stream: TcpStream, peer: std::net::SocketAddr, all: Arc<Links>) -> Self {
+    pub(super) fn new(stream: TcpStream, peer: SocketAddr, all: Arc<Links>) -> Self {
         let (stream, writes) = stream.into_split();
         Self { stream, link: Arc::new(Link::new(peer, Some(writes), all)) }
     }
@@ -32,7 +31,11 @@ impl Guarded {
     }
 
     fn shut_down(&self, how: Shutdown) -> io::Result<()> {
-        SockRef::from(self.stream.as_ref()).shutdown(how)
+        match SockRef::from(self.stream.as_ref()).shutdown(how) {
+            // The client was first.
+            Err(e) if e.kind() == io::ErrorKind::NotConnected => Ok(()),
+            shut_down => shut_down,
+        }
     }
 }
 
@@ -76,7 +79,7 @@ impl AsyncWrite for Guarded {
 impl Drop for Guarded {
     fn drop(&mut self) {
         self.link.ended();
-        // Who waits for the client (`Link::write`) notices by it.
+        // The task that waits for the client (`Link::wait_for_client`) notices by it.
         let _ = self.shut_down(Shutdown::Both);
     }
 }

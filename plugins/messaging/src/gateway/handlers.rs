@@ -1,7 +1,7 @@
 //! What happens when a client connects, authenticates, emits and goes.
 
 use super::acks::NO_ARGUMENTS;
-use super::handshake::{ConnectToken, link, request_token, text};
+use super::handshake::{ConnectToken, link, query, request_token, text};
 use super::links::Links;
 use super::push::Push;
 use super::session::{Opened, Session};
@@ -149,7 +149,9 @@ impl Handlers {
         };
         let connection = numbered(self.topics.connection.offer(&row)).map_or(-1, column);
         let (links, topics, open) = (self.links.clone(), self.topics.clone(), self.open.clone());
-        let websocket = socket.transport_type() == TransportType::Websocket;
+        // Of the request that the session began with: it may be on another connection by now, also for a namespace that it
+        // comes to later.
+        let websocket = query(&parts.uri, "transport").as_deref() == Some("websocket");
         Session::new(Opened { sid: socket.id, connection, namespace: socket.ns().into(), protocol, websocket, link, links, topics, open })
     }
 

@@ -3,9 +3,9 @@
 //! Most events are written to a client's connection without the library, which has a queue, a task and a copy of each
 //! message for each client. Some go through it: those with attachments, those that clients acknowledge, and all as long
 //! as a client polls. None may overtake another: an event that goes through the library is marked, and none is written
-//! beside it before the mark has come out.
+//! beside it before the mark has come out. (Acknowledgements of what clients push have no place among the events.)
 
-use super::frame::{BINARY, TEXT, first_frame};
+use super::frame::{BINARY, CLOSE, TEXT, first_frame};
 
 /// What an event ends with that goes through the library. White space after it: no client sees it, and no event of ours
 /// ends so by itself.
@@ -24,6 +24,8 @@ pub(super) struct Library {
     seen: u64,
     /// Attachments that are to follow at once.
     attachments: usize,
+    /// Nothing may follow.
+    closing: bool,
 }
 
 impl Library {
@@ -45,7 +47,7 @@ impl Library {
 
     /// Whether an event may be written beside the library, to a socket whose last mark is `mark`; 0 is none.
     pub(super) fn is_past(&self, mark: u64) -> bool {
-        mark != 0 && mark <= self.seen && self.attachments == 0
+        mark != 0 && mark <= self.seen && self.attachments == 0 && !self.closing
     }
 
     /// The library writes `bytes`: whole frames, where it is frames.
@@ -60,7 +62,8 @@ impl Library {
         match (opcode, payload) {
             // The session's begin, or the answer to the probe before an upgrade, while which nothing is taken by polls.
             (TEXT, [b'0', ..] | b"3probe") => self.websocket = true,
-            (TEXT, [b'4', b'5' | b'6', count @ ..]) => self.attachments += number(count),
+            (CLOSE, _) | (TEXT, b"1") => self.closing = true,
+            (TEXT, [b'4', b'5' | b'6', count @ ..]) => self.attachments = self.attachments.saturating_add(number(count)),
             (TEXT, [b'4', .., last]) if *last == MARK as u8 => self.seen += 1,
             (BINARY, _) => self.attachments = self.attachments.saturating_sub(1),
             _ => {}
@@ -113,6 +116,18 @@ mod tests {
         assert!(!library.is_past(mark));
         library.writes(&[0x82, 1, b'x']);
         assert!(library.is_past(mark));
+    }
+
+    #[test]
+    fn nothing_follows_the_end() {
+        for end in [&[0x88, 2, 3, 232][..], &[0x81, 1, b'1']] {
+            let mut library = on_a_websocket();
+            let mark = library.mark();
+            writes(&mut library, &["42[\"a\"] "]);
+            assert!(library.is_past(mark));
+            library.writes(end);
+            assert!(!library.is_past(mark));
+        }
     }
 
     #[test]

@@ -17,12 +17,13 @@ use tokio::time::timeout;
 pub(crate) struct Link {
     pub(crate) peer: SocketAddr,
     received: AtomicU64,
+    sent: AtomicU64,
     slow: AtomicBool,
     doomed: AtomicBool,
     outbox: Mutex<Outbox>,
     /// The library's task that reads.
     reader: AtomicWaker,
-    /// The library's task that waits until everything is written.
+    /// The library's task that waits until all that it wrote is written.
     writer: AtomicWaker,
     end: Mutex<End>,
     all: Arc<Links>,
@@ -51,6 +52,7 @@ impl Link {
         Self {
             peer,
             received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
             slow: AtomicBool::new(false),
             doomed: AtomicBool::new(false),
             outbox: Mutex::new(Outbox::new(stream)),
@@ -86,7 +88,7 @@ impl Link {
 
     /// Bytes received and sent.
     pub(crate) fn bytes(&self) -> (u64, u64) {
-        (self.received.load(Relaxed), self.outbox.lock().sent)
+        (self.received.load(Relaxed), self.sent.load(Relaxed))
     }
 
     /// Lets `what` be called when the connection is gone; at once, where it is. Only the first call counts: a
@@ -113,15 +115,18 @@ impl Link {
     /// library.
     pub(super) fn send(self: &Arc<Self>, frame: &Bytes, mark: &AtomicU64, volatile: bool, due: &mut Vec<Arc<Link>>) -> Option<bool> {
         let mut outbox = self.outbox.lock();
-        if outbox.is_closed() || !outbox.library.is_past(mark.load(Relaxed)) {
+        if outbox.is_closed() || self.check().is_err() || !outbox.library.is_past(mark.load(Relaxed)) {
             return None;
         }
         if volatile && outbox.is_behind() {
             return Some(false);
         }
-        if outbox.len() >= self.all.buffer && !outbox.is_behind() {
-            // It may be that only the writers have not had their turn yet.
-            outbox.write();
+        // It may be that only who writes has not had the turn yet.
+        if outbox.len() >= self.all.buffer
+            && let Wrote::Failed(error) = outbox.write(&self.sent)
+        {
+            let _ = self.failed(error);
+            return None;
         }
         if outbox.len() >= self.all.buffer {
             return Some(false);
@@ -154,16 +159,13 @@ impl Link {
     }
 
     fn write_locked(self: &Arc<Self>, outbox: &mut MutexGuard<'_, Outbox>) -> io::Result<()> {
-        outbox.turn = match outbox.write() {
+        outbox.turn = match outbox.write(&self.sent) {
             Wrote::All => Turn::Nobody,
             Wrote::Some => {
                 tokio::spawn(self.clone().wait_for_client());
-                Turn::Straggler
+                Turn::Client
             }
-            Wrote::Failed(error) => {
-                outbox.turn = Turn::Nobody;
-                return self.failed(error);
-            }
+            Wrote::Failed(error) => return self.failed(error),
         };
         Ok(())
     }
@@ -173,17 +175,18 @@ impl Link {
         loop {
             let Some(stream) = self.outbox.lock().stream() else { break };
             if timeout(self.all.write_timeout, stream.writable()).await.is_err() {
+                self.outbox.lock().close();
                 return self.too_slow();
             }
             let mut outbox = self.outbox.lock();
-            match outbox.write() {
-                Wrote::Some => {}
+            match outbox.write(&self.sent) {
+                Wrote::Some if outbox.holds_up_library() => {}
+                Wrote::Some => self.writer.wake(),
                 Wrote::All => {
                     outbox.turn = Turn::Nobody;
                     break;
                 }
                 Wrote::Failed(error) => {
-                    outbox.turn = Turn::Nobody;
                     let _ = self.failed(error);
                     break;
                 }
@@ -223,24 +226,29 @@ impl Link {
         }
     }
 
-    /// Takes what the library writes, all of it, when nothing waits that the client does not take.
+    /// Takes what the library writes, all of it, when all that it wrote before is written.
     pub(super) fn poll_take(self: &Arc<Self>, cx: &Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let mut outbox = ready!(self.poll_ready(cx))?;
         let len = outbox.take(parts);
-        Poll::Ready(self.write_locked(&mut outbox).map(|()| len))
+        if !outbox.is_behind() {
+            self.write_locked(&mut outbox)?;
+        }
+        Poll::Ready(Ok(len))
     }
 
-    /// Waits until everything is written.
+    /// Waits until all that the library wrote is written.
     pub(super) fn poll_written(self: &Arc<Self>, cx: &Context<'_>) -> Poll<io::Result<()>> {
         let mut outbox = ready!(self.poll_ready(cx))?;
-        self.write_locked(&mut outbox)?;
+        if !outbox.is_behind() {
+            self.write_locked(&mut outbox)?;
+        }
         drop(outbox);
         self.poll_ready(cx).map_ok(drop)
     }
 
     fn poll_ready(&self, cx: &Context<'_>) -> Poll<io::Result<MutexGuard<'_, Outbox>>> {
         let outbox = self.outbox.lock();
-        if outbox.is_behind() {
+        if outbox.holds_up_library() {
             self.writer.register(cx.waker());
             self.check()?;
             return Poll::Pending;
@@ -256,5 +264,140 @@ impl Link {
         if let End::Call(what) = end {
             what();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::frame::{first_frame, text_frame};
+    use super::*;
+    use std::future::poll_fn;
+    use std::time::Duration;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::{TcpListener, TcpStream};
+
+    /// A client and the link to it, of which the library has said that it is a WebSocket, and sent an event with a mark.
+    async fn connected(buffer: usize, write_timeout: Duration) -> (TcpStream, Arc<Link>, AtomicU64) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, peer) = listener.accept().await.unwrap();
+        let links = Arc::new(Links::new(buffer, write_timeout));
+        let (reads, writes) = stream.into_split();
+        std::mem::forget(reads);
+        let (link, mark) = (Arc::new(Link::new(peer, Some(writes), links.clone())), AtomicU64::new(0));
+        tokio::spawn(async move { links.write().await });
+        link.switch();
+        assert!(link.send(&text_frame(&["42[]"]), &mark, false, &mut Vec::new()).is_none());
+        library_writes(&link, &["0{}"]).await;
+        link.send_through_library(&mark, |marks| if marks { Passage::Marked } else { Passage::Unmarked });
+        assert!(link.send(&text_frame(&["42[]"]), &mark, false, &mut Vec::new()).is_none());
+        library_writes(&link, &["42[\"first\"] "]).await;
+        (client, link, mark)
+    }
+
+    async fn library_writes(link: &Arc<Link>, texts: &[&str]) {
+        let frames: Vec<Bytes> = texts.iter().map(|text| text_frame(&[text])).collect();
+        let parts: Vec<IoSlice<'_>> = frames.iter().map(|frame| IoSlice::new(frame)).collect();
+        poll_fn(|cx| link.poll_take(cx, &parts)).await.unwrap();
+    }
+
+    fn send(link: &Arc<Link>, mark: &AtomicU64, text: &str, volatile: bool) -> Option<bool> {
+        let mut due = Vec::new();
+        let sent = link.send(&text_frame(&[text]), mark, volatile, &mut due);
+        link.all.write_to(due);
+        sent
+    }
+
+    #[tokio::test]
+    async fn a_slow_client_gets_what_comes_from_both_sides_whole_and_in_order() {
+        let (mut client, link, mark) = connected(100_000, Duration::from_secs(60)).await;
+        let reading = tokio::spawn(async move {
+            let (mut bytes, mut numbers) = (Vec::new(), Vec::new());
+            while numbers.last() != Some(&1999) {
+                // By little, so that it is behind again and again.
+                let mut some = [0; 30_000];
+                let count = client.read(&mut some).await.unwrap();
+                bytes.extend_from_slice(&some[..count]);
+                while let Some((_, payload, rest)) = first_frame(&bytes) {
+                    let number = std::str::from_utf8(payload).unwrap().split(' ').nth(1).and_then(|n| n.parse::<u32>().ok());
+                    numbers.extend(number);
+                    bytes = rest.to_vec();
+                }
+            }
+            numbers
+        });
+        let mut behind = 0;
+        for n in 0..2000 {
+            let text = format!("x {n} {}", "y".repeat(n * 37 % 9000));
+            match n % 7 {
+                0 => library_writes(&link, &[&text]).await,
+                _ => assert_eq!(send(&link, &mark, &text, false), Some(true)),
+            }
+            behind += usize::from(link.is_behind());
+        }
+        assert_eq!(reading.await.unwrap(), (0..2000).collect::<Vec<_>>());
+        assert!(behind > 0 && !link.is_slow());
+        assert_eq!(send(&link, &mark, "more", true), Some(true));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_takes_nothing_has_a_bounded_queue_and_is_closed() {
+        let (client, link, mark) = connected(3, Duration::from_millis(200)).await;
+        let large = "x".repeat(10 << 20);
+        assert_eq!(send(&link, &mark, &large, false), Some(true));
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        while !link.is_behind() {
+            assert!(tokio::time::Instant::now() < deadline);
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(send(&link, &mark, "volatile", true), Some(false));
+        assert_eq!([0; 3].map(|_| send(&link, &mark, "x", false)), [Some(true), Some(true), Some(false)]);
+        // Who waits for it in the library learns that it is over.
+        library_writes(&link, &["2"]).await;
+        assert!(poll_fn(|cx| link.poll_written(cx)).await.is_err());
+        assert!(link.is_slow());
+        drop(client);
+    }
+
+    #[tokio::test]
+    async fn what_is_written_beside_the_library_does_not_keep_it_out() {
+        let (mut client, link, mark) = connected(1000, Duration::from_secs(60)).await;
+        let reading = tokio::spawn(async move {
+            let mut some = vec![0; 100_000];
+            while client.read(&mut some).await.is_ok_and(|count| count > 0) {}
+        });
+        let piece = "x".repeat(1 << 20);
+        let mut library = std::pin::pin!(async {
+            for _ in 0..100 {
+                library_writes(&link, &["2"]).await;
+                poll_fn(|cx| link.poll_written(cx)).await.unwrap();
+            }
+        });
+        // There is always something that waits.
+        let keep_behind = async {
+            loop {
+                while link.outbox.lock().len() < 20 {
+                    assert_eq!(send(&link, &mark, &piece, false), Some(true));
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            () = &mut library => {}
+            () = keep_behind => {}
+            () = tokio::time::sleep(Duration::from_secs(20)) => panic!("the library waits for ever"),
+        }
+        reading.abort();
+    }
+
+    #[tokio::test]
+    async fn many_at_once_are_no_reason_to_drop_where_the_client_reads() {
+        let (mut client, link, mark) = connected(10, Duration::from_secs(60)).await;
+        // The writers have no turn meanwhile.
+        for _ in 0..1000 {
+            assert_eq!(send(&link, &mark, "x", false), Some(true));
+        }
+        let mut bytes = vec![0; 1000 * 3];
+        tokio::time::timeout(Duration::from_secs(10), client.read_exact(&mut bytes)).await.unwrap().unwrap();
     }
 }

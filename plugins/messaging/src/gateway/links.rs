@@ -18,8 +18,8 @@ pub(crate) struct Links {
     pub(super) buffer: usize,
     /// A client that takes nothing for so long is closed.
     pub(super) write_timeout: Duration,
-    /// To these something is to be written, in this order.
-    due: Mutex<VecDeque<Arc<Link>>>,
+    /// To these something is to be written, in this order; none when the writers have stopped.
+    due: Mutex<Option<VecDeque<Arc<Link>>>>,
     awake: Notify,
     /// Of sessions that were upgraded from polling: the connection of the WebSocket.
     upgraded: Mutex<HashMap<Sid, Arc<Link>>>,
@@ -27,24 +27,35 @@ pub(crate) struct Links {
 
 impl Links {
     pub(crate) fn new(buffer: usize, write_timeout: Duration) -> Self {
-        Self { buffer, write_timeout, due: Mutex::default(), awake: Notify::new(), upgraded: Mutex::default() }
+        Self { buffer, write_timeout, due: Mutex::new(Some(VecDeque::new())), awake: Notify::new(), upgraded: Mutex::default() }
     }
 
     /// Lets the writers write what waits for these.
     pub(crate) fn write_to(&self, due: Vec<Arc<Link>>) {
-        if !due.is_empty() {
-            self.due.lock().extend(due);
-            self.awake.notify_one();
+        if due.is_empty() {
+            return;
         }
+        if let Some(all) = &mut *self.due.lock() {
+            all.extend(due);
+        }
+        self.awake.notify_one();
+    }
+
+    /// Stops the writers; what waits is written as far as clients take it.
+    pub(super) fn stop(&self) {
+        let rest = self.due.lock().take();
+        rest.into_iter().flatten().for_each(|link| link.write());
+        self.awake.notify_waiters();
     }
 
     /// Writes to clients what waits for them. Until a client has its turn, what is sent to it joins: it is written by one
-    /// call. Runs for ever, as often as there are threads.
+    /// call. Runs until it is stopped, as often as there are threads.
     pub(crate) async fn write(&self) {
         let mut turn = Vec::with_capacity(AT_ONCE);
         loop {
             let more = {
                 let mut due = self.due.lock();
+                let Some(due) = &mut *due else { return };
                 let count = due.len().min(AT_ONCE);
                 turn.extend(due.drain(..count));
                 !due.is_empty()
@@ -63,9 +74,12 @@ impl Links {
 
     /// A polling session goes on over `link`.
     pub(super) fn upgrade(self: &Arc<Self>, sid: Sid, link: &Arc<Link>) {
-        self.upgraded.lock().insert(sid, link.clone());
-        let all = self.clone();
-        link.at_end(move || drop(all.upgraded.lock().remove(&sid)));
+        // The library refuses a second one.
+        let first = self.upgraded.lock().entry(sid).or_insert_with(|| link.clone()).clone();
+        if Arc::ptr_eq(&first, link) {
+            let all = self.clone();
+            link.at_end(move || drop(all.upgraded.lock().remove(&sid)));
+        }
     }
 
     /// The WebSocket connection of a session that was upgraded.

@@ -32,13 +32,12 @@ pub(crate) struct Listener {
     pub(crate) listener: TcpListener,
     pub(crate) parts: Parts,
     pub(crate) handlers: Arc<Handlers>,
-    pub(crate) write_timeout: Duration,
 }
 
 impl Listener {
     /// Accepts until drained; then disconnects everybody, and returns when all are gone or the deadline has come.
     pub(crate) async fn run(self, mut drain: Drain) {
-        // Stopped where they are dropped.
+        // Aborted where they are dropped.
         let _writers = self.writers();
         let mut connections = JoinSet::new();
         let mut complained = false;
@@ -63,6 +62,7 @@ impl Listener {
         };
         drop(self.listener);
         finish(&self.handlers, deadline).await;
+        self.parts.links().stop();
     }
 
     /// Tasks that write to clients, one for each thread.
@@ -75,7 +75,7 @@ impl Listener {
     }
 
     fn connection(&self, stream: TcpStream, peer: SocketAddr) -> impl Future<Output = ()> + Send + 'static + use<> {
-        if let Err(e) = prepare(&stream, self.write_timeout) {
+        if let Err(e) = prepare(&stream, self.parts.links().write_timeout) {
             tracing::debug!(error = %e, "a TCP option could not be set");
         }
         let stream = Guarded::new(stream, peer, self.parts.links().clone());

@@ -25,9 +25,9 @@ pub(crate) struct Session {
     link: Arc<Link>,
     links: Arc<Links>,
     upgraded: OnceLock<Arc<Link>>,
-    /// Whether it came with a WebSocket.
+    /// Whether `link` is its WebSocket.
     websocket: bool,
-    /// The last that went through the library with one; 0 where something without one came later.
+    /// The number of the last mark that went through the library; 0 where an event without one came later.
     mark: AtomicU64,
     opened: Instant,
     who: Mutex<Who>,
@@ -124,10 +124,13 @@ impl Session {
             send(false);
             return;
         };
-        link.send_through_library(&self.mark, |marks| match (send(marks && may_mark), marks && may_mark) {
-            (false, _) => Passage::Refused,
-            (true, true) => Passage::Marked,
-            (true, false) => Passage::Unmarked,
+        link.send_through_library(&self.mark, |marks| {
+            let marked = marks && may_mark;
+            match send(marked) {
+                false => Passage::Refused,
+                true if marked => Passage::Marked,
+                true => Passage::Unmarked,
+            }
         });
     }
 
