@@ -72,6 +72,8 @@ test('each client gets messages of every kind in their order, from before its up
   const server = await redis(t)
   const hound = await greyhound(t, server, { namespaces: ['/', '/chat'] })
   const connection = server.connect()
+  // What is published before it is connected waits, and may be overtaken.
+  await connection.ping()
   const opts = { rooms: ['site(kinds.example)'], except: [], flags: {} }
   const packet = (nsp, ...args) => ({ type: 2, data: ['message', ...args], nsp })
   const kinds = {
@@ -86,13 +88,13 @@ test('each client gets messages of every kind in their order, from before its up
   const devices = []
   const come = async ({ generation, way }) => {
     const socket = connect(t, hound.url, { generation, way })
-    devices.push(socket)
+    devices.push(Object.assign(socket, { kind: `${generation} by ${way}` }))
     record(socket, 'message')
     const authenticated = next(socket, 'authenticated')
     socket.emit('authenticate', { token: hound.token(`kinds ${generation}`, claims) })
     await authenticated
     const elsewhere = socket.io.socket('/chat')
-    devices.push(Object.assign(elsewhere, { seen: [] }))
+    devices.push(Object.assign(elsewhere, { seen: [], kind: `/chat of ${generation} by ${way}` }))
     record(elsewhere, 'message')
     elsewhere.connect?.()
     const there = next(elsewhere, 'authenticated')
@@ -113,6 +115,6 @@ test('each client gets messages of every kind in their order, from before its up
   for (const socket of devices) {
     const mine = [...Array(n).keys()].filter(k => (cycle[k % 10] === 'elsewhere') === (socket.nsp === '/chat'))
     await until('the last message', () => numbers(socket).at(-1) === mine.at(-1))
-    assert.deepEqual(numbers(socket), mine.slice(mine.indexOf(numbers(socket)[0])), `${socket.nsp} of ${socket.io.engine.transport.name}`)
+    assert.deepEqual(numbers(socket), mine.slice(mine.indexOf(numbers(socket)[0])), `what ${socket.kind} got`)
   }
 })
