@@ -1,48 +1,31 @@
 //! Frames of WebSocket as a server writes them: whole and not masked (RFC 6455, section 5.2).
 
 use bytes::{BufMut, Bytes, BytesMut};
+use std::io::Cursor;
+use tungstenite::protocol::frame::FrameHeader;
+use tungstenite::protocol::frame::coding::{Data, OpCode};
 
-pub(super) const TEXT: u8 = 1;
-pub(super) const BINARY: u8 = 2;
-pub(super) const CLOSE: u8 = 8;
-/// In the first byte: it is whole.
-const FINAL: u8 = 0x80;
+/// The longest header of a frame that is not masked.
+const LONGEST_HEADER: usize = 10;
 
 /// A text frame of these parts, one after the other.
 pub(crate) fn text_frame(parts: &[&str]) -> Bytes {
     let len: usize = parts.iter().map(|part| part.len()).sum();
-    let mut frame = BytesMut::with_capacity(10 + len);
-    frame.put_u8(FINAL | TEXT);
-    match (u8::try_from(len), u16::try_from(len)) {
-        (Ok(short @ ..126), _) => frame.put_u8(short),
-        (_, Ok(medium)) => {
-            frame.put_u8(126);
-            frame.put_u16(medium);
-        }
-        _ => {
-            frame.put_u8(127);
-            frame.put_u64(len as u64);
-        }
-    }
+    let mut frame = BytesMut::with_capacity(LONGEST_HEADER + len).writer();
+    let header = FrameHeader { is_final: true, opcode: OpCode::Data(Data::Text), ..FrameHeader::default() };
+    header.format(len as u64, &mut frame).expect("writing to memory does not fail");
+    let mut frame = frame.into_inner();
     parts.iter().for_each(|part| frame.put_slice(part.as_bytes()));
     frame.freeze()
 }
 
 /// The opcode and the payload of the first frame, and what comes after it. None where that is no whole frame.
-pub(super) fn first_frame(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (&[first, second], rest) = bytes.split_first_chunk()?;
-    if first & 0xf0 != FINAL {
-        return None;
-    }
-    let (len, rest) = match second {
-        126 => rest.split_first_chunk().map(|(len, rest)| (u64::from(u16::from_be_bytes(*len)), rest))?,
-        127 => rest.split_first_chunk().map(|(len, rest)| (u64::from_be_bytes(*len), rest))?,
-        ..126 => (u64::from(second), rest),
-        // Masked: a client's.
-        _ => return None,
-    };
+pub(super) fn first_frame(bytes: &[u8]) -> Option<(OpCode, &[u8], &[u8])> {
+    let mut cursor = Cursor::new(bytes);
+    let (header, len) = FrameHeader::parse(&mut cursor).ok().flatten()?;
+    let rest = bytes.get(usize::try_from(cursor.position()).ok()?..)?;
     let (payload, rest) = rest.split_at_checked(usize::try_from(len).ok()?)?;
-    Some((first & 0x0f, payload, rest))
+    (header.is_final && header.mask.is_none()).then_some((header.opcode, payload, rest))
 }
 
 #[cfg(test)]
@@ -56,8 +39,8 @@ mod tests {
             let text = "x".repeat(len);
             let frame = [text_frame(&["4", &text]), text_frame(&[])].concat();
             let (opcode, payload, rest) = first_frame(&frame).unwrap();
-            assert_eq!((opcode, payload.len()), (TEXT, len + 1));
-            assert_eq!(first_frame(rest), Some((TEXT, &[][..], &[][..])));
+            assert_eq!((opcode, payload.len()), (OpCode::Data(Data::Text), len + 1));
+            assert_eq!(first_frame(rest), Some((OpCode::Data(Data::Text), &[][..], &[][..])));
         }
     }
 

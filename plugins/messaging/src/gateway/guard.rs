@@ -47,7 +47,7 @@ impl AsyncRead for Guarded {
         match &read {
             Poll::Pending => self.link.check_reader(cx)?,
             Poll::Ready(Ok(())) => self.link.count_received(buffer.filled().len() - before),
-            Poll::Ready(Err(e)) => self.link.read_failed(e),
+            Poll::Ready(Err(e)) => self.link.failed(e),
         }
         read
     }

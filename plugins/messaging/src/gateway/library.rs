@@ -5,7 +5,12 @@
 //! as a client polls. None may overtake another: an event that goes through the library is marked, and none is written
 //! beside it before the mark has come out. (Acknowledgements of what clients push have no place among the events.)
 
-use super::frame::{BINARY, CLOSE, TEXT, first_frame};
+use super::frame::first_frame;
+use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+
+const TEXT: OpCode = OpCode::Data(Data::Text);
+const BINARY: OpCode = OpCode::Data(Data::Binary);
+const CLOSE: OpCode = OpCode::Control(Control::Close);
 
 /// What an event ends with that goes through the library. White space after it: no client sees it, and no event of ours
 /// ends so by itself.
@@ -58,7 +63,7 @@ impl Library {
         }
     }
 
-    fn frame(&mut self, opcode: u8, payload: &[u8]) {
+    fn frame(&mut self, opcode: OpCode, payload: &[u8]) {
         match (opcode, payload) {
             // The session's begin, or the answer to the probe before an upgrade, while which nothing is taken by polls.
             (TEXT, [b'0', ..] | b"3probe") => self.websocket = true,

@@ -125,7 +125,7 @@ impl Link {
         if outbox.len() >= self.all.buffer
             && let Wrote::Failed(error) = outbox.write(&self.sent)
         {
-            let _ = self.failed(error);
+            self.failed(&error);
             return None;
         }
         if outbox.len() >= self.all.buffer {
@@ -165,7 +165,10 @@ impl Link {
                 tokio::spawn(self.clone().wait_for_client());
                 Turn::Client
             }
-            Wrote::Failed(error) => return self.failed(error),
+            Wrote::Failed(error) => {
+                self.failed(&error);
+                return Err(error);
+            }
         };
         Ok(())
     }
@@ -187,7 +190,7 @@ impl Link {
                     break;
                 }
                 Wrote::Failed(error) => {
-                    let _ = self.failed(error);
+                    self.failed(&error);
                     break;
                 }
             }
@@ -195,13 +198,12 @@ impl Link {
         self.writer.wake();
     }
 
-    /// The kernel may lose patience (`TCP_USER_TIMEOUT`) a moment before the gateway does. Otherwise the connection is
+    /// A read or a write failed. The kernel may lose patience (`TCP_USER_TIMEOUT`) a moment before the gateway does. Otherwise the connection is
     /// left to who reads: something may have arrived before it broke.
-    fn failed(&self, error: io::Error) -> io::Result<()> {
+    pub(super) fn failed(&self, error: &io::Error) {
         if error.kind() == io::ErrorKind::TimedOut {
             self.too_slow();
         }
-        Err(error)
     }
 
     /// For the library's task that reads: an error where the connection is to be closed, of which it is told as well
@@ -217,13 +219,6 @@ impl Link {
 
     pub(super) fn count_received(&self, bytes: usize) {
         self.received.fetch_add(bytes as u64, Relaxed);
-    }
-
-    /// A read failed.
-    pub(super) fn read_failed(&self, error: &io::Error) {
-        if error.kind() == io::ErrorKind::TimedOut {
-            self.too_slow();
-        }
     }
 
     /// Takes what the library writes, all of it, when all that it wrote before is written.
@@ -367,6 +362,17 @@ mod tests {
             while client.read(&mut some).await.is_ok_and(|count| count > 0) {}
         });
         let piece = "x".repeat(1 << 20);
+        let fill = || {
+            while link.outbox.lock().len() < 20 {
+                assert_eq!(send(&link, &mark, &piece, false), Some(true));
+            }
+        };
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        while !link.is_behind() {
+            assert!(tokio::time::Instant::now() < deadline);
+            fill();
+            tokio::task::yield_now().await;
+        }
         let mut library = std::pin::pin!(async {
             for _ in 0..100 {
                 library_writes(&link, &["2"]).await;
@@ -376,9 +382,8 @@ mod tests {
         // There is always something that waits.
         let keep_behind = async {
             loop {
-                while link.outbox.lock().len() < 20 {
-                    assert_eq!(send(&link, &mark, &piece, false), Some(true));
-                }
+                fill();
+                assert!(link.is_behind());
                 tokio::task::yield_now().await;
             }
         };

@@ -45,11 +45,10 @@ impl Links {
     pub(super) fn stop(&self) {
         let rest = self.due.lock().take();
         rest.into_iter().flatten().for_each(|link| link.write());
-        self.awake.notify_waiters();
     }
 
     /// Writes to clients what waits for them. Until a client has its turn, what is sent to it joins: it is written by one
-    /// call. Runs until it is stopped, as often as there are threads.
+    /// call. Runs for ever, as often as there are threads.
     pub(crate) async fn write(&self) {
         let mut turn = Vec::with_capacity(AT_ONCE);
         loop {
