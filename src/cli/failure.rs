@@ -1,7 +1,7 @@
 //! How a command fails.
 
-use greyhound::config::{ConfigError, TokenFileError};
-use greyhound::host::RunError;
+use greyhound::config::{ConfigError, LogFormat, TokenFileError};
+use greyhound::host::{RunError, json_line};
 use std::io;
 use std::process::ExitCode;
 
@@ -10,22 +10,30 @@ use std::process::ExitCode;
 pub(super) struct Failure {
     message: String,
     status: u8,
+    format: LogFormat,
 }
 
 impl Failure {
     /// Something did not work: exit status 1.
     pub(super) fn failed(message: impl Into<String>) -> Self {
-        Self { message: message.into(), status: 1 }
+        Self { message: message.into(), status: 1, format: LogFormat::Text }
     }
 
     /// The arguments or the configuration are wrong: exit status 2.
     pub(super) fn usage(message: impl Into<String>) -> Self {
-        Self { message: message.into(), status: 2 }
+        Self { message: message.into(), status: 2, format: LogFormat::Text }
+    }
+
+    /// The same, told as a line of the log in this format.
+    pub(super) fn logged(self, format: LogFormat) -> Self {
+        Self { format, ..self }
     }
 
     pub(super) fn report(self) -> ExitCode {
-        if !self.message.is_empty() {
-            eprintln!("error: {}", self.message);
+        match self.format {
+            _ if self.message.is_empty() => {}
+            LogFormat::Text => eprintln!("error: {}", self.message),
+            LogFormat::Json => eprintln!("{}", json_line("ERROR", &self.message, [])),
         }
         self.status.into()
     }
@@ -57,7 +65,7 @@ impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             // `greyhound tail | head`: who reads has seen enough.
-            io::ErrorKind::BrokenPipe => Self { message: String::new(), status: 0 },
+            io::ErrorKind::BrokenPipe => Self { message: String::new(), status: 0, format: LogFormat::Text },
             _ => Self::failed(error.to_string()),
         }
     }

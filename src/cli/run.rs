@@ -2,6 +2,7 @@
 
 use super::failure::Failure;
 use super::program::{self, MESSAGING};
+use greyhound::config::Layers;
 use greyhound::host::signals;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,11 @@ const VARIABLES: [&str; 2] = ["GREYHOUND__NODE__DATA_DIR", "GREYHOUND__PLUGINS__
 const SECRET: &str = "GREYHOUND__PLUGINS__MESSAGING__AUTH__SECRET";
 
 pub(super) async fn run(file: Option<PathBuf>) -> Result<(), Failure> {
+    let format = Layers::of_process(file.clone()).log_format();
+    start(file).await.map_err(|failure| failure.logged(format))
+}
+
+async fn start(file: Option<PathBuf>) -> Result<(), Failure> {
     let mut host = program::load(file.clone())?.host;
     if host.has(MESSAGING) && std::env::var_os(SECRET).is_some() {
         // Not to be shown.

@@ -1,5 +1,6 @@
 //! The layers of a configuration, joined, and read part by part.
 
+use super::LogFormat;
 use super::problem::{ConfigError, explain};
 use config::{Environment, File, FileFormat};
 use greyhound_sdk::config::Problem;
@@ -55,6 +56,23 @@ impl Layers {
     pub fn load(&self) -> Result<Tree, ConfigError> {
         let (source_name, text) = self.text()?;
         Tree::join(source_name, &text, &self.environment)
+    }
+
+    /// How log lines look, as far as the configuration can be read: for what goes wrong before it is.
+    #[must_use]
+    pub fn log_format(&self) -> LogFormat {
+        let known = match self.load() {
+            Ok(tree) => tree.text("host.log_format").map(str::to_owned),
+            Err(_) => self.environment.get("GREYHOUND__HOST__LOG_FORMAT").cloned().or_else(|| self.written_format()),
+        };
+        if known.as_deref() == Some("json") { LogFormat::Json } else { LogFormat::Text }
+    }
+
+    /// The format that a file which is no TOML has nevertheless a line for.
+    fn written_format(&self) -> Option<String> {
+        let (_, text) = self.text().ok()?;
+        let value = text.lines().find_map(|line| line.trim().strip_prefix("log_format")?.trim_start().strip_prefix('='))?;
+        Some(value.split('#').next()?.trim().trim_matches(['"', '\'']).to_owned())
     }
 
     fn text(&self) -> Result<(String, String), ConfigError> {

@@ -1,17 +1,37 @@
-//! What the operator sees at start.
+//! What the operator sees at start, on stdout.
 
-use super::is_coloured;
-use std::io::Write;
+use super::{is_coloured, json_line};
+use crate::config::LogFormat;
+use std::io::{self, Write};
 
-/// Prints what is where, one line each.
-pub(super) fn print(lines: &[(String, String)]) {
-    let mut out = std::io::stdout().lock();
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Prints what is where.
+pub(super) fn print(lines: Vec<(String, String)>, format: LogFormat) {
+    // A closed pipe is no reason not to run.
+    let _ = match format {
+        LogFormat::Text => print_text(&lines),
+        LogFormat::Json => print_json(lines),
+    };
+}
+
+/// One line each.
+fn print_text(lines: &[(String, String)]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
     let (bold, plain) = if is_coloured(&out) { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
     let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    // A closed pipe is no reason not to run.
-    let _ = writeln!(out, "{bold}Greyhound {} is running{plain}", env!("CARGO_PKG_VERSION"));
+    writeln!(out, "{bold}Greyhound {VERSION} is running{plain}")?;
     for (name, value) in lines {
-        let _ = writeln!(out, "  {name:width$}  {bold}{value}{plain}");
+        writeln!(out, "  {name:width$}  {bold}{value}{plain}")?;
     }
-    let _ = out.flush();
+    out.flush()
+}
+
+/// One line for all, with a field each.
+fn print_json(lines: Vec<(String, String)>) -> io::Result<()> {
+    let fields = lines.into_iter().map(|(name, value)| (name.replace(' ', "_"), value));
+    let version = ("version".to_owned(), VERSION.to_owned());
+    let mut out = io::stdout().lock();
+    writeln!(out, "{}", json_line("INFO", "running", [version].into_iter().chain(fields)))?;
+    out.flush()
 }

@@ -23,7 +23,7 @@ mod supervise;
 mod tests;
 
 pub use error::RunError;
-pub use logging::init as init_logging;
+pub use logging::{init as init_logging, json_line};
 pub use signals::signals;
 
 use crate::config::{ConfigError, Settings, Tree};
@@ -114,12 +114,12 @@ impl Host {
     /// [`RunError`].
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
         logging::init(self.settings.host.log_format);
+        let (node, data_dir) = (self.settings.node.name.clone(), self.settings.node.data_dir.display().to_string());
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), node, data_dir, "starting");
         let mut running = Running::start(self).await?;
-        let ended = tokio::select! {
-            () = shutdown => Ok(()),
-            failed = running.failure() => Err(failed),
-        };
+        let ended = running.until(shutdown).await;
         let drained = running.drain().await;
+        tracing::info!("stopped");
         ended.and(drained)
     }
 }

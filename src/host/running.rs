@@ -8,15 +8,19 @@ use crate::bus::{End, EventBus};
 use crate::config::Settings;
 use greyhound_sdk::plugin::DrainHandle;
 use greyhound_sdk::{Component, Context, Drain, Health};
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 /// How long requests to the admin listener may still take at the end.
 const LAST_REQUESTS: Duration = Duration::from_secs(1);
 /// The log gets so long to close, even where plugins took all the time.
 const LAST_ROWS: Duration = Duration::from_secs(1);
+
+/// How often to look at start whether everything works.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// The parts that run.
 pub(super) struct Running {
@@ -71,7 +75,7 @@ impl Running {
         let (handle, drain) = Drain::new();
         let shared = api::Shared { bus: self.bus.clone(), health: self.health.clone(), recorder };
         self.api = Some((handle, tokio::spawn(listener.serve(shared, routes, drain))));
-        banner::print(&lines);
+        banner::print(lines, self.settings.host.log_format);
         Ok(())
     }
 
@@ -94,8 +98,24 @@ impl Running {
         Ok(Context { bus: self.bus.handle(), node: self.settings.node.name.clone(), data_dir, health: self.health.of(name) })
     }
 
+    /// Runs until `shutdown` is done, or until something fails that cannot be restarted.
+    pub(super) async fn until(&mut self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+        let health = self.health.clone();
+        let ended = tokio::select! {
+            () = shutdown => Ok(()),
+            failed = self.failure() => Err(failed),
+            never = tell_ready(&health) => match never {},
+        };
+        let deadline = humantime::format_duration(self.settings.host.shutdown_deadline);
+        match &ended {
+            Ok(()) => tracing::info!(%deadline, "draining"),
+            Err(why) => tracing::error!(error = %why, %deadline, "draining, because something failed that is not restarted"),
+        }
+        ended
+    }
+
     /// Waits until something fails that cannot be restarted.
-    pub(super) async fn failure(&mut self) -> RunError {
+    async fn failure(&mut self) -> RunError {
         let plugins: Vec<_> = self.plugins.iter_mut().map(|p| Box::pin(p.failed())).collect();
         let any_plugin = async {
             match plugins.is_empty() {
@@ -129,6 +149,17 @@ impl Running {
             let _ = task.await;
         }
         closed(bus.close(until(end).max(LAST_ROWS)).await)
+    }
+}
+
+/// Logs that everything works, as soon as `/readyz` says so.
+async fn tell_ready(health: &Health) -> Infallible {
+    loop {
+        sleep(LOOK_EVERY).await;
+        if health.parts().iter().all(|(_, why)| why.is_none()) {
+            tracing::info!("ready");
+            return std::future::pending().await;
+        }
     }
 }
 

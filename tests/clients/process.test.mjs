@@ -1,6 +1,6 @@
 // The life of the process: start, side by side, drain, kill.
 import assert from 'node:assert/strict'
-import { readdir, readFile, stat } from 'node:fs/promises'
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { connect as dial } from 'node:net'
@@ -67,6 +67,49 @@ test('SIGTERM tells the clients, finishes what was accepted and ends cleanly', a
   await greyhound.row('messaging.connection', { event: 'closed', user_id: 'drained', reason: 'server shutting down' })
   assert.deepEqual(await greyhound.rows('greyhound.gap'), [], 'a clean stop leaves no gap')
   await greyhound.stop()
+})
+
+for (const [format, line] of [['text', message => new RegExp(`INFO.* ${message}`)], ['json', message => new RegExp(`"message":"${message}"`)]]) {
+  test(`starting, ready, draining and stopped are lines of the log, in ${format}; SIGHUP does not end it`, async t => {
+    const greyhound = await prepare(t, { env: { HOST__LOG_FORMAT: format } })
+    greyhound.plainEnv = { RUST_LOG: 'no=such=level' }
+    await greyhound.start()
+    greyhound.child.kill('SIGHUP')
+    await until('SIGHUP to be told', () => /SIGHUP is ignored/.test(greyhound.output))
+    assert.match(greyhound.output, /RUST_LOG is ignored/)
+    await until('ready', () => line('ready').test(greyhound.output))
+    await greyhound.emit({ event: 'message', args: [] })
+    await greyhound.stop()
+    for (const message of ['starting', 'ready', 'draining', 'stopped']) assert.match(greyhound.output, line(message))
+    if (format === 'json') {
+      const lines = allJson(greyhound.output)
+      assert.ok(lines.some(({ message, clients, admin }) => message === 'running' && clients === greyhound.url && admin === greyhound.admin), greyhound.output)
+    }
+  })
+}
+
+/** All lines, each of which is JSON with what every line has. */
+const allJson = output => output.trim().split('\n').map(line => {
+  const { timestamp, level, message } = Object(JSON.parse(line))
+  assert.ok(timestamp && level && message, line)
+  return JSON.parse(line)
+})
+
+test('what goes wrong before logging is set up is JSON as well, where that is configured', async t => {
+  const first = await start(t)
+  for (const [what, toml, told] of [
+    ['no TOML', '[host]\nlog_format = "json"\n[node', /line 3/],
+    ['an unknown key', '[host]\nlog_format = "json"\n[node]\nnmae = 1', /did you mean `name`/],
+    ['a directory that is taken', `[host]\nlog_format = "json"\n[node]\ndata_dir = "${first.dataDir}"`, /in use|held by|another/],
+  ]) {
+    const greyhound = await prepare(t)
+    delete greyhound.settings.NODE__DATA_DIR
+    await writeFile(join(greyhound.home, 'greyhound.toml'), toml)
+    greyhound.spawn()
+    assert.notEqual((await greyhound.exited).code, 0)
+    assert.match(allJson(greyhound.output).find(line => line.level === 'ERROR').message, told, what)
+  }
+  await first.stop()
 })
 
 test('a second signal ends it at once', async t => {
