@@ -195,14 +195,16 @@ impl Committer {
             LogError::Unknown(why) => (why.into(), false),
             other => return Err(Stop::Failed(other.to_string().into())),
         };
-        tracing::warn!(%why, full, "the log takes no rows now");
         let effect = "rows wait in memory and are shed, with a gap, when the queue is full";
         self.log_health.not_ready(match full {
             true => format!("the disk is full: {why}; {effect}; make room"),
             false => format!("the log takes no rows: {why}; {effect}"),
         });
         let mut queue = self.core.queue();
-        queue.trouble = Some(if full { Reason::DiskFull } else { Reason::WriteFailed });
+        let reason = if full { Reason::DiskFull } else { Reason::WriteFailed };
+        if queue.trouble.replace(reason) != Some(reason) {
+            tracing::warn!(%why, full, "the log takes no rows; it is tried again, and told when it takes them again");
+        }
         let until = Instant::now() + backoff.next();
         loop {
             let until = match queue.phase {

@@ -29,7 +29,7 @@ pub use signals::signals;
 use crate::config::{ConfigError, Settings, Tree};
 use erased::{Configured, ErasedPlugin};
 use greyhound_sdk::config::{Problem, Problems};
-use greyhound_sdk::{Check, Plugin, SchemaError, TopicSchema};
+use greyhound_sdk::{Check, Plugin, SchemaError, TopicSchema, descriptors};
 use running::Running;
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -116,6 +116,7 @@ impl Host {
         logging::init(self.settings.host.log_format);
         let (node, data_dir) = (self.settings.node.name.clone(), self.settings.node.data_dir.display().to_string());
         tracing::info!(version = env!("CARGO_PKG_VERSION"), node, data_dir, "starting");
+        descriptors::raise();
         let mut running = Running::start(self).await?;
         let ended = running.until(shutdown).await;
         let drained = running.drain().await;

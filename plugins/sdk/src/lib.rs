@@ -12,6 +12,7 @@ pub mod bus;
 pub mod check;
 pub mod config;
 pub mod consumer;
+pub mod descriptors;
 pub mod fs;
 pub mod health;
 pub mod local;
