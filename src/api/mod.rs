@@ -1,6 +1,7 @@
 //! The admin listener: health, metrics, topics, and the plugins' own routes.
 
 mod auth;
+mod consumers;
 mod health;
 pub(crate) mod metrics;
 mod rows;
@@ -98,7 +99,7 @@ impl Listener {
 
 /// Health and metrics for everybody; the rest for those whom the gate admits.
 fn routes(shared: Shared, plugins: Vec<(&'static str, Router)>, gate: Gate) -> Router {
-    let topics = topics::routes(shared.clone());
+    let topics = topics::routes(shared.clone()).merge(consumers::routes(shared.clone()));
     let guarded = plugins.into_iter().fold(topics, |router, (name, routes)| router.nest(&format!("/v1/{name}"), routes));
     let guarded = guarded.layer(axum::middleware::from_fn_with_state(gate, auth::check));
     health::routes(shared).merge(guarded).fallback(no_route).method_not_allowed_fallback(no_method)

@@ -2,7 +2,7 @@
 
 use super::codec;
 use super::core::Core;
-use super::cursors::CursorFile;
+use super::cursors::Held;
 use super::topic::Topic;
 use crate::log::{Body, Stored};
 use arrow_schema::SchemaRef;
@@ -29,7 +29,7 @@ pub(super) struct TopicReader {
 /// What becomes of a commit.
 pub(super) enum Cursor {
     /// It is durable, and retention waits for it.
-    Durable(Arc<CursorFile>),
+    Durable(Held),
     /// It is only shown.
     Shown(Arc<AtomicU64>),
 }
@@ -149,8 +149,8 @@ impl Reader for TopicReader {
     async fn commit(&mut self, next: u64) -> Result<(), ReadError> {
         match &self.cursor {
             Cursor::Shown(position) => position.store(next, Ordering::Relaxed),
-            Cursor::Durable(file) => {
-                let (file, topic) = (file.clone(), self.topic.name.clone());
+            Cursor::Durable(held) => {
+                let (file, topic) = (held.file().clone(), self.topic.name.clone());
                 let saved = tokio::task::spawn_blocking(move || file.commit(&topic, next)).await;
                 saved.map_err(|e| self.error(e))?.map_err(|e| self.error(format!("the cursor could not be written: {e}")))?;
             }

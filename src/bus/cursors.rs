@@ -35,6 +35,59 @@ pub(super) struct CursorFile {
     asked: Mutex<Asked>,
     /// The version of `asked` that is durable. Held while the file is written, so that commits of the same time share one write.
     saved: Mutex<u64>,
+    /// How many read each topic now.
+    readers: Mutex<BTreeMap<String, usize>>,
+}
+
+/// A consumer's cursor in one topic, while it reads.
+pub(super) struct Held {
+    file: Arc<CursorFile>,
+    topic: Arc<str>,
+}
+
+/// A cursor was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum CursorError {
+    /// There is no such cursor.
+    #[error("no consumer `{consumer}` has a cursor{of}; `greyhound consumers` lists those there are")]
+    Unknown {
+        /// The consumer.
+        consumer: String,
+        /// In which topic, where one was named.
+        of: String,
+    },
+    /// The consumer would go on from where it is, and overwrite the change.
+    #[error(
+        "the consumer `{consumer}` reads {} now: it would overwrite the change with its next commit. Nothing was changed. Switch off what it \
+         belongs to (such as a plugin, `enabled = false`), start again, then repeat this",
+        topics.join(", ")
+    )]
+    Active {
+        /// The consumer.
+        consumer: String,
+        /// What it reads.
+        topics: Vec<String>,
+    },
+    /// There is no such row.
+    #[error(
+        "topic {topic} has the rows {earliest} up to, but not including, {end}: expected `earliest`, `latest` or a number from {earliest} to {end}"
+    )]
+    NoSuchRow {
+        /// The topic.
+        topic: String,
+        /// Its oldest row.
+        earliest: u64,
+        /// The number after its newest row.
+        end: u64,
+    },
+    /// The file could not be written or removed.
+    #[error("the cursors in {path} could not be written: {why}", path = path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: io::Error,
+    },
 }
 
 #[derive(Default)]
@@ -74,15 +127,40 @@ impl Cursors {
     }
 
     /// The cursors of the consumer `name`, and where it stands in `topic`: at `start` where it is new there.
-    pub(super) fn of(&self, name: &str, topic: &str, start: u64) -> (Arc<CursorFile>, u64) {
+    pub(super) fn of(&self, name: &str, topic: &Arc<str>, start: u64) -> (Held, u64) {
         let mut files = self.files.lock();
         let path = || self.dir.join(file_name(name));
         let file = files
             .entry(name.to_owned())
             .or_insert_with(|| Arc::new(CursorFile::new(self.fs.clone(), path(), self.shard.clone(), BTreeMap::new())))
             .clone();
-        let position = *file.durable.lock().entry(topic.to_owned()).or_insert(start);
-        (file, position)
+        let position = *file.durable.lock().entry(topic.to_string()).or_insert(start);
+        *file.readers.lock().entry(topic.to_string()).or_default() += 1;
+        (Held { file, topic: topic.clone() }, position)
+    }
+
+    /// Whether the consumer `name` reads `topic` now.
+    pub(super) fn is_active(&self, name: &str, topic: &str) -> bool {
+        self.files.lock().get(name).is_some_and(|file| file.readers.lock().contains_key(topic))
+    }
+
+    /// Sets the cursor of a consumer that does not read now. Blocks.
+    pub(super) fn reset(&self, name: &str, topic: &str, next: u64) -> Result<(), CursorError> {
+        // Kept locked, so that nobody begins to read meanwhile.
+        let files = self.files.lock();
+        let file = idle(&files, name, Some(topic))?;
+        file.commit(topic, next).map_err(|why| CursorError::Io { path: file.path.clone(), why })
+    }
+
+    /// Deletes the cursors of a consumer that does not read now: that in `topic`, or all. Blocks.
+    pub(super) fn delete(&self, name: &str, topic: Option<&str>) -> Result<(), CursorError> {
+        let mut files = self.files.lock();
+        let file = idle(&files, name, topic)?;
+        let empty = file.forget(topic).map_err(|why| CursorError::Io { path: file.path.clone(), why })?;
+        if empty {
+            files.remove(name);
+        }
+        Ok(())
     }
 
     /// Every cursor: consumer, topic, number of the first row that it has not committed.
@@ -105,11 +183,42 @@ impl Cursors {
     }
 }
 
+/// The cursors of the consumer `name`, where it has one in `topic` and does not read now.
+fn idle<'a>(files: &'a BTreeMap<String, Arc<CursorFile>>, name: &str, topic: Option<&str>) -> Result<&'a CursorFile, CursorError> {
+    let of = || topic.map(|topic| format!(" in {topic}")).unwrap_or_default();
+    let file = files.get(name).filter(|file| topic.is_none_or(|topic| file.durable.lock().contains_key(topic)));
+    let file = file.ok_or_else(|| CursorError::Unknown { consumer: name.to_owned(), of: of() })?;
+    let topics: Vec<_> = file.readers.lock().keys().filter(|read| topic.is_none_or(|topic| topic == *read)).cloned().collect();
+    match topics.is_empty() {
+        true => Ok(file),
+        false => Err(CursorError::Active { consumer: name.to_owned(), topics }),
+    }
+}
+
+// === impl Held ===
+
+impl Held {
+    /// The consumer's cursors.
+    pub(super) fn file(&self) -> &Arc<CursorFile> {
+        &self.file
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut readers = self.file.readers.lock();
+        if let Some(count) = readers.get_mut(&*self.topic) {
+            *count -= 1;
+        }
+        readers.retain(|_, count| *count > 0);
+    }
+}
+
 // === impl CursorFile ===
 
 impl CursorFile {
     fn new(fs: SharedFs, path: PathBuf, shard: Shard, by_topic: BTreeMap<String, u64>) -> Self {
-        Self { fs, path, shard, durable: Mutex::new(by_topic), asked: Mutex::default(), saved: Mutex::new(0) }
+        Self { fs, path, shard, durable: Mutex::new(by_topic), asked: Mutex::default(), saved: Mutex::new(0), readers: Mutex::default() }
     }
 
     /// Makes `next` the durable cursor in `topic`. Blocks.
@@ -131,6 +240,28 @@ impl CursorFile {
         self.durable.lock().extend(by_topic);
         *saved = version;
         Ok(())
+    }
+
+    /// Forgets the cursor in `topic`, or all; whether none is left. Blocks.
+    fn forget(&self, topic: Option<&str>) -> io::Result<bool> {
+        let _saved = self.saved.lock();
+        let mut left = self.durable.lock().clone();
+        left.retain(|of, _| topic.is_some_and(|topic| topic != of));
+        match left.is_empty() {
+            true => self.remove()?,
+            false => fs::replace(&*self.fs, &self.path, &render(&self.shard, &left))?,
+        }
+        self.asked.lock().by_topic.retain(|of, _| left.contains_key(of));
+        *self.durable.lock() = left.clone();
+        Ok(left.is_empty())
+    }
+
+    /// Removes the file; there may be none yet.
+    fn remove(&self) -> io::Result<()> {
+        match self.fs.remove(&self.path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other.and_then(|()| self.fs.sync_dir(self.path.parent().unwrap_or(Path::new(".")))),
+        }
     }
 
     fn ask(&self, topic: &str, next: u64) -> u64 {
@@ -210,10 +341,10 @@ mod tests {
     fn cursors_are_kept_by_consumer_and_topic() {
         let dir = tempfile::tempdir().unwrap();
         let cursors = open(dir.path()).unwrap();
-        let (file, at) = cursors.of("shop/mail.er", "shop.order", 3);
+        let (file, at) = cursors.of("shop/mail.er", &"shop.order".into(), 3);
         assert_eq!(at, 3);
-        file.commit("shop.order", 9).unwrap();
-        cursors.of("shop/mail.er", "shop.visit", 5).0.commit("shop.visit", 6).unwrap();
+        file.file().commit("shop.order", 9).unwrap();
+        cursors.of("shop/mail.er", &"shop.visit".into(), 5).0.file().commit("shop.visit", 6).unwrap();
         let again = open(dir.path()).unwrap();
         let all = [("shop/mail.er", "shop.order", 9), ("shop/mail.er", "shop.visit", 6)];
         assert_eq!(again.all(), all.map(|(c, t, at)| (c.to_owned(), t.to_owned(), at)));
@@ -224,15 +355,37 @@ mod tests {
     fn the_one_furthest_behind_is_what_retention_waits_for() {
         let dir = tempfile::tempdir().unwrap();
         let cursors = open(dir.path()).unwrap();
-        cursors.of("a", "shop.order", 0).0.commit("shop.order", 9).unwrap();
-        cursors.of("b", "shop.order", 4);
+        cursors.of("a", &"shop.order".into(), 0).0.file().commit("shop.order", 9).unwrap();
+        cursors.of("b", &"shop.order".into(), 4);
         assert_eq!(cursors.required(), HashMap::from([("shop.order".into(), 4)]));
+    }
+
+    #[test]
+    fn a_consumer_that_does_not_read_is_reset_and_deleted_durably() {
+        let dir = tempfile::tempdir().unwrap();
+        let cursors = open(dir.path()).unwrap();
+        let (order, visit): (Arc<str>, Arc<str>) = ("shop.order".into(), "shop.visit".into());
+        let (reads, _) = cursors.of("mailer", &order, 0);
+        reads.file().commit("shop.order", 9).unwrap();
+        drop(cursors.of("mailer", &visit, 5));
+        let refused = cursors.reset("mailer", "shop.order", 2).unwrap_err();
+        assert!(matches!(&refused, CursorError::Active { topics, .. } if topics == &["shop.order"]), "{refused}");
+        assert!(matches!(cursors.delete("mailer", None), Err(CursorError::Active { .. })));
+        assert!(matches!(cursors.reset("mailer", "shop.gone", 2), Err(CursorError::Unknown { .. })));
+        drop(reads);
+        cursors.reset("mailer", "shop.order", 2).unwrap();
+        cursors.delete("mailer", Some("shop.visit")).unwrap();
+        let cursor = ("mailer".to_owned(), "shop.order".to_owned(), 2);
+        assert_eq!((cursors.all(), open(dir.path()).unwrap().all()), (vec![cursor.clone()], vec![cursor]));
+        cursors.delete("mailer", None).unwrap();
+        assert_eq!((cursors.required().len(), open(dir.path()).unwrap().all().len()), (0, 0));
+        assert_eq!(cursors.of("mailer", &order, 7).1, 7);
     }
 
     #[test]
     fn damaged_cursors_are_refused_and_those_of_another_shard_ignored() {
         let dir = tempfile::tempdir().unwrap();
-        open(dir.path()).unwrap().of("mailer", "shop.order", 0).0.commit("shop.order", 9).unwrap();
+        open(dir.path()).unwrap().of("mailer", &"shop.order".into(), 0).0.file().commit("shop.order", 9).unwrap();
         let other = Cursors::open(Arc::new(OsFileSystem), dir.path(), &Shard::new("web", 8)).unwrap();
         assert!(other.all().is_empty());
         let path = dir.path().join("mailer.cursors");

@@ -9,6 +9,7 @@ mod clock;
 mod codec;
 mod committer;
 mod consume;
+mod consumers;
 mod core;
 mod cursors;
 mod gap;
@@ -23,8 +24,9 @@ mod tests;
 mod topic;
 
 pub use self::clock::Clock;
+pub use self::consumers::Position;
 pub use self::core::End;
-pub use self::cursors::BadCursors;
+pub use self::cursors::{BadCursors, CursorError};
 pub use self::gap::{GAP_TOPIC, gap_schema};
 pub use self::start::StartError;
 
@@ -131,6 +133,8 @@ pub struct ConsumerStatus {
     pub lag: u64,
     /// Whether retention waits for it.
     pub required: bool,
+    /// Whether it reads now.
+    pub active: bool,
 }
 
 // === impl EventBus ===
@@ -248,18 +252,10 @@ impl Inner {
     }
 
     fn status(&self) -> Vec<TopicStatus> {
-        let (durable, watching) = (self.cursors.all(), self.watchers.all());
+        let consumers = self.consumers();
         let of_topic = |topic: &Arc<topic::Topic>| {
             let bounds = self.core.log.bounds(&topic.name);
-            let status = |name: &str, position: u64, required| ConsumerStatus {
-                name: name.to_owned(),
-                position,
-                lag: bounds.end.saturating_sub(position),
-                required,
-            };
-            let required = durable.iter().filter(|(_, t, _)| **t == *topic.name).map(|(name, _, at)| status(name, *at, true));
-            let watching = watching.iter().filter(|(_, t, _)| *t == topic.name).map(|(name, _, at)| status(name, *at, false));
-            let consumers = required.chain(watching).collect();
+            let consumers = consumers.iter().filter(|(of, _)| **of == *topic.name).map(|(_, status)| status.clone()).collect();
             TopicStatus {
                 topic: topic.name.to_string(),
                 earliest: bounds.earliest,
@@ -291,8 +287,8 @@ impl Backend for Inner {
         let bounds = self.core.log.bounds(&topic.name);
         let (cursor, position) = match start {
             Start::Earliest => {
-                let (file, position) = self.cursors.of(name, &topic.name, bounds.earliest);
-                (Cursor::Durable(file), position)
+                let (held, position) = self.cursors.of(name, &topic.name, bounds.earliest);
+                (Cursor::Durable(held), position)
             }
             Start::Latest => (Cursor::Shown(self.watchers.add(name, &topic.name, bounds.end)), bounds.end),
         };

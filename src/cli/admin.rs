@@ -34,6 +34,11 @@ impl Client {
         self.json(self.send(Method::POST, path, body).await?).await
     }
 
+    /// Asks to delete something; the answer's body.
+    pub(super) async fn delete(&self, path: &str) -> Result<Value, Failure> {
+        self.json(self.send(Method::DELETE, path, Vec::new()).await?).await
+    }
+
     /// The answer, whose body is yet to come.
     pub(super) async fn stream(&self, path: &str) -> Result<Response<Incoming>, Failure> {
         self.send(Method::GET, path, Vec::new()).await
@@ -77,6 +82,12 @@ impl Client {
         let hint = if error.is_connect() { "; is greyhound running?" } else { "" };
         Failure::failed(format!("cannot reach http://{} (admin.listen): {why}{hint}", self.address))
     }
+}
+
+/// A text as a part of a path or a query.
+pub(super) fn segment(text: &str) -> String {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-~".contains(byte);
+    text.bytes().map(|byte| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 /// Where a listener on `listen` is reached from this machine.

@@ -2,6 +2,7 @@
 
 mod admin;
 mod completions;
+mod consumers;
 mod emit;
 mod failure;
 mod program;
@@ -66,6 +67,8 @@ enum Command {
     Emit(emit::Emit),
     /// Show topics, their rows and who consumes them
     Topics(topics::Topics),
+    /// Show, reset and delete consumers
+    Consumers(consumers::Consumers),
     /// Show the rows of a topic as they become durable
     Tail(tail::Tail),
     /// Help with the tables that the program writes
@@ -100,6 +103,7 @@ async fn dispatch(Cli { config, command }: Cli) -> Result<(), Failure> {
         Command::Token(token) => token.run(config),
         Command::Emit(emit) => emit.run(config).await,
         Command::Topics(topics) => topics.run(config).await,
+        Command::Consumers(consumers) => consumers.run(config).await,
         Command::Tail(tail) => tail.run(config).await,
         Command::Tables(tables) => tables.run(config).await,
         Command::Completions(completions) => completions.run(),

@@ -1,6 +1,6 @@
 //! `greyhound tail`
 
-use super::admin::Client;
+use super::admin::{Client, segment};
 use super::failure::Failure;
 use super::program;
 use super::text::Columns;
@@ -61,7 +61,7 @@ impl Tail {
 
     /// The topic's columns; checks that the conditions name some of them.
     async fn columns(&self, client: &Client) -> Result<Vec<String>, Failure> {
-        let schema = client.get(&format!("/v1/topics/{}", self.topic)).await?;
+        let schema = client.get(&format!("/v1/topics/{}", segment(&self.topic))).await?;
         let fields = schema["fields"].as_array().into_iter().flatten().filter_map(|field| field["name"].as_str());
         let names: Vec<String> = ["seq", "time"].into_iter().chain(fields).map(str::to_owned).collect();
         match self.conditions.iter().find(|(column, _)| column != "shard" && !names.contains(column)) {
@@ -73,7 +73,7 @@ impl Tail {
     }
 
     async fn follow(self, client: &Client, mut shape: Shape) -> Result<(), Failure> {
-        let path = format!("/v1/topics/{}/tail?from={}&follow={}", self.topic, self.from, !self.no_follow);
+        let path = format!("/v1/topics/{}/tail?from={}&follow={}", segment(&self.topic), self.from, !self.no_follow);
         let mut body = client.stream(&path).await?.into_body();
         let (mut text, mut left) = (Vec::new(), self.limit.unwrap_or(usize::MAX));
         while left > 0 {

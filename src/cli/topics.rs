@@ -1,6 +1,6 @@
 //! `greyhound topics`
 
-use super::admin::Client;
+use super::admin::{Client, segment};
 use super::failure::Failure;
 use super::{program, text};
 use bytesize::ByteSize;
@@ -49,7 +49,7 @@ impl Topics {
     pub(super) async fn run(self, file: Option<PathBuf>) -> Result<(), Failure> {
         let client = Client::new(&program::load(file)?.host.settings().admin)?;
         let text = match self.topic {
-            Some(topic) => columns(&client.get(&format!("/v1/topics/{topic}")).await?),
+            Some(topic) => columns(&client.get(&format!("/v1/topics/{}", segment(&topic))).await?),
             None => {
                 let listing = client.get("/v1/topics").await?;
                 listed(&serde_json::from_value(listing).map_err(|e| client.lost(&e.to_string()))?)

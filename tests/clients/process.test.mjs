@@ -120,6 +120,39 @@ test('a second signal ends it at once', async t => {
   assert.ok(code !== null || signal !== null)
 })
 
+test('a consumer that does not read is reset and deleted while it runs; one that reads is not', async t => {
+  const greyhound = await start(t)
+  const socket = await login(t, greyhound, 1)
+  for (let n = 0; n < 5; n++) await push(socket, 'order', n)
+  const cursor = async () => (await fetch(`${greyhound.admin}/v1/consumers`).then(answer => answer.json())).consumers
+    .find(({ name, topic }) => name === 'activity' && topic === 'messaging.push')
+  await until('the sink to have read it', async () => (await cursor())?.lag === 0)
+  assert.match((await greyhound.cli('consumers')).stdout, /activity +messaging\.push +5 +0 +yes +yes/)
+  const active = await greyhound.cli('consumers', 'delete', 'activity')
+  assert.equal(active.code, 1)
+  assert.match(active.stderr, /the consumer `activity` reads .*messaging\.push.* now.*Nothing was changed\. Switch off/)
+  await greyhound.stop()
+
+  greyhound.settings.PLUGINS__ACTIVITY__ENABLED = 'false'
+  await greyhound.start()
+  assert.equal((await cursor()).active, false)
+  for (const [to, position] of [['earliest', 0], ['latest', 5], ['3', 3]]) {
+    const { stdout, stderr } = await greyhound.cli('consumers', 'reset', 'activity', 'messaging.push', to)
+    assert.equal(stdout, `activity goes on in messaging.push at row ${position}\n`, stderr)
+  }
+  assert.equal((await cursor()).position, 3)
+  assert.match((await greyhound.cli('consumers', 'reset', 'activity', 'messaging.push', '6')).stderr, /a number from 0 to 5/)
+  assert.match((await greyhound.cli('consumers', 'reset', 'nobody', 'messaging.push', '3')).stderr, /no consumer `nobody`/)
+  await greyhound.restart()
+  assert.equal((await cursor()).position, 3, 'it is durable')
+  assert.match((await greyhound.cli('consumers', 'delete', 'activity', 'messaging.push')).stdout, /^activity is forgotten in messaging\.push\n$/)
+  assert.equal(await cursor(), undefined)
+  assert.equal((await greyhound.cli('consumers', 'delete', 'activity')).code, 0)
+  assert.deepEqual((await readdir(join(greyhound.dataDir, 'cursors'))), [])
+  assert.equal((await greyhound.cli('consumers', 'delete', 'activity')).code, 1)
+  await greyhound.stop()
+})
+
 test('nothing acknowledged is lost when it is killed, again and again', async t => {
   const greyhound = await start(t)
   const acked = []

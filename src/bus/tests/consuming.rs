@@ -59,7 +59,7 @@ async fn a_watcher_begins_at_the_end_and_holds_nothing_back() {
     watcher.commit(3).await.unwrap();
     bus.retain().await.unwrap();
     assert!(ground.disk.required().is_empty());
-    assert_eq!(bus.status()[0].consumers, [ConsumerStatus { name: "mailer".into(), position: 3, lag: 0, required: false }]);
+    assert_eq!(bus.status()[0].consumers, [ConsumerStatus { name: "mailer".into(), position: 3, lag: 0, required: false, active: true }]);
     drop(watcher);
     assert!(bus.status()[0].consumers.is_empty());
     assert!(ground.files.files().is_empty());
@@ -71,7 +71,7 @@ async fn the_status_tells_how_far_consumers_are() {
     let bus = ground.start().await;
     publish(&bus, 0..3).await;
     mailer(&bus, Start::Earliest).await.commit(1).await.unwrap();
-    let consumers = vec![ConsumerStatus { name: "mailer".into(), position: 1, lag: 2, required: true }];
+    let consumers = vec![ConsumerStatus { name: "mailer".into(), position: 1, lag: 2, required: true, active: false }];
     assert_eq!(bus.status()[0], TopicStatus { topic: "shop.order".into(), earliest: 0, end: 3, bytes: 0, consumers });
 }
 
@@ -173,12 +173,12 @@ fn a_committed_cursor_survives_a_power_cut_at_any_step() {
     let mut cut_before_the_end = 0;
     for steps in 0..40 {
         let disk = PowerCut::new();
-        let (file, _) = open(&disk).of("mailer", "shop.order", 0);
+        let (file, _) = open(&disk).of("mailer", &"shop.order".into(), 0);
         disk.fail_after(steps);
-        let acknowledged = (1..=4).take_while(|next| file.commit("shop.order", *next).is_ok()).last().unwrap_or(0);
+        let acknowledged = (1..=4).take_while(|next| file.file().commit("shop.order", *next).is_ok()).last().unwrap_or(0);
         cut_before_the_end += usize::from(acknowledged < 4);
         for seed in 0..8 {
-            let (_, found) = open(&disk.after_power_cut(seed)).of("mailer", "shop.order", 0);
+            let (_, found) = open(&disk.after_power_cut(seed)).of("mailer", &"shop.order".into(), 0);
             assert!((acknowledged..=acknowledged + 1).contains(&found), "{found} after {acknowledged} were acknowledged");
         }
     }
