@@ -177,4 +177,5 @@ fn the_command_line_is_sound() {
     assert!(error.contains("not JSON") && error.contains("'\"hello\"'"), "{error}");
     assert!(parse("greyhound tail messaging.push --from yesterday").is_err());
     assert!(parse("greyhound token --user 1 --claim role").is_err());
+    assert!(parse("greyhound token --user 1 --site https://example.com").unwrap_err().to_string().contains("base domain"));
 }

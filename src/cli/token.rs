@@ -29,7 +29,7 @@ pub(super) struct Token {
     #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     user: String,
     /// The base domain of the site whose room the client joins, in the place of its Origin header's
-    #[arg(long)]
+    #[arg(long, value_parser = site)]
     site: Option<String>,
     /// For how long the token is good
     #[arg(long, default_value = "1h", value_parser = humantime::parse_duration)]
@@ -44,6 +44,7 @@ impl Token {
         let Program { config, host } = program::load(file)?;
         init_logging(host.settings().host.log_format);
         let messaging: Config = config.plugin(MESSAGING)?;
+        self.check(&messaging)?;
         if !messaging.auth.algorithms.iter().any(|it| it == "HS256") {
             return Err(Failure::failed("plugins.messaging.auth.algorithms is without HS256, with which this command signs"));
         }
@@ -58,6 +59,23 @@ impl Token {
         Ok(writeln!(stdout(), "{token}")?)
     }
 
+    /// Two values for one claim are a mistake.
+    fn check(&self, config: &Config) -> Result<(), Failure> {
+        let (user, site) = (&config.auth.user_claim, &config.auth.site_claim);
+        for (at, (key, _)) in self.claims.iter().enumerate() {
+            let option = if key == user { "--user" } else { "--site" };
+            if key == user || (key == site && self.site.is_some()) {
+                return Err(Failure::usage(format!(
+                    "--claim {key}: {option} says already what the claim `{key}` is; leave one of them out"
+                )));
+            }
+            if self.claims[..at].iter().any(|(before, _)| before == key) {
+                return Err(Failure::usage(format!("--claim {key} is given twice; leave one of them out")));
+            }
+        }
+        Ok(())
+    }
+
     fn claims(self, config: &Config, now: SystemTime) -> Map<String, Value> {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut claims = Map::new();
@@ -67,6 +85,13 @@ impl Token {
         claims.insert("exp".into(), now.saturating_add(self.expires).as_secs().into());
         claims.extend(self.claims);
         claims
+    }
+}
+
+fn site(text: &str) -> Result<String, String> {
+    match text.contains('/') || text.is_empty() {
+        true => Err("expected a base domain such as `example.com`, not a URL".to_owned()),
+        false => Ok(text.to_owned()),
     }
 }
 

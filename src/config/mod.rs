@@ -3,6 +3,7 @@
 //! Layers, the later over the earlier: defaults, the file, `GREYHOUND__SECTION__KEY` variables of the
 //! environment. [`Tree`] joins the layers and reads the parts from them, collecting every problem.
 
+mod misspelt;
 mod problem;
 mod secret;
 mod tree;
@@ -10,6 +11,7 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use misspelt::knows;
 pub use problem::{ConfigError, nearest};
 pub use secret::Secret;
 pub(crate) use tree::ENABLED;
@@ -17,6 +19,7 @@ pub use tree::{Layers, Tree};
 
 use bytesize::ByteSize;
 use greyhound_sdk::config::{Problems, duration};
+use greyhound_sdk::place;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
@@ -118,10 +121,8 @@ pub struct Admin {
 
 /// The file with the admin listener's token cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("admin.token_file: {path}: {why}", path = path.display())]
+#[error("admin.token_file: {why}")]
 pub struct TokenFileError {
-    /// The file.
-    pub path: PathBuf,
     /// What is wrong with it.
     pub why: String,
 }
@@ -264,12 +265,10 @@ impl Admin {
     /// Where the file cannot be read or is empty.
     pub fn bearer(&self) -> Result<Option<Secret>, TokenFileError> {
         let Some(path) = &self.token_file else { return Ok(self.token.clone()) };
-        let error = |why: String| TokenFileError { path: path.clone(), why };
-        let text = std::fs::read_to_string(path).map_err(|e| error(e.to_string()))?;
-        match text.trim() {
-            "" => Err(error("it is empty".into())),
-            token => Ok(Some(Secret::new(token))),
-        }
+        let error = |why: String| TokenFileError { why };
+        place::file(path).map_err(|why| error(format!("{why}: put the token into it, or name another file")))?;
+        let text = std::fs::read_to_string(path).map_err(|e| error(format!("{} cannot be read: {e}", place::shown_file(path))))?;
+        Ok(Some(Secret::new(text.trim())))
     }
 
     fn validate(&self, problems: &mut Problems) {

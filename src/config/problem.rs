@@ -1,6 +1,7 @@
 //! Problems, put so that the operator can mend them.
 
 use greyhound_sdk::config::Problem;
+use serde_json::Value;
 use std::fmt;
 
 /// Everything that is wrong with a configuration, one line each.
@@ -20,18 +21,79 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// A reader's error in the operator's words. `key` is the full path of the value.
-pub(super) fn explain(key: &str, error: &str) -> String {
+/// A reader's error in the operator's words. `key` is the full path of the value, `value` what stands there: it is never shown,
+/// because a secret may stand under any key by mistake.
+pub(super) fn explain(key: &str, error: &str, value: Option<&Value>) -> String {
     // serde_json adds where in its text; there is none.
-    let error = error.split(" at line ").next().unwrap_or(error);
+    let error = error.rsplit_once(" at line ").map_or(error, |(error, _)| error);
     if let Some(unknown) = error.strip_prefix("unknown field ") {
         return explain_unknown(unknown);
     }
-    let error = if is_secret(key) { without_value(error) } else { error.to_owned() };
-    match error.split_once("expected struct ") {
-        Some((found, _)) => format!("{found}expected a section with keys"),
-        None if error.contains("invalid socket address") => "expected an address and a port, such as \"127.0.0.1:3001\"".to_owned(),
-        None => error.replace("expected a sequence", "expected a list").replace("map", "section"),
+    let (found, expected) = match error.rsplit_once(", expected ") {
+        Some((found, expected)) => (found, expected),
+        None => return explain_custom(key, error, value),
+    };
+    let expected = expected_in_words(expected);
+    match found.strip_prefix("invalid type: ") {
+        Some(found) => format!("is {}: expected {expected}", kind(found)),
+        None if found.starts_with("missing field") => found.to_owned(),
+        None => format!("is not a possible value: expected {expected}"),
+    }
+}
+
+/// What serde found, without its value.
+fn kind(found: &str) -> &'static str {
+    match found.split([' ', '`', '"']).next().unwrap_or_default() {
+        "boolean" => "true or false",
+        "integer" => "a whole number",
+        "floating" => "a number",
+        "string" => "a text",
+        "map" => "a section",
+        "sequence" => "a list",
+        _ => "something else",
+    }
+}
+
+/// What serde expected.
+fn expected_in_words(expected: &str) -> String {
+    match expected {
+        _ if expected.starts_with("struct ") => "a section with keys".to_owned(),
+        "a sequence" => "a list".to_owned(),
+        "a map" => "a section".to_owned(),
+        "a boolean" => "true or false".to_owned(),
+        "usize" | "u64" | "u32" => "a whole number, 0 or more".to_owned(),
+        "u16" => "a whole number up to 65535".to_owned(),
+        "i64" | "i32" => "a whole number".to_owned(),
+        "socket address" => ADDRESS.to_owned(),
+        "a duration" => "a duration such as \"500ms\" or \"5s\"".to_owned(),
+        "parsable string" => "a size such as \"64kB\" or \"256MiB\"".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+const ADDRESS: &str = "an address and a port, such as \"127.0.0.1:3001\"";
+
+/// What a type says of its own text.
+fn explain_custom(key: &str, error: &str, value: Option<&Value>) -> String {
+    let shows = value.is_some_and(|value| leaves(value).iter().any(|leaf| error.contains(leaf.as_str())));
+    match error {
+        _ if error.contains("invalid socket address") => format!("is not a possible value: expected {ADDRESS}"),
+        _ if shows || error.contains("parse unit") || error.contains("ByteSize") => {
+            let name = key.rsplit('.').next().unwrap_or(key);
+            format!("is not a possible value (not shown); greyhound.toml has an example of `{name}`")
+        }
+        other => other.to_owned(),
+    }
+}
+
+/// Every text and number in a value.
+fn leaves(value: &Value) -> Vec<String> {
+    match value {
+        Value::Array(items) => items.iter().flat_map(leaves).collect(),
+        Value::Object(keys) => keys.values().flat_map(leaves).collect(),
+        Value::String(text) => vec![text.clone()],
+        Value::Number(number) => vec![number.to_string()],
+        Value::Bool(_) | Value::Null => Vec::new(),
     }
 }
 
@@ -50,18 +112,5 @@ fn explain_unknown(text: &str) -> String {
     match nearest(wrong, known.iter().copied()) {
         Some(near) => format!("unknown key; did you mean `{near}`?"),
         None => format!("unknown key; expected one of: {}", known.join(", ")),
-    }
-}
-
-fn is_secret(key: &str) -> bool {
-    let name = key.rsplit('.').next().unwrap_or(key);
-    ["secret", "token", "password", "url"].contains(&name)
-}
-
-/// An error without the value that it complains about.
-fn without_value(error: &str) -> String {
-    match error.split_once("expected ") {
-        Some((_, expected)) => format!("not a possible value (not shown), expected {expected}"),
-        None => "not a possible value (not shown)".to_owned(),
     }
 }

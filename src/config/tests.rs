@@ -76,7 +76,7 @@ fn every_problem_is_reported_at_once() {
 
 #[test]
 fn a_section_that_is_none_is_a_problem() {
-    assert_eq!(problems("log = 5", &[]), ["log: invalid type: integer `5`, expected a section with keys"]);
+    assert_eq!(problems("log = 5", &[]), ["log: is a whole number: expected a section with keys"]);
     assert_eq!(problems("plugins = 5", &[]).len(), 1);
 }
 
@@ -137,6 +137,46 @@ fn a_secret_is_not_shown() {
     assert!(no_toml.contains("line 2") && !no_toml.contains("hunter2"), "{no_toml}");
     let (settings, problems) = read("[admin]\ntoken = \"hunter2\"\ntoken_file = \"x\"", &[]);
     assert!(!format!("{settings:?}{problems:?}").contains("hunter2"));
+}
+
+#[test]
+fn no_value_is_ever_shown() {
+    let wrong = r#"
+        node = "hunter2"
+        [log]
+        durability = "hunter2, expected `x`"
+        interval = "5 hunter2"
+        queue = "6 hunter2"
+        [log.retention]
+        bytes = ["hunter2"]
+        [admin]
+        listen = "redis://:hunter2@host"
+        allow_loopback = "hunter2"
+        token = 12345.5
+    "#;
+    let variables = [("GREYHOUND__HOST__LOG_FORMAT", "hunter2"), ("GREYHOUND__LOG__RETENTION__AGE", "hunter2")];
+    let problems = problems(wrong, &variables);
+    assert_eq!(problems.len(), 10, "{problems:#?}");
+    assert!(!problems.concat().contains("hunter2") && !problems.concat().contains("12345"), "{problems:#?}");
+    let of = |key: &str| problems.iter().find(|p| p.starts_with(key)).unwrap();
+    assert_eq!(of("log.durability"), "log.durability: is not a possible value: expected one of `fsync`, `interval`, `memory`");
+    assert_eq!(of("log.queue"), "log.queue: is not a possible value: expected a size such as \"64kB\" or \"256MiB\"");
+    assert_eq!(of("admin.token"), "admin.token: is a number: expected a string");
+    let text = "[plugins.shop]\nsizes = \"hunter2\"\nnames = {hunter = \"hunter2\"}";
+    let wrong = tree(text, &[("GREYHOUND__PLUGINS__SHOP__OPEN", "hunter2")]).unwrap().plugin::<Shop>("shop").unwrap_err();
+    assert!(wrong.problems.len() == 3 && !wrong.to_string().contains("hunter2"), "{wrong}");
+}
+
+#[test]
+fn variables_with_single_underscores_are_told_if_a_key_was_meant() {
+    let names =
+        ["GREYHOUND_NODE_DATA_DIR", "GREYHOUND_LOG__RETENTION_AGE", "GREYHOUND_PORT", "GREYHOUND_ADMIN_SERVICE_HOST", "GREYHOUND_NODE"];
+    let tree = tree("", &names.map(|name| (name, "hunter2"))).unwrap();
+    let told: Vec<_> = tree.misspelt(knows::<Settings>).into_iter().map(|p| format!("{}: {}", p.key, p.message)).collect();
+    let of = |wrong, right| format!("{wrong}: this variable is not read; did you mean {right}, with two underscores before each part?");
+    let expected =
+        [("GREYHOUND_LOG__RETENTION_AGE", "GREYHOUND__LOG__RETENTION__AGE"), ("GREYHOUND_NODE_DATA_DIR", "GREYHOUND__NODE__DATA_DIR")];
+    assert_eq!(told, expected.map(|(wrong, right)| of(wrong, right)));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// The prefix of the variables that override keys: `GREYHOUND__NODE__NAME`.
-const PREFIX: &str = "GREYHOUND";
+pub(super) const PREFIX: &str = "GREYHOUND";
 /// The file that is read where none is named.
 const DEFAULT_FILE: &str = "greyhound.toml";
 
@@ -37,6 +37,8 @@ pub struct Tree {
     root: Value,
     /// The keys that came from the environment, and their variables.
     variables: HashMap<String, String>,
+    /// The variables that begin like those, and are none.
+    pub(super) strangers: Vec<String>,
 }
 
 // === impl Layers ===
@@ -98,7 +100,10 @@ impl Tree {
         let root = layers.build().and_then(config::Config::try_deserialize);
         let root = root.map_err(|e| only(&source_name, "syntax", without_source(&e.to_string())))?;
         let variables = ours.keys().map(|name| (key_of(name), (*name).clone())).collect();
-        Ok(Self { source_name, root, variables })
+        let mut strangers: Vec<_> =
+            environment.keys().filter(|name| name.starts_with("GREYHOUND_") && !ours.contains_key(name)).cloned().collect();
+        strangers.sort_unstable();
+        Ok(Self { source_name, root, variables, strangers })
     }
 
     /// Where the configuration came from, for messages.
@@ -175,7 +180,7 @@ impl Tree {
     }
 
     fn explain(&self, full: &str, owner: &str, why: &str) -> String {
-        let why = explain(full, why);
+        let why = explain(full, why, self.value(owner).as_ref());
         match self.variables.get(owner) {
             Some(variable) => format!("{why} (from {variable})"),
             None => why,

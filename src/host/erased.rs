@@ -1,15 +1,19 @@
 //! Plugins without their types.
 
-use crate::config::{ENABLED, Tree};
+use crate::config::{ENABLED, Tree, knows};
 use async_trait::async_trait;
 use greyhound_sdk::config::{Problem, Problems};
 use greyhound_sdk::{Check, Component, Context, Error, Plugin, SchemaError, TopicSchema};
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 /// A plugin.
 pub(super) trait ErasedPlugin: Send + Sync {
     fn name(&self) -> &'static str;
     fn topics(&self) -> Result<Vec<TopicSchema>, SchemaError>;
+    /// Whether the plugin's section has this key.
+    fn knows(&self, key: &[String]) -> bool;
     /// Reads the plugin's section, reporting its problems. `None` where it is switched off.
     fn configure(&self, tree: &mut Tree, problems: &mut Vec<Problem>) -> Option<Arc<dyn Configured>>;
 }
@@ -18,7 +22,9 @@ pub(super) trait ErasedPlugin: Send + Sync {
 #[async_trait]
 pub(super) trait Configured: Send + Sync {
     fn name(&self) -> &'static str;
-    async fn look(&self) -> Vec<Problem>;
+    /// Where it will listen, with the full paths of the keys.
+    fn listens(&self) -> Vec<(String, SocketAddr)>;
+    async fn look(&self, data_dir: &Path) -> Vec<Problem>;
     async fn check(&self) -> Vec<Check>;
     async fn build(&self, context: Context) -> Result<Box<dyn Component>, Error>;
 }
@@ -43,6 +49,10 @@ impl<P: Plugin> ErasedPlugin for Typed<P> {
         self.0.topics()
     }
 
+    fn knows(&self, key: &[String]) -> bool {
+        key == [ENABLED] || knows::<P::Config>(key)
+    }
+
     fn configure(&self, tree: &mut Tree, problems: &mut Vec<Problem>) -> Option<Arc<dyn Configured>> {
         let section = section(self.name());
         let enabled = enabled(tree, &section, problems);
@@ -60,9 +70,14 @@ impl<P: Plugin> Configured for TypedConfigured<P> {
         self.plugin.name()
     }
 
-    async fn look(&self) -> Vec<Problem> {
+    fn listens(&self) -> Vec<(String, SocketAddr)> {
+        let full = |(key, address)| (format!("{}.{key}", section(self.name())), address);
+        self.plugin.listens(&self.config).into_iter().map(full).collect()
+    }
+
+    async fn look(&self, data_dir: &Path) -> Vec<Problem> {
         let mut missing = Problems::below(&section(self.name()));
-        self.plugin.look(&self.config, &mut missing).await;
+        self.plugin.look(&self.config, data_dir, &mut missing).await;
         missing.into_list()
     }
 

@@ -14,6 +14,7 @@ mod banner;
 mod erased;
 mod error;
 mod logging;
+mod look;
 pub mod metrics;
 mod running;
 mod signals;
@@ -26,12 +27,13 @@ pub use error::RunError;
 pub use logging::{init as init_logging, json_line};
 pub use signals::signals;
 
-use crate::config::{ConfigError, Settings, Tree};
+use crate::config::{ConfigError, Settings, Tree, knows};
 use erased::{Configured, ErasedPlugin};
 use greyhound_sdk::config::{Problem, Problems};
 use greyhound_sdk::{Check, Plugin, SchemaError, TopicSchema, descriptors};
 use running::Running;
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// What the program is made of.
@@ -90,11 +92,12 @@ impl Host {
         self.lines.push((name.to_owned(), value.into()));
     }
 
-    /// Looks on this machine for what the plugins' configuration names; what is not there.
+    /// Looks on this machine for what the configuration names, without changing anything; what is not there, or in the way.
     pub async fn look(&self) -> Vec<Problem> {
-        let mut missing = Vec::new();
+        let mut missing = look::own(&self.settings, self.enabled.iter().map(|plugin| plugin.name()));
+        missing.extend(look::listeners(&self.settings, &listens(&self.settings, &self.enabled)));
         for plugin in &self.enabled {
-            missing.extend(plugin.look().await);
+            missing.extend(plugin.look(&self.settings.plugin_dir(plugin.name())).await);
         }
         missing
     }
@@ -125,6 +128,12 @@ impl Host {
     }
 }
 
+/// Every address on which the program will listen, with its key.
+fn listens(settings: &Settings, plugins: &[Arc<dyn Configured>]) -> Vec<(String, SocketAddr)> {
+    let own = ("admin.listen".to_owned(), settings.admin.listen);
+    [own].into_iter().chain(plugins.iter().flat_map(|plugin| plugin.listens())).collect()
+}
+
 // === impl HostBuilder ===
 
 impl HostBuilder {
@@ -146,8 +155,10 @@ impl HostBuilder {
         let mut impossible = Problems::default();
         settings.validate(&mut impossible);
         problems.extend(impossible.into_list());
-        let enabled = self.plugins.iter().filter_map(|p| p.configure(&mut config, &mut problems)).collect();
+        let enabled: Vec<_> = self.plugins.iter().filter_map(|p| p.configure(&mut config, &mut problems)).collect();
+        problems.extend(look::clashes(&listens(&settings, &enabled)));
         problems.extend(self.unknown_sections(&config));
+        problems.extend(config.misspelt(|key| self.knows(key)));
         match problems.is_empty() {
             true => Ok(Host { settings, known: self.plugins, enabled, lines: Vec::new() }),
             false => Err(ConfigError { source_name: config.source_name().to_owned(), problems }),
@@ -160,6 +171,15 @@ impl HostBuilder {
     /// [`RunError`].
     pub async fn run(self, config: Tree, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
         self.configure(config)?.run(shutdown).await
+    }
+
+    fn knows(&self, key: &[String]) -> bool {
+        match key {
+            [plugins, name, key @ ..] if plugins == "plugins" => {
+                self.plugins.iter().any(|plugin| plugin.name() == name && plugin.knows(key))
+            }
+            _ => knows::<Settings>(key),
+        }
     }
 
     fn unknown_sections(&self, config: &Tree) -> Vec<Problem> {

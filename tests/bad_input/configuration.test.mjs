@@ -1,9 +1,10 @@
 // A configuration that cannot be: refused at start, all of it at once, with the keys' paths.
 import assert from 'node:assert/strict'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
 import { dirname, join, resolve } from 'node:path'
 import { test } from 'node:test'
-import { prepare, until } from '../clients/greyhound.mjs'
+import { prepare, start, until } from '../clients/greyhound.mjs'
 
 test('every mistake is named at once', async t => {
   const greyhound = await prepare(t)
@@ -47,9 +48,51 @@ test('a secret is never shown', async t => {
   assert.ok(!(stdout + stderr).includes('hunter2'))
 })
 
+test('no value is shown, whatever key it stands under', async t => {
+  for (const toml of [
+    'plugins.messaging.redis = "redis://:hunter2@host"', '[plugins.messaging]\nsecret = "hunter2"', '[plugins.messaging]\nauth = "hunter2"',
+    '[plugins.messaging]\nlisten = "redis://:hunter2@host"\nnamespaces = "hunter2"\ndemo = "hunter2"\nping_interval = "hunter2"\nmax_payload = "hunter2"',
+    '[plugins.messaging.redis]\nmode = "hunter2"', '[plugins.messaging.redis]\nurl = "redis://:hunter2/@host:1"', '[plugins.activity]\nstore = "redis://:hunter2@h"',
+    '[plugins.messaging.auth]\nsecrets = "hunter2"', '[plugins.messaging.auth]\nsecret = hunter2', '[plugins.messaging.auth]\nsecret_file = "hunter2"',
+    '[admin]\ntoken_file = "hunter2"', '[plugins.telepathy]\nsecret = "hunter2"',
+  ]) {
+    const greyhound = await prepare(t)
+    greyhound.settings = {}
+    await writeFile(join(greyhound.home, 'greyhound.toml'), toml)
+    const { code, stdout, stderr } = await greyhound.cli('validate')
+    assert.equal(code, 2, toml)
+    assert.ok(!(stdout + stderr).includes('hunter2'), stderr)
+    greyhound.spawn()
+    assert.notEqual((await greyhound.exited).code, 0)
+    assert.ok(!greyhound.output.includes('hunter2'), greyhound.output)
+  }
+  const greyhound = await prepare(t, { env: { PLUGINS__MESSAGING__REDIS: 'redis://:hunter2@host', LOG: 'hunter2', HOST__ON_FAILURE: 'hunter2' } })
+  const { code, stdout, stderr } = await greyhound.cli('validate')
+  assert.equal(code, 2)
+  assert.ok(!(stdout + stderr).includes('hunter2'), stderr)
+})
+
+test('what would be ignored, or contradicts itself, gets a word', async t => {
+  const greyhound = await prepare(t)
+  greyhound.plainEnv = { GREYHOUND_PLUGINS_MESSAGING_AUTH_SECRET: 'x', GREYHOUND_SERVICE_HOST: '10.0.0.1', GREYHOUND_PORT: 'tcp://10.0.0.1:80' }
+  const { code, stderr } = await greyhound.cli('validate')
+  assert.equal(code, 2)
+  assert.match(stderr, /: 1 problem\n.*AUTH_SECRET: this variable is not read; did you mean GREYHOUND__PLUGINS__MESSAGING__AUTH__SECRET/)
+  delete greyhound.plainEnv
+  for (const [args, told] of [
+    [['--claim', 'id=2'], /--user says already what the claim `id` is/], [['--site', 'a.de', '--claim', 'site=b.de'], /--site says already/],
+    [['--claim', 'a=1', '--claim', 'a=2'], /--claim a is given twice/], [['--site', 'https://a.de'], /a base domain such as/],
+  ]) {
+    const refused = await greyhound.cli('token', '--user', '1', ...args)
+    assert.equal(refused.code, 2, refused.stderr)
+    assert.match(refused.stderr, told)
+  }
+})
+
 test('the configuration that comes with it is valid', async t => {
   const greyhound = await prepare(t)
-  greyhound.settings = {}
+  const { ADMIN__LISTEN, PLUGINS__MESSAGING__LISTEN } = greyhound.settings
+  greyhound.settings = { ADMIN__LISTEN, PLUGINS__MESSAGING__LISTEN }
   await writeFile(join(greyhound.home, 'greyhound.toml'), await readFile(resolve(import.meta.dirname, '../../greyhound.toml')))
   const { code, stderr } = await greyhound.cli('validate')
   assert.equal(code, 0, stderr)
@@ -130,3 +173,54 @@ for (const [what, hdfs, variables, told] of [
     await greyhound.stop()
   })
 }
+
+// What a start would stumble over is found before, with its key and what to do; the start then says the same.
+const listening = (t, port) => new Promise(done => {
+  const server = createServer().listen(port, '127.0.0.1', () => done(server))
+  t.after(() => server.close())
+})
+for (const [what, { env = {}, plainEnv, before, told, starts = false }] of Object.entries({
+  'a missing secret file': { env: { PLUGINS__MESSAGING__AUTH__SECRET: undefined, PLUGINS__MESSAGING__AUTH__SECRET_FILE: './secret' }, told: /messaging\.auth\.secret_file: \.\/secret cannot be read: No such file.*put the secret into it/ },
+  'an empty secret file': { env: { PLUGINS__MESSAGING__AUTH__SECRET: undefined, PLUGINS__MESSAGING__AUTH__SECRET_FILE: 'empty' }, told: /messaging\.auth\.secret_file: empty is empty/ },
+  'a directory for a secret file': { env: { PLUGINS__MESSAGING__AUTH__SECRET: undefined, PLUGINS__MESSAGING__AUTH__SECRET_FILE: '.' }, told: /messaging\.auth\.secret_file: \. cannot be read: Is a directory/ },
+  'an empty secret of its own': { env: { PLUGINS__MESSAGING__AUTH__SECRET: undefined }, before: async ({ dataDir }) => {
+    await mkdir(join(dataDir, 'plugins/messaging'), { recursive: true })
+    await writeFile(join(dataDir, 'plugins/messaging/secret'), '')
+  }, told: /messaging\/secret is empty/ },
+  'a missing token file': { env: { ADMIN__TOKEN_FILE: './token' }, told: /admin\.token_file: \.\/token cannot be read: No such file.*put the token into it/ },
+  'an empty token file': { env: { ADMIN__TOKEN_FILE: 'empty' }, told: /admin\.token_file: empty is empty/ },
+  'a missing bundle': { env: { PLUGINS__MESSAGING__CLIENT_BUNDLE: './bundle.js' }, told: /messaging\.client_bundle: \.\/bundle\.js cannot be read: .*leave it out/, starts: true },
+  'a file for a data directory': { env: { NODE__DATA_DIR: 'empty' }, told: /node\.data_dir: .*\/empty is no directory: move it away, or name another one/ },
+  'a data directory below a file': { env: { NODE__DATA_DIR: 'empty/a/b' }, told: /node\.data_dir: .*\/empty/ },
+  'a file for the journal': { before: async ({ dataDir }) => {
+    await mkdir(dataDir)
+    await writeFile(join(dataDir, 'journal'), '')
+  }, told: /node\.data_dir: .*journal is no directory/ },
+  'a file for the tables': { env: { PLUGINS__ACTIVITY__STORE: 'empty' }, told: /plugins\.activity\.store: .*\/empty is no directory/, starts: true },
+  'one port for two': { env: { ADMIN__LISTEN: '0.0.0.0:45678', PLUGINS__MESSAGING__LISTEN: '127.0.0.1:45678' }, told: /plugins\.messaging\.listen: is 127\.0\.0\.1:45678, and admin\.listen is 0\.0\.0\.0:45678: two listeners/ },
+  'one port for two, by PORT': { env: { ADMIN__LISTEN: '127.0.0.1:45678' }, plainEnv: { PORT: '45678' }, told: /plugins\.messaging\.listen: is .*two listeners/ },
+  'a port that is taken': { before: (greyhound, t) => listening(t, greyhound.port), told: /plugins\.messaging\.listen: cannot listen on .*in use.*another program listens there/, },
+  'an address of another machine': { env: { ADMIN__LISTEN: '192.0.2.1:3001' }, told: /admin\.listen: cannot listen on 192\.0\.2\.1:3001: .*an address of this machine/ },
+  'certificates that are not there': { env: { PLUGINS__MESSAGING__REDIS__URL: 'rediss://127.0.0.1:1' }, plainEnv: { SSL_CERT_FILE: './ca' }, told: /redis\.url: SSL_CERT_FILE: \.\/ca cannot be read/, starts: true },
+})) {
+  test(`validate finds ${what}`, async t => {
+    const greyhound = await prepare(t, { env })
+    greyhound.plainEnv = plainEnv
+    await writeFile(join(greyhound.home, 'empty'), '')
+    await before?.(greyhound, t)
+    const { code, stderr } = await greyhound.cli('validate')
+    assert.equal(code, 2, stderr)
+    assert.match(stderr, told)
+    assert.match(stderr, /: 1 problem\n|node\.data_dir/)
+    if (starts) return
+    greyhound.spawn()
+    assert.notEqual((await greyhound.exited).code, 0)
+  })
+}
+
+test('a configuration is valid while the program runs with it', async t => {
+  const greyhound = await start(t)
+  const { code, stderr } = await greyhound.cli('validate')
+  assert.equal(code, 0, stderr)
+  await greyhound.stop()
+})

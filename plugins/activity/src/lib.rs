@@ -29,9 +29,11 @@ use compact::Compactor;
 pub use config::Config;
 use greyhound_sdk::config::Problems;
 use greyhound_sdk::fs::OsFileSystem;
+use greyhound_sdk::place;
 use greyhound_sdk::{Check, Component, Context, Drain, Error, Health, Plugin, SchemaError, Start, TopicSchema};
 use record::SINK_TOPIC;
 use roll::Policy;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use store::hdfs::HdfsStore;
@@ -72,10 +74,14 @@ impl Plugin for Activity {
         config.check(problems);
     }
 
-    async fn look(&self, config: &Config, problems: &mut Problems) {
-        let Ok(Location::Hdfs(location)) = config.store.parse() else { return };
-        if let Err(e) = HdfsStore::look(location, &config.hdfs).await {
-            problems.report("store", e.to_string());
+    async fn look(&self, config: &Config, _: &Path, problems: &mut Problems) {
+        let looked = match config.store.parse() {
+            Ok(Location::Local(path)) => place::directory(&path),
+            Ok(Location::Hdfs(location)) => HdfsStore::look(location, &config.hdfs).await.map_err(|e| e.to_string()),
+            Err(_) => return,
+        };
+        if let Err(why) = looked {
+            problems.report("store", why);
         }
     }
 

@@ -1,9 +1,12 @@
 //! `[plugins.messaging]`.
 
+use crate::auth::{Secret, base_domain};
+use crate::redis::is_over_tls;
 use greyhound_sdk::config::{ByteSize, Problems, duration};
+use greyhound_sdk::place;
 use serde::Deserialize;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The gateway's configuration.
@@ -222,6 +225,10 @@ impl Config {
                 format!("`{bad}` is no origin: expected such as \"https://example.com\"; leave the list empty for all"),
             );
         }
+        for bad in self.sites.iter().filter(|site| site.contains('/')) {
+            let meant = base_domain(bad).unwrap_or_else(|| "example.com".into());
+            problems.report("sites", format!("`{bad}` is no base domain: expected such as \"{meant}\""));
+        }
         let at_least = |value: Duration, least: u64| value >= Duration::from_millis(least);
         let durations = [("ping_interval", self.ping_interval), ("ping_timeout", self.ping_timeout), ("write_timeout", self.write_timeout)];
         for (key, _) in durations.into_iter().chain([("auth.timeout", self.auth.timeout)]).filter(|(_, value)| !at_least(*value, 100)) {
@@ -235,6 +242,21 @@ impl Config {
         }
         self.auth.check(problems);
         self.redis.check(problems);
+    }
+
+    /// Looks for the files that are named.
+    pub(crate) fn look(&self, data_dir: &Path, problems: &mut Problems) {
+        if let Err(why) = Secret::look(&self.auth, data_dir) {
+            let key = if self.auth.secret_file.is_some() { "auth.secret_file" } else { "auth" };
+            problems.report(key, why);
+        }
+        if let Some(Err(e)) = self.client_bundle.as_deref().map(place::file) {
+            problems.report("client_bundle", format!("{e}: name a socket.io.min.js, or leave it out"));
+        }
+        let authorities = std::env::var_os("SSL_CERT_FILE").filter(|_| self.redis.url.as_ref().is_some_and(|url| is_over_tls(url)));
+        if let Some(Err(e)) = authorities.map(|path| place::file(Path::new(&path))) {
+            problems.report("redis.url", format!("SSL_CERT_FILE: {e}: name a file with the certificates to trust, or unset it"));
+        }
     }
 
     pub(crate) fn has_demo(&self) -> bool {
@@ -304,6 +326,15 @@ mod tests {
             assert!(problems.len() == 1 && problems[0].starts_with("redis.url: is no Redis URL"), "{bad}: {problems:?}");
         }
         assert!(!url("redis://user:secret#@host")[0].contains("secret"));
+    }
+
+    #[test]
+    fn a_site_is_no_url() {
+        let mut problems = Problems::default();
+        Config { sites: ["example.com", "tenant-7", "https://shop.example.co.uk/x"].map(str::to_owned).to_vec(), ..Config::default() }
+            .check(&mut problems);
+        let told: Vec<_> = problems.into_list().into_iter().map(|problem| problem.message).collect();
+        assert_eq!(told, ["`https://shop.example.co.uk/x` is no base domain: expected such as \"example.co.uk\""]);
     }
 
     #[test]

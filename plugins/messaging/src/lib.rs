@@ -38,6 +38,8 @@ use local::Local;
 pub use outlet::Receipt;
 use outlet::{Counters, Outlet};
 use rows::Topics;
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -70,6 +72,14 @@ impl Plugin for Messaging {
 
     fn validate(&self, config: &Config, problems: &mut Problems) {
         config.check(problems);
+    }
+
+    fn listens(&self, config: &Config) -> Vec<(&'static str, SocketAddr)> {
+        vec![("listen", config.listen)]
+    }
+
+    async fn look(&self, config: &Config, data_dir: &Path, problems: &mut Problems) {
+        config.look(data_dir, problems);
     }
 
     async fn build(&self, config: Config, context: Context) -> Result<Box<dyn Component>, Error> {

@@ -16,6 +16,7 @@ pub mod descriptors;
 pub mod fs;
 pub mod health;
 pub mod local;
+pub mod place;
 pub mod plugin;
 pub mod publisher;
 pub mod schema;

@@ -1,12 +1,16 @@
 //! The secret that tokens are signed with.
 
 use crate::config::AuthConfig;
+use greyhound_sdk::place;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Map, Value};
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+/// The file in the data directory with the secret for development.
+const FILE: &str = "secret";
 
 /// The shared secret. Its `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
@@ -14,11 +18,9 @@ pub struct Secret(Vec<u8>);
 
 /// The secret could not be had.
 #[derive(Debug, thiserror::Error)]
-#[error("the secret in {path}: {why}")]
+#[error("the secret: {why}")]
 pub struct SecretError {
-    /// The file.
-    pub path: PathBuf,
-    /// What happened.
+    /// What happened, and where.
     pub why: String,
 }
 
@@ -39,16 +41,16 @@ impl Secret {
             return Ok(Self(secret.clone().into_bytes()));
         }
         if let Some(path) = &config.secret_file {
-            return Self::read(path);
+            return Self::read_configured(path).map_err(|why| SecretError { why: format!("plugins.messaging.auth.secret_file: {why}") });
         }
-        let path = data_dir.join("secret");
+        let path = data_dir.join(FILE);
         let made = if path.exists() { Err(io::ErrorKind::AlreadyExists.into()) } else { Self::make(&path) };
         match made {
             Ok(()) => tracing::info!(path = %path.display(), "no secret is configured: made one for development"),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(e) => return Err(SecretError { path, why: e.to_string() }),
+            Err(e) => return Err(SecretError { why: format!("{} cannot be made: {e}", path.display()) }),
         }
-        Self::read(&path)
+        Self::read(&path).map_err(|why| SecretError { why })
     }
 
     /// The secret's bytes.
@@ -71,14 +73,28 @@ impl Secret {
         linked
     }
 
-    fn read(path: &Path) -> Result<Self, SecretError> {
-        let error = |why: String| SecretError { path: path.to_owned(), why };
-        let text = fs::read(path).map_err(|e| error(e.to_string()))?;
-        let secret = text.trim_ascii();
-        if secret.is_empty() {
-            return Err(error("the file is empty".into()));
+    /// Looks whether it can be had, without making one.
+    ///
+    /// # Errors
+    /// What is wrong, and where.
+    pub(crate) fn look(config: &AuthConfig, data_dir: &Path) -> Result<(), String> {
+        let made = data_dir.join(FILE);
+        match &config.secret_file {
+            _ if config.secret.is_some() => Ok(()),
+            Some(path) => Self::read_configured(path).map(drop),
+            None if made.exists() => Self::read(&made).map(drop),
+            None => Ok(()),
         }
-        Ok(Self(secret.to_vec()))
+    }
+
+    fn read_configured(path: &Path) -> Result<Self, String> {
+        Self::read(path).map_err(|why| format!("{why}: put the secret into it, or name another file"))
+    }
+
+    fn read(path: &Path) -> Result<Self, String> {
+        place::file(path)?;
+        let text = fs::read(path).map_err(|e| format!("{} cannot be read: {e}", place::shown_file(path)))?;
+        Ok(Self(text.trim_ascii().to_vec()))
     }
 }
 

@@ -4,7 +4,7 @@ use super::sentinel::Sentinel;
 use super::{Incoming, Messages, Publication, Redis, RedisError, Subscription};
 use async_trait::async_trait;
 use fred::clients::Client;
-use fred::error::Error;
+use fred::error::{Error, ErrorKind};
 use fred::interfaces::{ClientLike, ClusterInterface, EventInterface, FredResult, PubsubInterface};
 use fred::prelude::{Builder, Config, Options, Server, ServerConfig, Value};
 use fred::types::{ClusterHash, ConnectHandle, Message, RespVersion};
@@ -47,7 +47,12 @@ pub(crate) fn check_url(url: &str) -> Result<(), String> {
     if !SCHEMES.contains(&scheme) {
         return Err("it begins with none of redis://, rediss://, redis-cluster:// and redis-sentinel://".into());
     }
-    let config = Config::from_url(url).map_err(|e| format!("{}; a password's #, / and @ are written %23, %2F and %40", e.details()))?;
+    let config = match Config::from_url(url) {
+        Ok(config) => config,
+        // Of the certificates on this machine, not of the URL.
+        Err(e) if *e.kind() == ErrorKind::Tls => return Ok(()),
+        Err(e) => return Err(format!("{}; a password's #, / and @ are written %23, %2F and %40", url_error(&e))),
+    };
     if config.server.hosts().iter().any(|host| host.port == 0) {
         return Err("port 0 is none".into());
     }
@@ -55,6 +60,22 @@ pub(crate) fn check_url(url: &str) -> Result<(), String> {
         ServerConfig::Sentinel { service_name, .. } if service_name.is_empty() => Err("sentinelServiceName is empty".into()),
         _ => Ok(()),
     }
+}
+
+/// What is wrong with a URL, in words.
+fn url_error(error: &Error) -> &str {
+    match error.details() {
+        "EmptyHost" => "it names no host",
+        "InvalidPort" | "Invalid integer string." => "a port is a number up to 65535",
+        "InvalidDomainCharacter" | "IdnaError" | "InvalidIpv4Address" | "InvalidIpv6Address" => "its host is none",
+        other if other.contains(' ') => other,
+        _ => "it cannot be read",
+    }
+}
+
+/// Whether a URL is of Redis over TLS.
+pub(crate) fn is_over_tls(url: &str) -> bool {
+    ["rediss", "valkeys"].iter().any(|scheme| url.starts_with(scheme))
 }
 
 /// Connects. The messages come in the order in which Redis sends them.

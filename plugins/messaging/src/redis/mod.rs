@@ -8,7 +8,7 @@ mod sentinel;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-pub(crate) use client::{check_url, connect};
+pub(crate) use client::{check_url, connect, is_over_tls};
 use std::sync::Arc;
 
 /// What to receive.
