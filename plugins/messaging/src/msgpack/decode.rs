@@ -120,11 +120,15 @@ impl Decoder<'_> {
             return Ok(());
         }
         self.odd = true;
+        if let Token::Binary(bytes) = token {
+            text::string(text, bytes);
+            return Ok(());
+        }
         text.push('"');
         match token {
-            Token::Unsigned(n) => text::javascript(text, n as f64),
-            Token::Signed(n) => text::javascript(text, n as f64),
-            Token::Float(n) => text::javascript(text, n),
+            Token::Unsigned(n) => text::push_javascript(text, n as f64),
+            Token::Signed(n) => text::push_javascript(text, n as f64),
+            Token::Float(n) => text::push_javascript(text, n),
             Token::Bool(b) => text.push_str(if b { "true" } else { "false" }),
             Token::Nil => text.push_str("null"),
             _ => return Err(Malformed::Key { at }),

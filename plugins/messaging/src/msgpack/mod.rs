@@ -17,6 +17,7 @@ mod tests;
 use bytes::Bytes;
 use decode::Reading;
 pub(crate) use encode::FromJson;
+pub(crate) use text::javascript;
 use tokens::Dialect;
 
 /// Deeper nesting is refused: the stack is finite.
@@ -43,7 +44,7 @@ pub(crate) enum Malformed {
     Truncated { at: usize, needed: usize, left: usize },
     #[error("no value begins with {marker:#04x}, as at byte {at}")]
     Marker { at: usize, marker: u8 },
-    #[error("the key of a map at byte {at} is neither text nor a number, boolean or nil")]
+    #[error("the key of a map at byte {at} is neither text nor binary, nor a number, boolean or nil")]
     Key { at: usize },
     #[error("the value at byte {at} is nested deeper than {DEEPEST} levels")]
     Deep { at: usize },

@@ -67,11 +67,18 @@ pub(super) fn signed(out: &mut String, number: i64) {
 }
 
 pub(super) fn float(out: &mut String, number: f64) {
-    if number.is_finite() { javascript(out, number) } else { out.push_str("null") }
+    if number.is_finite() { push_javascript(out, number) } else { out.push_str("null") }
 }
 
-/// Appends a number as JavaScript's `String` does.
-pub(super) fn javascript(out: &mut String, number: f64) {
+/// A number as JavaScript's `String` writes it.
+pub(crate) fn javascript(number: f64) -> String {
+    let mut text = String::new();
+    push_javascript(&mut text, number);
+    text
+}
+
+/// Appends a number as JavaScript's `String` writes it.
+pub(super) fn push_javascript(out: &mut String, number: f64) {
     let size = number.abs();
     if size < EXACT && number.trunc() == number {
         return signed(out, number as i64);

@@ -89,7 +89,7 @@ fn what_is_wrong_is_told() {
     assert_eq!(told(b""), "1 bytes are needed at byte 0, 0 are there");
     assert_eq!(told(b"\xa5abc"), "5 bytes are needed at byte 1, 3 are there");
     assert_eq!(told(b"\x92\x01\xc1"), "no value begins with 0xc1, as at byte 2");
-    assert_eq!(told(b"\x82\xa1a\x01\x90\x02"), "the key of a map at byte 4 is neither text nor a number, boolean or nil");
+    assert_eq!(told(b"\x82\xa1a\x01\x90\x02"), "the key of a map at byte 4 is neither text nor binary, nor a number, boolean or nil");
     assert_eq!(told(b"\x01\x02\x03"), "the value ends before byte 1, the body 2 bytes later");
     assert_eq!(told(&[0x91; 600]), "the value at byte 512 is nested deeper than 512 levels");
 }
