@@ -46,6 +46,8 @@ const requests = [
   ['POST', '/v1/messaging/disconnect', 200, { rooms: ['user(nobody)'] }],
   ['POST', '/v1/messaging/disconnect', 200, { rooms, close: true }],
   ['POST', '/v1/messaging/disconnect', 400, { rooms, close: 'yes' }],
+  ['POST', '/v1/messaging/disconnect', 400, {}],
+  ['POST', '/v1/messaging/disconnect', 200, { everybody: true, namespace: '/', except: rooms }],
   ['GET', '/v1/messaging/openapi.json', 200],
 ]
 

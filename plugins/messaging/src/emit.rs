@@ -70,6 +70,15 @@ pub enum EmitError {
     Reserved(String),
 }
 
+/// What was done to sockets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Touched {
+    /// How many sockets of this node it was done to. Nobody knows how many of the others: their nodes do not tell.
+    pub here: usize,
+    /// Whether the other nodes were told, or else it was done on this node alone.
+    pub cluster: Result<(), Unreached>,
+}
+
 /// The other nodes were not reached: what happened, happened on this node alone.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(transparent)]
@@ -199,36 +208,36 @@ impl Emitter {
     /// Lets sockets of all nodes join `rooms`.
     ///
     /// # Errors
-    /// [`EmitError`]; inside, [`Unreached`] where only those of this node did.
-    pub async fn join(&self, to: To<'_>, rooms: &[String]) -> Result<Result<(), Unreached>, EmitError> {
+    /// [`EmitError`].
+    pub async fn join(&self, to: To<'_>, rooms: &[String]) -> Result<Touched, EmitError> {
         let (gate, namespace, target) = self.to(to)?;
-        namespace.join(&target, rooms);
+        let here = namespace.join(&target, rooms);
         let told = gate.tell(to.namespace, &Request::Join { target, rooms: rooms.to_vec() }).await;
         if let Some(cluster) = &gate.cluster {
             // What is published to the rooms from now on comes here.
             let _ = tokio::time::timeout(MOMENT, cluster.covered(to.namespace, rooms)).await;
         }
-        Ok(told)
+        Ok(Touched { here, cluster: told })
     }
 
     /// Lets sockets of all nodes leave `rooms`.
     ///
     /// # Errors
-    /// [`EmitError`]; inside, [`Unreached`] where only those of this node did.
-    pub async fn leave(&self, to: To<'_>, rooms: &[String]) -> Result<Result<(), Unreached>, EmitError> {
+    /// [`EmitError`].
+    pub async fn leave(&self, to: To<'_>, rooms: &[String]) -> Result<Touched, EmitError> {
         let (gate, namespace, target) = self.to(to)?;
-        namespace.leave(&target, rooms);
-        Ok(gate.tell(to.namespace, &Request::Leave { target, rooms: rooms.to_vec() }).await)
+        let here = namespace.leave(&target, rooms);
+        Ok(Touched { here, cluster: gate.tell(to.namespace, &Request::Leave { target, rooms: rooms.to_vec() }).await })
     }
 
     /// Disconnects sockets of all nodes from the namespace, or closes their connections.
     ///
     /// # Errors
-    /// [`EmitError`]; inside, [`Unreached`] where only those of this node were.
-    pub async fn disconnect(&self, to: To<'_>, close: bool) -> Result<Result<(), Unreached>, EmitError> {
+    /// [`EmitError`].
+    pub async fn disconnect(&self, to: To<'_>, close: bool) -> Result<Touched, EmitError> {
         let (gate, namespace, target) = self.to(to)?;
-        gate.local.disconnect(&namespace, &target, close);
-        Ok(gate.tell(to.namespace, &Request::Disconnect { target, close }).await)
+        let here = gate.local.disconnect(&namespace, &target, close);
+        Ok(Touched { here, cluster: gate.tell(to.namespace, &Request::Disconnect { target, close }).await })
     }
 
     /// Tells the programs on the other nodes an event (`serverSideEmit`), not their clients.

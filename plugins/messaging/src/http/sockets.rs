@@ -3,7 +3,7 @@
 use super::{Reached, Refusal, bad_query, limit, read, root, to};
 use crate::cluster::Gathered;
 use crate::cluster::protocol::RemoteSocket;
-use crate::emit::{Emitter, Unreached};
+use crate::emit::{Emitter, Touched};
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{Query, State};
@@ -88,10 +88,14 @@ struct Chosen {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Dismissed {
-    /// Those in any of these rooms; empty: all of the namespace.
+    /// Those in any of these rooms; empty: all of the namespace, which `everybody` has to confirm.
     #[serde(default)]
     #[schema(default = json!([]), max_items = 1000)]
     rooms: Vec<String>,
+    /// That all sockets of the namespace are meant: true if `rooms` is empty, and only then.
+    #[serde(default)]
+    #[schema(default = false)]
+    everybody: bool,
     /// But none that is in one of these.
     #[serde(default)]
     #[schema(default = json!([]), max_items = 1000)]
@@ -109,6 +113,8 @@ struct Dismissed {
 /// It is done on this node.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Done {
+    /// How many sockets of this node it was done to. How many of other nodes is not known.
+    local_sockets: usize,
     /// Whether the other nodes were told.
     cluster: Reached,
 }
@@ -170,15 +176,25 @@ pub(super) async fn leave(State(emitter): State<Emitter>, body: Body) -> Result<
 
 /// Disconnects sockets from the namespace, on all nodes.
 ///
-/// Without `rooms`, all of them.
+/// Without `rooms`, all of them, if `everybody` is true.
 #[utoipa::path(
     post,
     path = "/disconnect",
-    request_body(content = Dismissed, example = json!({ "rooms": ["user(1)"], "close": true })),
+    request_body(content = Dismissed, examples(
+        ("a user" = (value = json!({ "rooms": ["user(1)"], "close": true }))),
+        ("everybody but a user" = (value = json!({ "everybody": true, "except": ["user(1)"] })))
+    )),
     responses((status = 200, description = "Those of this node are disconnected.", body = Done))
 )]
 pub(super) async fn disconnect(State(emitter): State<Emitter>, body: Body) -> Result<Json<Done>, Refusal> {
-    let Dismissed { rooms, except, namespace, close } = read(body, "a choice of sockets")?;
+    let Dismissed { rooms, everybody, except, namespace, close } = read(body, "a choice of sockets")?;
+    match (rooms.is_empty(), everybody) {
+        (true, false) => {
+            return Err(Refusal::bad("`rooms` names none: expected `\"everybody\": true` to disconnect all sockets of the namespace"));
+        }
+        (false, true) => return Err(Refusal::bad("`everybody` is true and `rooms` names some: expected one of the two")),
+        _ => {}
+    }
     Ok(Done::json(emitter.disconnect(to(&namespace, &rooms, &except)?, close).await?))
 }
 
@@ -217,8 +233,8 @@ impl Chosen {
 }
 
 impl Done {
-    fn json(told: Result<(), Unreached>) -> Json<Self> {
-        Json(Self { cluster: Reached::new(told) })
+    fn json(touched: Touched) -> Json<Self> {
+        Json(Self { local_sockets: touched.here, cluster: Reached::new(touched.cluster) })
     }
 }
 
