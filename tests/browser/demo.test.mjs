@@ -165,4 +165,45 @@ describe('the demo page', () => {
       answer => done(answer.resume().statusCode)).on('error', fail).end())
     assert.equal(status, 403)
   })
+
+  test('a page on another port of this machine gets no token, by no way that browsers have', async t => {
+    const { createServer } = await import('node:http')
+    const foreign = createServer((_, answer) => answer.setHeader('content-type', 'text/html').end('<!doctype html>'))
+    await new Promise(done => foreign.listen(0, '127.0.0.1', done))
+    t.after(() => foreign.close())
+    const page = await browser.newPage()
+    const answers = []
+    page.on('response', answer => answer.url().startsWith(`${greyhound.url}/demo/`) && answers.push(answer.status()))
+    await page.goto(`http://127.0.0.1:${foreign.address().port}`)
+    const stolen = await page.evaluate(async url => {
+      const embed = (tag, source) => new Promise(done => {
+        const element = Object.assign(document.createElement(tag), { src: source, onload: () => done('loaded'), onerror: () => done('refused') })
+        document.body.append(element)
+      })
+      const post = (type, mode) => fetch(`${url}/demo/token`, { method: 'POST', mode, headers: { 'content-type': type }, body: '{"user":"1"}' })
+        .then(answer => answer.type === 'opaque' ? 'unread' : answer.ok ? 'read' : 'refused', () => 'refused')
+      return [await embed('script', `${url}/demo/token?user=1`), await embed('script', `${url}/demo/rows`), await embed('script', `${url}/demo/page.js`),
+        await post('application/json', 'cors'), await post('text/plain', 'cors'), await post('text/plain', 'no-cors')]
+    }, greyhound.url)
+    assert.deepEqual(stolen, ['refused', 'refused', 'refused', 'refused', 'refused', 'unread'])
+    assert.ok(answers.length > 0 && answers.every(status => [403, 200].includes(status)), String(answers))
+    await page.close()
+  })
+
+  test('a device whose connection breaks comes back, with a new token', async () => {
+    const page = await open()
+    const minted = []
+    page.on('response', async answer => answer.url().endsWith('/demo/token') && minted.push(await answer.text()))
+    const device = await addDevice(page, '7')
+    const life = token => { const { iat, exp } = JSON.parse(Buffer.from(token.split('.')[1], 'base64url')); return exp - (iat ?? Date.now() / 1000) }
+    await until('a token', () => minted.length > 0)
+    assert.ok(life(minted[0]) > 0 && life(minted[0]) <= 60, `it is good for ${life(minted[0])} s`)
+    await greyhound.kill()
+    await device.locator('.state:not([data-state=live])').waitFor()
+    const before = minted.length
+    await greyhound.start()
+    await device.locator('.state[data-state=live]').waitFor()
+    assert.ok(minted.length > before, 'it came back with the token that it had')
+    await page.close()
+  })
 })

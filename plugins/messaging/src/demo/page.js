@@ -41,7 +41,7 @@ function argument(text) {
 // === devices ===
 
 async function mint(user) {
-  const answer = await fetch(`/demo/token?user=${encodeURIComponent(user)}`)
+  const answer = await fetch('/demo/token', { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ user }) })
   if (!answer.ok) throw new Error(await answer.text())
   return answer.text()
 }
@@ -60,26 +60,43 @@ $('origin').textContent = location.origin
 
 let devicesMade = 0
 
+/** `token` gives one for each connection: it may be too old when the device comes back. */
 function addDevice(user, token) {
   const card = $('device').content.firstElementChild.cloneNode(true)
-  const socket = new Socket(location.origin)
+  let socket, closed
   const parts = { name: card.querySelector('strong'), state: card.querySelector('.state'), inbox: card.querySelector('.inbox'), ack: card.querySelector('.ack') }
   parts.name.textContent = `User ${user} · device ${++devicesMade}`
-  show(parts.state, 'waiting', 'connecting')
   $('devices').querySelector(':scope > .empty')?.remove()
   $('devices').prepend(card)
 
-  socket.addEventListener('connect', () => socket.emit(['authenticate', { token }]))
-  socket.addEventListener('event', ({ detail: [event, ...args] }) => received(parts, user, event, args))
-  socket.addEventListener('disconnect', ({ detail: [reason] }) => {
-    if (parts.state.dataset.state === 'live') count('clients', -1)
-    show(parts.state, 'closed', parts.state.dataset.refused ?? reason)
-  })
+  function connect() {
+    show(parts.state, 'waiting', 'connecting')
+    socket = new Socket(location.origin)
+    socket.addEventListener('connect', () => authenticate(socket, token, parts))
+    socket.addEventListener('event', ({ detail: [event, ...args] }) => received(parts, user, event, args))
+    socket.addEventListener('disconnect', ({ detail: [reason] }) => {
+      if (parts.state.dataset.state === 'live') count('clients', -1)
+      show(parts.state, 'closed', parts.state.dataset.refused ?? reason)
+      // As socket.io's clients: whom the server disconnects does not come back by itself.
+      if (reason === 'transport close' && !closed && !parts.state.dataset.refused) setTimeout(() => closed || connect(), 500 + 500 * Math.random())
+    })
+  }
+  connect()
   card.querySelector('form').addEventListener('submit', submit => pushed(submit, socket, parts))
   card.querySelector('.close').addEventListener('click', () => {
+    closed = true
     socket.close()
     card.remove()
   })
+}
+
+async function authenticate(socket, token, parts) {
+  try {
+    socket.emit(['authenticate', { token: await token() }])
+  } catch (error) {
+    show(parts.state, 'waiting', error.message)
+    socket.drop()
+  }
 }
 
 function show(state, name, text) {
@@ -123,8 +140,10 @@ $('connect').addEventListener('submit', async submit => {
   submit.preventDefault()
   const { user, token: own } = Object.fromEntries(new FormData(submit.target))
   try {
-    const token = own.trim() || await mint(user)
-    addDevice(subject(token, user), token)
+    const token = own.trim()
+    if (token) return addDevice(subject(token, user), () => token)
+    await mint(user) // says why, if there is none
+    addDevice(user, () => mint(user))
   } catch (error) {
     alert(`No token: ${error.message}`)
   }

@@ -3,6 +3,7 @@
 
 export class Socket extends EventTarget {
   #web
+  #over = false
   #acks = new Map()
   #nextAck = 0
 
@@ -10,7 +11,7 @@ export class Socket extends EventTarget {
     super()
     this.#web = new WebSocket(`${origin.replace(/^http/, 'ws')}/socket.io/?EIO=4&transport=websocket`)
     this.#web.onmessage = ({ data }) => this.#engine(data)
-    this.#web.onclose = () => this.#tell('disconnect', ['transport close'])
+    this.#web.onclose = () => this.#end('transport close')
   }
 
   /** Sends an event; with `ack`, the answer is given to it. */
@@ -25,6 +26,11 @@ export class Socket extends EventTarget {
     this.#web.close()
   }
 
+  /** Loses the connection, as if the network had. */
+  drop() {
+    this.#web.close()
+  }
+
   /** Handles an engine.io packet: 0 open, 2 ping, 4 a socket.io packet. */
   #engine(packet) {
     if (typeof packet !== 'string') return
@@ -36,10 +42,18 @@ export class Socket extends EventTarget {
   /** Handles a socket.io packet: 0 connected, 1 disconnect, 2 event, 3 ack, 4 refused. */
   #packet(type, body) {
     if (type === '0') this.#tell('connect', [])
-    if (type === '1') this.#tell('disconnect', ['io server disconnect'])
+    if (type === '1') this.#end('io server disconnect')
     if (type === '2') this.#tell('event', JSON.parse(body.replace(/^\d+/, '')))
     if (type === '3') this.#acknowledged(body)
-    if (type === '4') this.#tell('disconnect', [JSON.parse(body).message])
+    if (type === '4') this.#end(JSON.parse(body).message)
+  }
+
+  /** Tells once that it is over. */
+  #end(reason) {
+    if (this.#over) return
+    this.#over = true
+    this.#tell('disconnect', [reason])
+    this.#web.close()
   }
 
   #acknowledged(body) {

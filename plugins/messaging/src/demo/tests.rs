@@ -29,6 +29,14 @@ fn request(path: &str, peer: &str, host: &str) -> Request {
     request
 }
 
+fn token_request(user: &str, peer: &str, host: &str) -> Request {
+    let mut request = request("/demo/token", peer, host);
+    *request.method_mut() = axum::http::Method::POST;
+    request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    *request.body_mut() = Body::from(json!({ "user": user }).to_string());
+    request
+}
+
 fn local(path: &str) -> Request {
     request(path, "127.0.0.1:5000", "localhost:3000")
 }
@@ -52,7 +60,7 @@ async fn everything_that_the_page_names_is_served() {
 #[tokio::test]
 async fn only_this_machine_is_served() {
     let app = app(&memory());
-    let status = async |peer: &str, host: &str| app.clone().oneshot(request("/demo/token?user=1", peer, host)).await.unwrap().status();
+    let status = async |peer: &str, host: &str| app.clone().oneshot(token_request("1", peer, host)).await.unwrap().status();
     for host in ["localhost", "localhost:3000", "LOCALHOST", "127.0.0.1:80", "[::1]:3000"] {
         assert_eq!(status("127.0.0.1:5000", host).await, StatusCode::OK, "{host}");
     }
@@ -68,8 +76,8 @@ async fn only_this_machine_is_served() {
 async fn a_page_of_another_site_is_refused() {
     let app = app(&memory());
     let asks = async |origin: &'static str| {
-        let mut request = local("/demo/token?user=1");
-        request.headers_mut().insert(header::ORIGIN, header::HeaderValue::from_static(origin));
+        let mut request = token_request("1", "127.0.0.1:5000", "localhost:3000");
+        request.headers_mut().insert(header::ORIGIN, HeaderValue::from_static(origin));
         app.clone().oneshot(request).await.unwrap().status()
     };
     assert_eq!(asks("http://localhost:3000").await, StatusCode::OK);
@@ -79,12 +87,49 @@ async fn a_page_of_another_site_is_refused() {
 }
 
 #[tokio::test]
+async fn nothing_can_be_embedded_in_a_page_of_another_origin() {
+    let app = app(&memory());
+    let status = async |path: &str, site: &'static str| {
+        let mut request = local(path);
+        request.headers_mut().insert("sec-fetch-site", HeaderValue::from_static(site));
+        app.clone().oneshot(request).await.unwrap().status()
+    };
+    for site in ["same-origin", "none"] {
+        assert_eq!(status("/demo/page.js", site).await, StatusCode::OK, "{site}");
+    }
+    // Another port of this machine is the same site.
+    for site in ["same-site", "cross-site", "?"] {
+        for path in ["/demo/token", "/demo/rows", "/demo/page.js", "/demo/emit"] {
+            assert_eq!(status(path, site).await, StatusCode::FORBIDDEN, "{path} {site}");
+        }
+        assert_eq!(status("/", site).await, StatusCode::OK, "{site}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_posted_for_and_never_a_script() {
+    let app = app(&memory());
+    let got = app.clone().oneshot(local("/demo/token?user=1")).await.unwrap();
+    assert_eq!(got.status(), StatusCode::METHOD_NOT_ALLOWED);
+    for simple in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"] {
+        let mut request = token_request("1", "127.0.0.1:5000", "localhost:3000");
+        request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(simple));
+        assert_eq!(app.clone().oneshot(request).await.unwrap().status(), StatusCode::UNSUPPORTED_MEDIA_TYPE, "{simple}");
+    }
+    for path in ["/", "/demo/page.js", "/demo/rows", "/demo/token", "/demo/nothing"] {
+        let answer = app.clone().oneshot(local(path)).await.unwrap();
+        assert_eq!(answer.headers().get(header::X_CONTENT_TYPE_OPTIONS).unwrap(), "nosniff", "{path}");
+    }
+}
+
+#[tokio::test]
 async fn it_mints_and_publishes() {
     let app = app(&memory());
-    assert_eq!(text(app.clone().oneshot(local("/demo/token?user=a%26b")).await.unwrap()).await, "a token for a&b");
+    let minted = app.clone().oneshot(token_request("a&b", "127.0.0.1:5000", "localhost:3000")).await.unwrap();
+    assert_eq!(text(minted).await, "a token for a&b");
     let mut publish = local("/demo/emit");
     *publish.method_mut() = axum::http::Method::POST;
-    publish.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    publish.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     *publish.body_mut() = Body::from(r#"{"event":"message"}"#);
     assert_eq!(text(app.oneshot(publish).await.unwrap()).await, r#"{"event":"message"}"#);
 }
