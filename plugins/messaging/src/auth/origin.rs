@@ -1,0 +1,172 @@
+//! The origins that may connect, compared as browsers compare them.
+
+use axum::http::HeaderValue;
+use std::sync::Arc;
+
+/// The origin of what has none that could be named: a sandboxed frame, or in some browsers a local file.
+const OPAQUE: &str = "null";
+
+/// The ports that browsers leave out.
+const USUAL_PORTS: [(&str, u16); 4] = [("http", 80), ("https", 443), ("ws", 80), ("wss", 443)];
+
+/// The origins whose pages and apps may connect; if none is named, all may.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Origins(Arc<[String]>);
+
+/// Why a text is no origin, and what would be one.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotAnOrigin {
+    #[error("an origin ends with its host or port: expected \"{0}\"")]
+    Path(String),
+    #[error("a scheme is missing: expected such as \"https://{0}\"")]
+    NoScheme(String),
+    #[error("there are no wildcards: expected each origin by itself, or an empty list for all")]
+    Wildcard,
+    #[error("an origin has no user name: expected \"{0}\"")]
+    UserName(String),
+    #[error("browsers send host names in ASCII: expected such as \"https://xn--bcher-kva.example\"")]
+    NotAscii,
+    #[error("the host is missing: expected such as \"https://example.com\"")]
+    NoHost,
+    #[error("`{0}` is no port: expected a number up to 65535, or none")]
+    Port(String),
+}
+
+impl Origins {
+    /// `configured` has been checked by [`normal`].
+    pub(crate) fn new(configured: &[String]) -> Self {
+        Self(configured.iter().filter_map(|origin| normal(origin).ok()).collect())
+    }
+
+    /// Whether a request with this Origin header may connect. One without comes from a program, which writes what it likes.
+    pub(crate) fn admit(&self, origin: Option<&HeaderValue>) -> bool {
+        let named = |origin: &HeaderValue| normal(origin.to_str().ok()?).ok().filter(|origin| self.0.contains(origin));
+        self.0.is_empty() || origin.is_none_or(|origin| named(origin).is_some())
+    }
+}
+
+/// An origin as all that browsers take for the same are written.
+///
+/// # Errors
+/// If it is none.
+pub(crate) fn normal(text: &str) -> Result<String, NotAnOrigin> {
+    if text == OPAQUE {
+        return Ok(text.to_owned());
+    }
+    if text.contains('*') {
+        return Err(NotAnOrigin::Wildcard);
+    }
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(NotAnOrigin::NotAscii);
+    }
+    let scheme = |text: &str| {
+        text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
+    };
+    let Some((scheme, rest)) = text.split_once("://").filter(|(before, _)| scheme(before)) else {
+        let host = text.trim_start_matches(['/', ':']).split('/').next().unwrap_or_default();
+        return Err(NotAnOrigin::NoScheme(if host.is_empty() { "example.com" } else { host }.to_owned()));
+    };
+    let scheme = scheme.to_ascii_lowercase();
+    if let Some(end) = rest.find(['/', '?', '#', '\\']) {
+        return Err(NotAnOrigin::Path(format!("{scheme}://{}", &rest[..end])));
+    }
+    if let Some((_, host)) = rest.rsplit_once('@') {
+        return Err(NotAnOrigin::UserName(format!("{scheme}://{host}")));
+    }
+    let (host, port) = host_and_port(rest)?;
+    let usual = USUAL_PORTS.iter().find(|(name, _)| *name == scheme).map(|(_, port)| *port);
+    // Apps have schemes of their own, some without a host.
+    if host.is_empty() && usual.is_some() {
+        return Err(NotAnOrigin::NoHost);
+    }
+    let port = port.filter(|port| Some(*port) != usual).map_or(String::new(), |port| format!(":{port}"));
+    Ok(format!("{scheme}://{}{port}", host.to_ascii_lowercase()))
+}
+
+fn host_and_port(authority: &str) -> Result<(&str, Option<u16>), NotAnOrigin> {
+    // The colons of an IPv6 address stand within brackets.
+    let host_end = authority.rfind(']').map_or(0, |end| end + 1);
+    let Some(colon) = authority[host_end..].find(':').map(|at| host_end + at) else { return Ok((authority, None)) };
+    let port = &authority[colon + 1..];
+    let number = port.parse().map_err(|_| NotAnOrigin::Port(port.to_owned()))?;
+    Ok((&authority[..colon], Some(number)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admitted(configured: &[&str], origin: Option<&str>) -> bool {
+        let configured: Vec<_> = configured.iter().map(|origin| (*origin).to_owned()).collect();
+        let origin = origin.map(|origin| HeaderValue::from_str(origin).unwrap());
+        Origins::new(&configured).admit(origin.as_ref())
+    }
+
+    #[test]
+    fn origins_are_the_same_if_browsers_take_them_for_the_same() {
+        for (configured, sent) in [
+            ("https://example.com", "https://example.com"),
+            ("https://Example.COM:443", "https://example.com"),
+            ("HTTP://localhost:80", "http://localhost"),
+            ("http://localhost:8080", "http://localhost:8080"),
+            ("http://[::1]:80", "http://[::1]"),
+            ("http://[::1]:8100", "http://[::1]:8100"),
+            ("null", "null"),
+            ("file://", "file://"),
+            ("capacitor://localhost", "capacitor://localhost"),
+            ("ionic://localhost", "ionic://localhost"),
+            ("ionic://", "ionic://"),
+            ("app://.", "app://."),
+            ("tauri://localhost", "tauri://localhost"),
+            ("vscode-webview://0a1b", "vscode-webview://0a1b"),
+            ("chrome-extension://abcdefghijklmnopabcdefghijklmnop", "chrome-extension://abcdefghijklmnopabcdefghijklmnop"),
+            ("safari-web-extension://B4A4D1E6", "safari-web-extension://b4a4d1e6"),
+        ] {
+            assert!(admitted(&[configured], Some(sent)), "{configured} {sent}");
+            assert!(admitted(&["https://other.example", configured], Some(sent)), "{configured} {sent}");
+        }
+    }
+
+    #[test]
+    fn other_origins_are_kept_out() {
+        for (configured, sent) in [
+            ("https://example.com", "http://example.com"),
+            ("https://example.com", "https://example.com:8443"),
+            ("https://example.com:80", "https://example.com"),
+            ("https://example.com", "https://example.com.evil.example"),
+            ("https://example.com", "https://www.example.com"),
+            ("https://example.com", "null"),
+            ("https://example.com", "https://example.com/"),
+            ("https://example.com", "https://evil@example.com"),
+            ("null", "file://"),
+            ("capacitor://localhost", "http://localhost"),
+            ("https://example.com", ""),
+        ] {
+            assert!(!admitted(&[configured], Some(sent)), "{configured} {sent}");
+        }
+        assert!(admitted(&["https://example.com"], None) && admitted(&[], Some("https://any.example")) && admitted(&[], Some("")));
+    }
+
+    #[test]
+    fn what_is_no_origin_is_told_how_it_would_be_one() {
+        for (text, expected) in [
+            ("https://Example.com/", "expected \"https://Example.com\""),
+            ("https://example.com/app?x=1", "expected \"https://example.com\""),
+            ("https://me@example.com", "expected \"https://example.com\""),
+            ("example.com", "\"https://example.com\""),
+            ("//example.com/x", "\"https://example.com\""),
+            ("", "\"https://example.com\""),
+            ("*", "an empty list for all"),
+            ("https://*.example.com", "each origin by itself"),
+            ("https://bücher.example", "in ASCII"),
+            ("https://", "the host is missing"),
+            ("http://:80", "the host is missing"),
+            ("https://example.com:port", "`port` is no port"),
+            ("https://example.com:65536", "`65536` is no port"),
+            ("https://exa mple.com", "in ASCII"),
+        ] {
+            let error = normal(text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+}
