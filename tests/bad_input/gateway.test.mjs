@@ -220,7 +220,7 @@ describe('bad input at the gateway', () => {
 })
 
 test('a page of an origin that is not allowed is kept out, also of a websocket', async t => {
-  const greyhound = await start(t, { env: { PLUGINS__MESSAGING__ALLOWED_ORIGINS: '["https://example.com"]' } })
+  const greyhound = await start(t, { env: { PLUGINS__MESSAGING__ALLOWED_ORIGINS: '["https://Example.com:443", "capacitor://localhost", "null", "file://", "ionic://", "chrome-extension://abcdef"]' } })
   const answer = origin => new Promise(done => {
     const options = origin ? { origin } : {}
     const socket = new WebSocket(`${greyhound.url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket`, options)
@@ -230,7 +230,10 @@ test('a page of an origin that is not allowed is kept out, also of a websocket',
   })
   assert.equal(await answer('https://example.com'), 101)
   assert.equal(await answer(), 101, 'a program that names no origin')
-  assert.equal(await answer('https://evil.example'), 403)
+  for (const app of ['capacitor://localhost', 'null', 'file://', 'ionic://', 'chrome-extension://abcdef']) assert.equal(await answer(app), 101, app)
+  for (const other of ['https://evil.example', 'https://example.com:8443', 'http://example.com', 'chrome-extension://other']) assert.equal(await answer(other), 403, other)
+  const polled = await fetch(`${greyhound.url}/socket.io/?EIO=4&transport=polling`, { headers: { Origin: 'capacitor://localhost' } })
+  assert.deepEqual([polled.status, polled.headers.get('access-control-allow-origin')], [200, 'capacitor://localhost'])
   // A secret is configured: there is no demo page that mints tokens.
   assert.equal((await fetch(greyhound.url)).status, 404)
   await greyhound.stop()

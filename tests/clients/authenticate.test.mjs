@@ -1,8 +1,18 @@
 // Who gets in, how, and what they are told otherwise.
+import { createHmac } from 'node:crypto'
+import { createRequire } from 'node:module'
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { mint, start } from './greyhound.mjs'
-import { connect, fence, login, next, record, ways } from './sockets.mjs'
+import { mint, secret, start, until } from './greyhound.mjs'
+import { connect, fence, generations, login, next, record, ways } from './sockets.mjs'
+
+const WebSocket = createRequire(import.meta.url)('ws')
+
+/** A token whose claims are this text, letter by letter. */
+function mintText(claims) {
+  const text = `${Buffer.from('{"alg":"HS256"}').toString('base64url')}.${Buffer.from(claims).toString('base64url')}`
+  return `${text}.${createHmac('sha256', secret).update(text).digest('base64url')}`
+}
 
 describe('authenticate', () => {
   let greyhound
@@ -49,10 +59,13 @@ describe('authenticate', () => {
         const socket = connect(t, greyhound.url, { generation, extraHeaders: { 'User-Agent': agent } })
         const refused = next(socket, 'unauthorized')
         socket.emit('authenticate', body())
-        assert.deepEqual(await refused, [unauthorized(message, 'invalid_token')])
+        const [why, callback, ...more] = await refused
+        assert.deepEqual([why, typeof callback, more], [unauthorized(message, 'invalid_token'), 'function', []])
         const row = await greyhound.row('messaging.auth', row => row.agent === agent && row.outcome !== 'timeout')
         assert.equal(row.outcome, outcome)
         assert.equal(row.reason, message)
+        // Only a genuine token says who it is.
+        assert.equal(row.user_id ?? null, outcome === 'expired' ? '1' : null)
       })
     }
   }
@@ -121,6 +134,117 @@ describe('authenticate', () => {
     await greyhound.row('messaging.auth', row => row.method === 'handshake' && row.outcome === 'expired')
   })
 
+  for (const generation of generations) {
+    test(`a ${generation} client that calls the callback of \`unauthorized\` is disconnected, as by socketio-jwt`, async t => {
+      const agent = `calls back ${generation}`
+      const socket = connect(t, greyhound.url, { generation, extraHeaders: { 'User-Agent': agent } })
+      // As the client in the README of socketio-jwt.
+      socket.on('unauthorized', (error, callback) => {
+        if (error.data.type === 'UnauthorizedError' || error.data.code === 'invalid_token') callback()
+      })
+      const gone = next(socket, 'disconnect')
+      socket.emit('authenticate', { token: 'hello' })
+      assert.deepEqual((await gone)[0], 'io server disconnect')
+      const { seq } = await greyhound.row('messaging.connection', { agent, event: 'opened' })
+      await greyhound.row('messaging.connection', { connection_seq: seq, event: 'closed', reason: 'unauthorized' })
+    })
+  }
+
+  test('who does not call it back may try again', async t => {
+    const socket = connect(t, greyhound.url)
+    const refused = next(socket, 'unauthorized')
+    socket.emit('authenticate', { token: 'hello' })
+    await refused
+    const accepted = next(socket, 'authenticated')
+    socket.emit('authenticate', { token: greyhound.token('second try') })
+    await accepted
+  })
+
+  test('the tenth refusal closes the connection, however they are shared out', async t => {
+    const agent = 'guesses'
+    const attempts = async () => (await greyhound.rows('messaging.auth')).filter(row => row.agent === agent)
+    const socket = connect(t, greyhound.url, { extraHeaders: { 'User-Agent': agent } })
+    await next(socket, 'connect')
+    const gone = next(socket, 'disconnect')
+    for (let n = 0; n < 100; n++) socket.emit('authenticate', { token: 'hello' })
+    assert.equal((await gone)[0], 'io server disconnect')
+    const { seq } = await greyhound.row('messaging.connection', { agent, event: 'opened' })
+    await greyhound.row('messaging.connection', { connection_seq: seq, event: 'closed', reason: 'too many refusals' })
+    assert.equal((await attempts()).length, 10)
+  })
+
+  test('a connection has ten refusals in its handshakes as well', async t => {
+    const agent = 'guesses in handshakes'
+    const socket = new WebSocket(`${greyhound.url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket`, { headers: { 'User-Agent': agent } })
+    t.after(() => socket.terminate())
+    let answers = 0
+    socket.on('message', data => String(data).startsWith('44') && answers++)
+    await new Promise(done => socket.on('open', done))
+    for (let n = 0; n < 50; n++) {
+      if (socket.readyState !== WebSocket.OPEN) break
+      const before = answers
+      socket.send('40{"token":"hello"}')
+      await until('an answer', () => answers > before || socket.readyState !== WebSocket.OPEN)
+    }
+    await fence(greyhound, [await login(t, greyhound, 'after the guesses')])
+    const rows = (await greyhound.rows('messaging.auth')).filter(row => row.agent === agent)
+    assert.equal(rows.length, 10)
+  })
+
+  test('headers are recorded as text, and no more of them than 512 bytes', async t => {
+    // Node sends each character as one byte.
+    const header = text => Buffer.from(text).toString('latin1')
+    const socket = await login(t, greyhound, 'wordy', { extraHeaders: { 'User-Agent': header(`Grüße ☃ ${'x'.repeat(12_000)}`), Origin: header('https://bücher.example') } })
+    const { seq, agent, origin } = await greyhound.row('messaging.connection', row => row.event === 'opened' && row.agent?.startsWith('Grüße ☃ x'))
+    assert.deepEqual([Buffer.from(agent).length, origin], [512, 'https://bücher.example'])
+    assert.equal((await greyhound.row('messaging.auth', { user_id: 'wordy' })).agent, agent)
+    socket.disconnect()
+    await greyhound.row('messaging.connection', { connection_seq: seq, event: 'closed' })
+  })
+
+  for (const id of ['42.0', '4.2e1', '-0.0', '0.1', '9007199254740993', '18446744073709551615', '1e21', '1e-7', '"042"']) {
+    test(`the id ${id} is in the room that it has with Node`, async t => {
+      const user = `${JSON.parse(id)}`
+      const socket = connect(t, greyhound.url, { auth: { token: mintText(`{"id":${id}}`) } })
+      await next(socket, 'authenticated')
+      const { recipients } = await greyhound.emit({ rooms: [`user(${user})`], event: 'message', args: [] })
+      assert.equal(recipients, 1)
+      await greyhound.row('messaging.auth', { user_id: user, outcome: 'accepted' })
+    })
+  }
+
+  test('who authenticates anew as somebody else is that from then on, in every room', async t => {
+    const [changing, staying] = [await login(t, greyhound, 'Jekyll'), await login(t, greyhound, 'Utterson')]
+    for (const room of ['user(Jekyll)', 'user(Utterson)']) await greyhound.post('/v1/messaging/join', { rooms: [room], targets: ['laboratory'] })
+    // So that there are rosters with the user that it was.
+    const said = to => greyhound.emit({ rooms: to, event: 'message', args: ['said'] })
+    for (const to of [[], ['laboratory'], [changing.id]]) await said(to)
+    const accepted = next(changing, 'authenticated')
+    changing.emit('authenticate', { token: greyhound.token('Hyde') })
+    await accepted
+
+    assert.deepEqual((await Promise.all([['laboratory'], ['user(Jekyll)'], ['user(Hyde)']].map(said))).map(({ recipients }) => recipients), [1, 0, 1])
+    const messages = await Promise.all([[], [changing.id]].map(said))
+    await fence(greyhound, [changing, staying])
+    const { connection_seq } = await greyhound.row('messaging.auth', { user_id: 'Hyde', outcome: 'accepted' })
+    for (const { seq } of messages) {
+      const { user_id } = await greyhound.row('messaging.delivery', { message_seq: seq, connection_seq })
+      assert.equal(user_id, 'Hyde')
+    }
+    const sockets = await (await fetch(`${greyhound.admin}/v1/messaging/sockets?room=user(Hyde)`)).json()
+    assert.deepEqual(sockets.sockets.map(({ rooms }) => rooms), [[changing.id, 'user(Hyde)']])
+  })
+
+  test('the same user from elsewhere keeps the rooms that it was put into', async t => {
+    const socket = await login(t, greyhound, 'moving', { claims: { site: 'old.example' } })
+    await greyhound.post('/v1/messaging/join', { rooms: ['user(moving)'], targets: ['movers'] })
+    const accepted = next(socket, 'authenticated')
+    socket.emit('authenticate', { token: greyhound.token('moving', { site: 'new.example' }) })
+    await accepted
+    const counts = await Promise.all(['movers', 'site(old.example)', 'site(new.example)'].map(room => greyhound.emit({ rooms: [room], event: 'message' })))
+    assert.deepEqual(counts.map(({ recipients }) => recipients), [1, 0, 1])
+  })
+
   test('before `authenticated` nothing but `authenticate` is listened to', async t => {
     const socket = connect(t, greyhound.url)
     await next(socket, 'connect')
@@ -149,4 +273,14 @@ describe('authenticate', () => {
     }
     assert.ok(!greyhound.output.includes('eyJ'))
   })
+})
+
+test('a site may be a claim only', async t => {
+  const greyhound = await start(t, { env: { PLUGINS__MESSAGING__AUTH__SITE_FROM_ORIGIN: 'false' } })
+  const visitor = (user, claims) => login(t, greyhound, user, { claims, extraHeaders: { Origin: 'https://bank.example' } })
+  await visitor('pretender')
+  await visitor('customer', { site: 'bank.example' })
+  assert.equal((await greyhound.emit({ rooms: ['site(bank.example)'], event: 'message' })).recipients, 1)
+  assert.equal((await greyhound.row('messaging.auth', { user_id: 'pretender' })).site ?? null, null)
+  await greyhound.stop()
 })

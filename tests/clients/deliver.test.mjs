@@ -68,13 +68,49 @@ describe('deliver', () => {
     assert.equal((await greyhound.row('messaging.message', { seq })).recipients, 0)
   })
 
-  test('who is not authenticated is in no user room', async t => {
-    const guest = connect(t, greyhound.url)
-    await next(guest, 'connect')
-    record(guest, 'message')
-    await greyhound.emit({ rooms: ['user(guest)', 'user()', 'user(undefined)'], event: 'message', args: [] })
-    await fence(greyhound, [guest])
-    assert.deepEqual(guest.seen, [])
+  test('who is not authenticated is in no audience', async t => {
+    const guests = await Promise.all(['1.7', '4.8'].map(async generation => {
+      const guest = connect(t, greyhound.url, { generation })
+      await next(guest, 'connect')
+      record(guest, 'message')
+      return guest
+    }))
+    const member = await login(t, greyhound, 'no guest')
+    const id = guests[1].id
+    for (const rooms of [[], ['user(guest)', 'user()', 'user(undefined)'], [id]]) {
+      const { recipients } = await greyhound.emit({ rooms, event: 'message', args: ['secret'] })
+      assert.ok(rooms.length ? recipients === 0 : recipients >= 1)
+    }
+    const { sockets } = await fetch(`${greyhound.admin}/v1/messaging/sockets`).then(answer => answer.json())
+    const { rooms } = await fetch(`${greyhound.admin}/v1/messaging/rooms`).then(answer => answer.json())
+    assert.ok(sockets.some(socket => socket.user === 'no guest') && sockets.every(socket => socket.user), JSON.stringify(sockets))
+    assert.ok(!rooms.includes(id))
+    // What was sent to everybody is on its way for all: then it would have come before this.
+    for (const guest of guests) {
+      const accepted = next(guest, 'authenticated')
+      guest.emit('authenticate', { token: greyhound.token('late') })
+      await accepted
+    }
+    await fence(greyhound, [...guests, member])
+    assert.deepEqual(guests.map(guest => guest.seen), [[], []])
+  })
+
+  test('how many sockets of the node were touched is answered; everybody is disconnected only if that is said', async t => {
+    await Promise.all([1, 2].map(() => login(t, greyhound, 'touched')))
+    const tell = (what, body) => greyhound.post(`/v1/messaging/${what}`, body)
+    const done = count => ({ status: 200, json: { local_sockets: count, cluster: { reached: true } } })
+    assert.deepEqual(await tell('join', { rooms: ['user(touched)'], targets: ['a', 'b'] }), done(2))
+    assert.deepEqual(await tell('leave', { rooms: ['a'], targets: ['a'] }), done(2))
+    assert.deepEqual(await tell('leave', { rooms: ['a'], targets: ['b'] }), done(0))
+    for (const body of [{}, { except: ['user(touched)'] }, { everybody: false }, { rooms: ['b'], everybody: true }]) {
+      const { status, json } = await tell('disconnect', body)
+      assert.ok(status === 400 && json.error.includes('everybody'), JSON.stringify(json))
+    }
+    assert.deepEqual(await tell('disconnect', { rooms: ['b'] }), done(2))
+    const all = await login(t, greyhound, 'in chat', { url: `${greyhound.url}/chat` })
+    const gone = next(all, 'disconnect')
+    assert.ok((await tell('disconnect', { everybody: true, namespace: '/chat' })).json.local_sockets >= 1)
+    await gone
   })
 
   for (const generation of ['1.7', '2.5', '3.1', '4.8']) {
@@ -135,4 +171,15 @@ describe('deliver', () => {
     assert.match(large.json.error, /max_payload/)
     await greyhound.emit(good)
   })
+})
+
+test('guests may be let into the audience', async t => {
+  const greyhound = await start(t, { env: { PLUGINS__MESSAGING__AUTH__GUESTS: 'true' } })
+  const guest = connect(t, greyhound.url)
+  await next(guest, 'connect')
+  record(guest, 'message')
+  assert.equal((await greyhound.emit({ rooms: [], event: 'message', args: ['all'] })).recipients, 1)
+  await fence(greyhound, [guest])
+  assert.deepEqual(guest.seen, [['message', 'all']])
+  await greyhound.stop()
 })

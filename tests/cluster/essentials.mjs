@@ -118,7 +118,7 @@ export function essentials(members, { subscribed = () => {}, allRooms = true } =
 
   test('Node knows Greyhound\'s sockets, and Greyhound Node\'s', async t => {
     const { near, far, hound } = members()
-    const sockets = await devices(t, [near, far, hound], 'known', '/', { claims: { site: 'known.example' }, query: { page: 'x' } })
+    const sockets = await devices(t, [near, far, hound], 'known', '/', { claims: { site: 'known.example' }, query: { page: 'x' }, auth: { device: 'phone', screens: [1, null] } })
     const ids = every(sockets).map(socket => socket.id).sort()
 
     const asNode = await near.io.in('user(known)').fetchSockets()
@@ -131,6 +131,7 @@ export function essentials(members, { subscribed = () => {}, allRooms = true } =
       assert.deepEqual(shape(ours.handshake), shape(theirs.handshake))
       assert.deepEqual({ ...ours.handshake.query, t: 0, b64: 0 }, { ...theirs.handshake.query, t: 0, b64: 0 })
       assert.deepEqual(Object.keys(ours.handshake.headers).sort(), Object.keys(theirs.handshake.headers).sort(), generation)
+      assert.deepEqual(ours.handshake.auth, theirs.handshake.auth, generation)
       assert.ok(Math.abs(ours.handshake.issued - theirs.handshake.issued) < 60_000, 'issued is in milliseconds')
     }
 

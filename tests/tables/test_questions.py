@@ -18,7 +18,6 @@ def traffic(greyhound):
     for name, count in [("phone", 2), ("laptop", 2), ("other", 2)]:
         clients.received(name, count)
     clients.push("phone", "order", {"item": 7})
-    # After the message to everybody, which reaches those who are not authenticated as well.
     assert clients.login("thief", None, token="stolen") == "unauthorized"
     for name in ["phone", "laptop"]:
         clients.ask(do="close", name=name)

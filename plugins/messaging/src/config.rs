@@ -1,6 +1,6 @@
 //! `[plugins.messaging]`.
 
-use crate::auth::{Secret, base_domain};
+use crate::auth::{Secret, base_domain, normal_origin};
 use crate::redis::is_over_tls;
 use greyhound_sdk::config::{ByteSize, Problems, duration};
 use greyhound_sdk::place;
@@ -30,7 +30,7 @@ pub struct Config {
     /// A client that takes nothing for so long is closed.
     #[serde(with = "duration")]
     pub write_timeout: Duration,
-    /// The origins whose pages may connect; empty: all.
+    /// The origins whose pages and apps may connect; empty: all.
     pub allowed_origins: Vec<String>,
     /// The socket.io client's bundle, served at `/socket.io/socket.io.js`.
     pub client_bundle: Option<PathBuf>,
@@ -104,6 +104,10 @@ pub struct AuthConfig {
     pub user_claim: String,
     /// The claim that, where it is there, stands in the place of the Origin header's base domain.
     pub site_claim: String,
+    /// Whether a token without that claim leaves it to the Origin header, which any program may set as it likes.
+    pub site_from_origin: bool,
+    /// Whether who is not authenticated yet hears what is sent to everybody, and is among the sockets.
+    pub guests: bool,
     /// How long a client may take to authenticate.
     #[serde(with = "duration")]
     pub timeout: Duration,
@@ -196,6 +200,8 @@ impl Default for AuthConfig {
             algorithms: ["HS256", "HS384", "HS512"].map(str::to_owned).to_vec(),
             user_claim: "id".into(),
             site_claim: "site".into(),
+            site_from_origin: true,
+            guests: false,
             timeout: Duration::from_secs(5),
         }
     }
@@ -219,11 +225,8 @@ impl Config {
         if let Some(twice) = self.namespaces.iter().enumerate().find(|(at, name)| self.namespaces[..*at].contains(name)) {
             problems.report("namespaces", format!("`{}` is there twice: expected each namespace once", twice.1));
         }
-        for bad in self.allowed_origins.iter().filter(|o| !is_origin(o)) {
-            problems.report(
-                "allowed_origins",
-                format!("`{bad}` is no origin: expected such as \"https://example.com\"; leave the list empty for all"),
-            );
+        for (origin, why) in self.allowed_origins.iter().filter_map(|origin| Some((origin, normal_origin(origin).err()?))) {
+            problems.report("allowed_origins", format!("`{origin}` is no origin: {why}"));
         }
         for bad in self.sites.iter().filter(|site| site.contains('/')) {
             let meant = base_domain(bad).unwrap_or_else(|| "example.com".into());
@@ -267,12 +270,6 @@ impl Config {
             Demo::Off => false,
         }
     }
-}
-
-/// What browsers send as an Origin: scheme, host, and a port where it is not the usual one.
-fn is_origin(text: &str) -> bool {
-    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    host.is_some_and(|host| !host.is_empty() && host.bytes().all(|b| b.is_ascii_graphic() && b != b'/' && b != b'*'))
 }
 
 impl AuthConfig {

@@ -28,7 +28,7 @@ pub use cluster::{Acks, Gathered};
 use cluster::{Answering, Cluster, Interest, Member};
 pub use config::Config;
 use emit::Gate;
-pub use emit::{Emission, EmitError, Emitter, Message, To, Unreached};
+pub use emit::{Emission, EmitError, Emitter, Message, To, Touched, Unreached};
 use fanout::Namespaces;
 use futures_util::FutureExt;
 use gateway::{Handlers, Links, Listener, service};
@@ -41,6 +41,7 @@ use rows::Topics;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
@@ -90,7 +91,8 @@ impl Plugin for Messaging {
             format!("cannot listen on {}: {e}; set plugins.messaging.listen (or PORT) to an address that is free", config.listen)
         })?;
         let interest = Arc::new(Interest::new(&config.redis));
-        let (namespaces, links) = (Namespaces::new(interest.clone()), Arc::new(Links::new(config.buffer, config.write_timeout)));
+        let (namespaces, links) =
+            (Namespaces::new(interest.clone(), config.auth.guests), Arc::new(Links::new(config.buffer, config.write_timeout)));
         let cluster = Cluster::new(&config.redis, namespaces.clone(), interest);
         let verifier = Verifier::new(&config.auth, &secret);
         let handlers = Handlers::new(&config, verifier, topics.clone(), links.clone(), namespaces.clone(), cluster.clone());
@@ -129,7 +131,8 @@ fn beside(config: &Config, context: &Context, secret: &Secret, emit: axum::Route
     }
     let secret = secret.clone();
     let mint = move |user: &str| {
-        let claims = serde_json::Map::from_iter([("id".to_owned(), user.into())]);
+        let end = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + demo::TOKEN_LIFE;
+        let claims = serde_json::Map::from_iter([("id".to_owned(), user.into()), ("exp".to_owned(), end.as_secs().into())]);
         mint(&secret, &claims).expect("a text claim is encodable")
     };
     demo::routes(context.bus.clone(), mint, emit)

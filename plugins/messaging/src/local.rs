@@ -32,7 +32,7 @@ struct Handshake<'a> {
     issued: u64,
     url: String,
     query: BTreeMap<&'a str, &'a str>,
-    auth: BTreeMap<&'a str, &'a str>,
+    auth: &'a RawValue,
 }
 
 #[derive(Serialize)]
@@ -97,6 +97,7 @@ fn handshake(parts: &Parts, session: &Session) -> Box<RawValue> {
         .filter(|(key, _)| *key != "token")
         .collect();
     let pairs: Vec<String> = query.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let nothing = to_raw_value(&BTreeMap::<&str, &str>::new()).expect("an empty object is JSON");
     let handshake = Handshake {
         headers: headers(&parts.headers),
         time: httpdate::fmt_http_date(opened),
@@ -106,7 +107,7 @@ fn handshake(parts: &Parts, session: &Session) -> Box<RawValue> {
         issued: opened.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
         url: format!("{}?{}", parts.uri.path(), pairs.join("&")),
         query,
-        auth: BTreeMap::new(),
+        auth: session.auth.as_deref().unwrap_or(&nothing),
     };
     to_raw_value(&handshake).expect("texts and numbers are JSON")
 }

@@ -155,10 +155,10 @@ impl Outlet {
         received: Instant,
         to: mpsc::Sender<Acknowledged>,
     ) {
-        let sessions: HashMap<_, _> = roster.sessions().iter().map(|session| (session.sid, session)).collect();
+        let places: HashMap<_, _> = roster.sessions().iter().enumerate().map(|(place, session)| (session.sid, place)).collect();
         while let Some((sid, acknowledged)) = acks.next().await {
-            if let (Ok(_), Some(seq), Some(session)) = (&acknowledged, seq.filter(|_| self.record_deliveries), sessions.get(&sid)) {
-                self.record_one(column(seq), session, delivery_outcome::ACKED, micros(received));
+            if let (Ok(_), Some(seq), Some(place)) = (&acknowledged, seq.filter(|_| self.record_deliveries), places.get(&sid)) {
+                self.record_one(column(seq), &roster, *place, delivery_outcome::ACKED, micros(received));
             }
             let _ = to.send(acknowledged.ok()).await;
         }
@@ -214,8 +214,8 @@ impl Outlet {
     fn record_deliveries(&self, message: i64, roster: &Roster, sent: Sent, latency_us: i32) {
         let Some((connections, users)) = roster.columns() else {
             // To nobody, or to one.
-            if let (Sent::Alike(outcome), Some(session)) = (sent, roster.sessions().first()) {
-                self.record_one(message, session, outcome, latency_us);
+            if let (Sent::Alike(outcome), 1) = (sent, roster.len()) {
+                self.record_one(message, roster, 0, outcome, latency_us);
             }
             return;
         };
@@ -232,9 +232,9 @@ impl Outlet {
         numbered(self.topics.delivery.offer_batch(rows));
     }
 
-    fn record_one(&self, message_seq: i64, session: &Session, outcome: i8, latency_us: i32) {
-        let user = session.user();
-        let row = DeliveryRow { message_seq, connection_seq: session.connection, user_id: user.as_deref(), outcome, latency_us };
+    fn record_one(&self, message_seq: i64, roster: &Roster, place: usize, outcome: i8, latency_us: i32) {
+        let connection_seq = roster.sessions()[place].connection;
+        let row = DeliveryRow { message_seq, connection_seq, user_id: roster.user(place), outcome, latency_us };
         numbered(self.topics.delivery.offer(&row));
     }
 }

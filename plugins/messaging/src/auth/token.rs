@@ -2,6 +2,7 @@
 
 use super::Secret;
 use crate::config::AuthConfig;
+use crate::msgpack::javascript;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
 use serde::Serialize;
@@ -11,6 +12,8 @@ use serde_json::{Map, Value};
 pub(crate) struct Verifier {
     key: DecodingKey,
     validation: Validation,
+    /// The same at any time.
+    timeless: Validation,
     user_claim: String,
     site_claim: String,
 }
@@ -25,12 +28,14 @@ pub(crate) struct Identity {
 }
 
 /// Why a token was not accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Rejection {
     /// What the client is told.
     pub(crate) message: &'static str,
     /// Whether it is only too old.
     pub(crate) expired: bool,
+    /// Whom a genuine token names that is too old, or not valid yet.
+    pub(crate) claimed: Option<String>,
 }
 
 /// The payload of `unauthorized`.
@@ -55,13 +60,19 @@ struct Data {
 
 impl Rejection {
     /// No token, or no text.
-    pub(crate) const NOT_A_TEXT: Self = Self { message: "invalid token datatype", expired: false };
+    pub(crate) const NOT_A_TEXT: Self = Self::new("invalid token datatype");
     /// The server stops.
-    pub(crate) const STOPPING: Self = Self { message: "server shutting down", expired: false };
-    const NO_USER: Self = Self { message: "jwt has no user id", expired: false };
+    pub(crate) const STOPPING: Self = Self::new("server shutting down");
+    /// The client tried too often.
+    pub(crate) const TOO_MANY: Self = Self::new("too many refusals");
+    const NO_USER: Self = Self::new("jwt has no user id");
+
+    const fn new(message: &'static str) -> Self {
+        Self { message, expired: false, claimed: None }
+    }
 
     /// What is sent with `unauthorized`.
-    pub(crate) fn payload(self) -> Unauthorized {
+    pub(crate) fn payload(&self) -> Unauthorized {
         let message = self.message;
         Unauthorized { message, inner: Inner { message }, data: Data { message, code: "invalid_token", r#type: "UnauthorizedError" } }
     }
@@ -87,36 +98,51 @@ impl Verifier {
         validation.required_spec_claims.clear();
         validation.validate_nbf = true;
         validation.validate_aud = false;
+        let mut timeless = validation.clone();
+        (timeless.validate_exp, timeless.validate_nbf) = (false, false);
         let key = DecodingKey::from_secret(secret.bytes());
-        Self { key, validation, user_claim: config.user_claim.clone(), site_claim: config.site_claim.clone() }
+        Self { key, validation, timeless, user_claim: config.user_claim.clone(), site_claim: config.site_claim.clone() }
     }
 
     /// Who the token is about.
     pub(crate) fn verify(&self, token: &str) -> Result<Identity, Rejection> {
-        let claims = decode::<Map<String, Value>>(token, &self.key, &self.validation).map_err(|e| rejection(e.kind()))?.claims;
-        let user = [self.user_claim.as_str(), "sub"].iter().find_map(|claim| text(claims.get(*claim)?)).ok_or(Rejection::NO_USER)?;
+        let claims = self.claims(token, &self.validation).map_err(|e| self.rejection(token, e.kind()))?;
+        let user = self.user(&claims).ok_or(Rejection::NO_USER)?;
         Ok(Identity { user, site: claims.get(&self.site_claim).and_then(text) })
+    }
+
+    fn claims(&self, token: &str, validation: &Validation) -> Result<Map<String, Value>, jsonwebtoken::errors::Error> {
+        Ok(decode(token, &self.key, validation)?.claims)
+    }
+
+    fn user(&self, claims: &Map<String, Value>) -> Option<String> {
+        [self.user_claim.as_str(), "sub"].iter().find_map(|claim| text(claims.get(*claim)?))
+    }
+
+    fn rejection(&self, token: &str, error: &ErrorKind) -> Rejection {
+        match error {
+            ErrorKind::ExpiredSignature => Rejection { expired: true, ..self.untimely(token, "jwt expired") },
+            ErrorKind::ImmatureSignature => self.untimely(token, "jwt not active"),
+            ErrorKind::InvalidSignature => Rejection::new("invalid signature"),
+            ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName => Rejection::new("invalid algorithm"),
+            _ => Rejection::new("jwt malformed"),
+        }
+    }
+
+    /// The token is genuine, so that it says who it is whose token is refused.
+    fn untimely(&self, token: &str, message: &'static str) -> Rejection {
+        let claimed = self.claims(token, &self.timeless).ok().and_then(|claims| self.user(&claims));
+        Rejection { claimed, ..Rejection::new(message) }
     }
 }
 
-/// A claim that is a text or a number.
+/// A claim that is a text, or a number as JavaScript writes it: Node's servers have the same rooms.
 fn text(claim: &Value) -> Option<String> {
     match claim {
         Value::String(text) if !text.is_empty() => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
+        Value::Number(number) => number.as_f64().map(javascript),
         _ => None,
     }
-}
-
-fn rejection(error: &ErrorKind) -> Rejection {
-    let message = match error {
-        ErrorKind::ExpiredSignature => return Rejection { message: "jwt expired", expired: true },
-        ErrorKind::InvalidSignature => "invalid signature",
-        ErrorKind::ImmatureSignature => "jwt not active",
-        ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName => "invalid algorithm",
-        _ => "jwt malformed",
-    };
-    Rejection { message, expired: false }
 }
 
 #[cfg(test)]
@@ -145,6 +171,37 @@ mod tests {
         assert_eq!(user(json!({"id": null, "sub": 7})), Ok("7".into()));
         assert_eq!(user(json!({"name": "x"})), Err(Rejection::NO_USER));
         assert_eq!(verify(json!({"id": 1, "site": "example.com"})).unwrap().site.as_deref(), Some("example.com"));
+    }
+
+    #[test]
+    fn a_number_is_written_as_javascript_writes_it() {
+        // The right-hand sides are what Node's `${JSON.parse(text)}` makes of the left-hand ones.
+        for (claim, user) in [
+            ("42.0", "42"),
+            ("-0.0", "0"),
+            ("4.2e1", "42"),
+            ("0.1", "0.1"),
+            ("9007199254740993", "9007199254740992"),
+            ("18446744073709551615", "18446744073709552000"),
+            ("-9223372036854775807", "-9223372036854776000"),
+            ("123456789012345678901234", "1.2345678901234569e+23"),
+            ("1e21", "1e+21"),
+            ("1e-7", "1e-7"),
+        ] {
+            let claims = json!({"id": serde_json::from_str::<Value>(claim).unwrap()});
+            assert_eq!(verify(claims).map(|identity| identity.user), Ok(user.to_owned()), "{claim}");
+        }
+    }
+
+    #[test]
+    fn a_genuine_token_that_is_refused_says_whose_it_is() {
+        let claimed = |claims| verify(claims).unwrap_err().claimed;
+        assert_eq!(claimed(json!({"id": 7, "exp": 1})).as_deref(), Some("7"));
+        assert_eq!(claimed(json!({"sub": "a", "exp": 1, "nbf": 4_000_000_000_u64})).as_deref(), Some("a"));
+        assert_eq!(claimed(json!({"id": 7, "nbf": 4_000_000_000_u64})).as_deref(), Some("7"));
+        assert_eq!(claimed(json!({"exp": 1})), None);
+        let forged = mint(&secret("other"), json!({"id": 7, "exp": 1}).as_object().unwrap()).unwrap();
+        assert_eq!(Verifier::new(&AuthConfig::default(), &secret("s")).verify(&forged).unwrap_err().claimed, None);
     }
 
     #[test]

@@ -44,6 +44,7 @@ pub(crate) struct Fanout {
 pub(crate) struct Namespaces {
     by_name: Arc<RwLock<HashMap<String, Arc<Fanout>>>>,
     interest: Arc<Interest>,
+    guests: bool,
 }
 
 /// What became of a message.
@@ -56,9 +57,9 @@ pub(crate) enum Sent {
 }
 
 impl Namespaces {
-    /// `interest` is told which rooms have members.
-    pub(crate) fn new(interest: Arc<Interest>) -> Self {
-        Self { interest, ..Self::default() }
+    /// `interest` is told which rooms have members. With `guests`, who is not authenticated is in the audience, too.
+    pub(crate) fn new(interest: Arc<Interest>, guests: bool) -> Self {
+        Self { interest, guests, ..Self::default() }
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<Arc<Fanout>> {
@@ -128,17 +129,16 @@ impl Fanout {
 
     /// Makes a socket a member of the namespace, unless it has gone. Returns whether it is there.
     pub(crate) fn enter(&self, session: &Arc<Session>) -> bool {
-        self.rooms.write().join(session, &[])
+        self.rooms.write().enter(session)
     }
 
     /// It is known who a socket is: it leaves the rooms of who it was before and joins `rooms`, in one step.
     /// Returns whether it is still there.
     pub(crate) fn become_known(&self, session: &Arc<Session>, user: &str, rooms: &[String]) -> bool {
         let mut own = self.rooms.write();
-        let before = session.rooms_of_user();
-        own.leave(session.sid, &before);
-        session.set_user(user.into(), rooms.to_vec());
-        own.join(session, rooms)
+        let left = session.set_user(user.into(), rooms.to_vec());
+        own.leave(session.sid, &left);
+        own.know(session)
     }
 
     /// Disconnects a socket, if it is there.
@@ -224,7 +224,7 @@ impl CoreAdapter<Emitter> for Fanout {
     type InitRes = ();
 
     fn new(namespaces: &Namespaces, local: CoreLocalAdapter<Emitter>) -> Self {
-        let rooms = RwLock::new(Rooms::new(local.path(), namespaces.interest.clone()));
+        let rooms = RwLock::new(Rooms::new(local.path(), namespaces.interest.clone(), namespaces.guests));
         Self { local, rooms, namespaces: namespaces.clone() }
     }
 

@@ -12,7 +12,11 @@ use std::sync::{Arc, OnceLock};
 pub(crate) struct Rooms {
     namespace: String,
     interest: Arc<Interest>,
+    /// Whether sockets that are not authenticated belong to `everybody`.
+    guests: bool,
     everybody: Room,
+    /// Sockets that are not authenticated: they are in no audience.
+    strangers: HashMap<Sid, Arc<Session>>,
     rooms: HashMap<String, Room>,
 }
 
@@ -24,27 +28,54 @@ struct Room {
 }
 
 impl Rooms {
-    pub(super) fn new(namespace: &str, interest: Arc<Interest>) -> Self {
-        Self { namespace: namespace.to_owned(), interest, ..Self::default() }
+    pub(super) fn new(namespace: &str, interest: Arc<Interest>, guests: bool) -> Self {
+        Self { namespace: namespace.to_owned(), interest, guests, ..Self::default() }
     }
 
     /// A socket has gone; `rooms` are those that it had joined.
     pub(crate) fn exit(&mut self, sid: Sid, rooms: &[String]) {
+        self.strangers.remove(&sid);
         if self.everybody.remove(sid) {
             self.interest.touch(&self.namespace, sid.as_str());
         }
         self.leave(sid, rooms);
     }
 
-    /// A socket comes into the namespace, if it is not there already, and into `rooms`. False where it has gone:
-    /// [`Rooms::exit`] comes after its session is closed, so none stays behind.
-    pub(crate) fn join(&mut self, session: &Arc<Session>, rooms: &[String]) -> bool {
+    /// A socket comes into the namespace; nobody knows yet who it is. False if it has gone: [`Rooms::exit`] comes after its
+    /// session is closed, so none stays behind.
+    pub(crate) fn enter(&mut self, session: &Arc<Session>) -> bool {
         if session.is_closed() {
             return false;
         }
-        // Forgets the roster also where it was there: its user may be another one from now on.
+        match self.guests {
+            true => self.admit(session),
+            false => drop(self.strangers.insert(session.sid, session.clone())),
+        }
+        true
+    }
+
+    /// The socket's user is known, or is another one from now on: it belongs to everybody, and each roster that it is in is
+    /// made anew. False if it has gone.
+    pub(crate) fn know(&mut self, session: &Arc<Session>) -> bool {
+        if session.is_closed() {
+            return false;
+        }
+        self.strangers.remove(&session.sid);
+        self.admit(session);
+        self.join(session, &session.rooms());
+        true
+    }
+
+    fn admit(&mut self, session: &Arc<Session>) {
         if self.everybody.add(session.clone()) {
             self.interest.touch(&self.namespace, session.sid.as_str());
+        }
+    }
+
+    /// A socket of the namespace joins rooms, unless it has gone.
+    pub(crate) fn join(&mut self, session: &Arc<Session>, rooms: &[String]) {
+        if session.is_closed() {
+            return;
         }
         for room in rooms {
             let entry = self.rooms.entry(room.clone()).or_default();
@@ -53,7 +84,6 @@ impl Rooms {
             }
             entry.add(session.clone());
         }
-        true
     }
 
     pub(crate) fn leave(&mut self, sid: Sid, rooms: &[String]) {
@@ -97,6 +127,11 @@ impl Rooms {
     /// The socket whose id this is.
     pub(super) fn socket(&self, name: &str) -> Option<&Arc<Session>> {
         self.everybody.members.get(&name.parse().ok()?)
+    }
+
+    /// All sockets of the namespace, whether or not they are authenticated.
+    pub(crate) fn all(&self) -> Vec<Arc<Session>> {
+        self.everybody.members.values().chain(self.strangers.values()).cloned().collect()
     }
 
     /// Whether anybody is in a room, or it is a socket's own.
@@ -144,8 +179,8 @@ mod tests {
         fn a_roster_is_what_the_sets_say(steps in prop::collection::vec((0..6_usize, 0..4_usize, any::<bool>()), 0..60),
                                          rooms in prop::collection::btree_set(0..4_usize, 0..3), except in prop::collection::btree_set(0..4_usize, 0..2)) {
             let sessions: Vec<_> = (0..6).map(|n| Arc::new(Session::for_tests(n))).collect();
-            let mut own = Rooms::default();
-            sessions.iter().for_each(|s| assert!(own.join(s, &[])));
+            let mut own = Rooms::new("/", Arc::default(), true);
+            sessions.iter().for_each(|s| assert!(own.enter(s)));
             let mut model = vec![BTreeSet::new(); 4];
             for (socket, room, joins) in steps {
                 let name = [room.to_string()];
@@ -159,5 +194,56 @@ mod tests {
             prop_assert_eq!(roster.len(), got.len());
             prop_assert_eq!(got, expected);
         }
+    }
+
+    fn rooms(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn who_is_not_authenticated_is_in_no_audience() {
+        let (mut own, session) = (Rooms::new("/", Arc::default(), false), Arc::new(Session::for_tests(1)));
+        assert!(own.enter(&session));
+        let sid = [session.sid.to_string()];
+        assert_eq!((own.roster(&[], &[]).len(), own.roster(&sid, &[]).len(), own.has(&sid[0]), own.names().len()), (0, 0, false, 0));
+        assert_eq!(own.all().len(), 1);
+        session.set_user("a".into(), rooms(&["user(a)"]));
+        assert!(own.know(&session));
+        assert_eq!((own.roster(&[], &[]).len(), own.roster(&sid, &[]).len(), own.all().len()), (1, 1, 1));
+        own.exit(session.sid, &session.rooms());
+        assert_eq!((own.roster(&[], &[]).len(), own.all().len(), own.rooms.len()), (0, 0, 0));
+        session.close("websocket", "over");
+        assert!(!own.enter(&session) && !own.know(&session) && own.all().is_empty());
+    }
+
+    #[test]
+    fn each_roster_names_the_user_that_a_socket_has_now() {
+        let (mut own, [changed, other]) = (Rooms::new("/", Arc::default(), true), [1, 2].map(|n| Arc::new(Session::for_tests(n))));
+        let all = [[].as_slice(), &["mixed"]].map(rooms);
+        for session in [&changed, &other] {
+            assert!(own.enter(session));
+            session.joined(&all[1]);
+            own.join(session, &all[1]);
+        }
+        let users = |own: &Rooms, rooms: &[String]| {
+            let roster = own.roster(rooms, &[]);
+            let mut users: Vec<_> = (0..roster.len()).map(|n| roster.user(n).unwrap_or("nobody").to_owned()).collect();
+            users.sort_unstable();
+            users
+        };
+        assert_eq!(all.each_ref().map(|rooms| users(&own, rooms)), [vec!["nobody", "nobody"], vec!["nobody", "nobody"]]);
+        // Whoever it was not before keeps the rooms that it was put into.
+        assert_eq!(changed.set_user("a".into(), rooms(&["user(a)", "site(x)"])), rooms(&[]));
+        assert!(own.know(&changed));
+        assert_eq!(all.each_ref().map(|rooms| users(&own, rooms)), [vec!["a", "nobody"], vec!["a", "nobody"]]);
+        // The same user from another site keeps them as well, another user does not.
+        let left = changed.set_user("a".into(), rooms(&["user(a)"]));
+        assert_eq!((left, changed.rooms()), (rooms(&["site(x)"]), rooms(&["user(a)", "mixed"])));
+        let left = changed.set_user("b".into(), rooms(&["user(b)"]));
+        own.leave(changed.sid, &left);
+        assert!(own.know(&changed));
+        assert_eq!((left, changed.rooms()), (rooms(&["user(a)", "mixed"]), rooms(&["user(b)"])));
+        assert_eq!(all.each_ref().map(|rooms| users(&own, rooms)), [vec!["b", "nobody"], vec!["nobody"]]);
+        assert_eq!(users(&own, &rooms(&["user(b)"])), ["b"]);
     }
 }

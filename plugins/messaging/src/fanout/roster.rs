@@ -1,26 +1,43 @@
 //! The members of a room as the columns of their delivery rows.
 
 use crate::gateway::Session;
-use arrow_array::{ArrayRef, Int64Array, StringArray};
+use arrow_array::{Array, ArrayRef, Int64Array, StringArray};
 use std::sync::Arc;
 
-/// Who a message goes to.
+/// Who a message goes to, and who they were when the roster was made: a socket may become another user's while a message
+/// is on its way to it.
 #[derive(Default)]
 pub(crate) struct Roster {
     sessions: Vec<Arc<Session>>,
-    connections: Option<ArrayRef>,
-    users: Option<ArrayRef>,
+    users: Users,
+}
+
+enum Users {
+    /// Of a single recipient, which has a row of its own: columns would only take memory.
+    One(Option<Arc<str>>),
+    Columns {
+        connections: ArrayRef,
+        users: Arc<StringArray>,
+    },
+}
+
+impl Default for Users {
+    fn default() -> Self {
+        Self::One(None)
+    }
 }
 
 impl Roster {
     pub(crate) fn new(sessions: Vec<Arc<Session>>) -> Self {
-        // A single recipient has a row of its own: columns would only take memory.
-        if sessions.len() < 2 {
-            return Self { sessions, connections: None, users: None };
-        }
-        let connections: ArrayRef = Arc::new(Int64Array::from_iter_values(sessions.iter().map(|s| s.connection)));
-        let users: ArrayRef = Arc::new(StringArray::from_iter(sessions.iter().map(|s| s.user())));
-        Self { sessions, connections: Some(connections), users: Some(users) }
+        let users = match &sessions[..] {
+            [] => Users::One(None),
+            [one] => Users::One(one.user()),
+            several => Users::Columns {
+                connections: Arc::new(Int64Array::from_iter_values(several.iter().map(|s| s.connection))),
+                users: Arc::new(StringArray::from_iter(several.iter().map(|s| s.user()))),
+            },
+        };
+        Self { sessions, users }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -31,8 +48,19 @@ impl Roster {
         &self.sessions
     }
 
+    /// The user of the recipient at this place.
+    pub(crate) fn user(&self, place: usize) -> Option<&str> {
+        match &self.users {
+            Users::One(user) => user.as_deref(),
+            Users::Columns { users, .. } => users.is_valid(place).then(|| users.value(place)),
+        }
+    }
+
     /// `connection_seq` and `user_id` of the delivery rows; none for fewer than two members.
     pub(crate) fn columns(&self) -> Option<(ArrayRef, ArrayRef)> {
-        Some((self.connections.clone()?, self.users.clone()?))
+        match &self.users {
+            Users::One(_) => None,
+            Users::Columns { connections, users } => Some((connections.clone(), users.clone())),
+        }
     }
 }

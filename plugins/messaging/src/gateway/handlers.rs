@@ -1,7 +1,7 @@
 //! What happens when a client connects, authenticates, emits and goes.
 
 use super::acks::NO_ARGUMENTS;
-use super::handshake::{ConnectToken, link, query, request_token, text};
+use super::handshake::{Auth, Refusals, link, query, recorded, request_token};
 use super::links::Links;
 use super::push::Push;
 use super::session::{Opened, Session};
@@ -21,7 +21,7 @@ use serde_json::value::RawValue;
 use socketioxide::extract::{AckSender, SocketRef, TryData};
 use socketioxide::handler::ConnectHandler;
 use socketioxide::socket::DisconnectReason;
-use socketioxide::{ProtocolVersion, SocketIo, TransportType};
+use socketioxide::{AckError, ProtocolVersion, SocketIo, TransportType};
 use std::collections::HashMap;
 use std::future::ready;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
@@ -39,6 +39,8 @@ pub(crate) struct Handlers {
     pub(crate) cluster: Option<Arc<Cluster>>,
     pub(crate) verifier: Verifier,
     pub(crate) sites: Vec<String>,
+    /// Whether a site may come from the Origin header.
+    site_from_origin: bool,
     pub(crate) auth_timeout: Duration,
     pub(crate) record_data: bool,
     /// Sockets that are open.
@@ -57,6 +59,9 @@ struct Admitted {
 
 /// With so many admitted, those who went away are forgotten.
 const MANY_ADMITTED: usize = 1024;
+
+/// So long a client may take to acknowledge that it is not authorized: in a page, somebody may be asked first.
+const GOODBYE: Duration = Duration::from_secs(60);
 
 /// What `authenticate` is sent with.
 #[derive(Deserialize)]
@@ -89,6 +94,7 @@ impl Handlers {
             cluster,
             verifier,
             sites: config.sites.clone(),
+            site_from_origin: config.auth.site_from_origin,
             auth_timeout: config.auth.timeout,
             record_data: config.record_push_data,
             open: Arc::default(),
@@ -101,24 +107,29 @@ impl Handlers {
     /// none of its events comes too early.
     pub(crate) fn serve(self: &Arc<Self>, io: &SocketIo<Fanout>, name: &str) {
         let (admit, connected) = (self.clone(), self.clone());
-        let admit = async move |socket: Socket, token: ConnectToken| admit.admit(&socket, token.0);
+        let admit = async move |socket: Socket, auth: Auth| admit.admit(&socket, auth);
         let connected = async move |socket: Socket| connected.connected(socket);
         io.ns(name.to_owned(), connected.with(admit));
     }
 
-    fn admit(self: &Arc<Self>, socket: &Socket, token: Option<String>) -> Result<(), Rejection> {
+    fn admit(self: &Arc<Self>, socket: &Socket, auth: Auth) -> Result<(), Rejection> {
         if self.stopping.load(SeqCst) {
             return Err(Rejection::STOPPING);
         }
         let parts = socket.req_parts();
-        let identity = match token.or_else(|| request_token(parts)).map(|token| self.verifier.verify(&token)) {
+        let refusals = Refusals::of(parts);
+        if refusals.are_too_many() {
+            return Err(Rejection::TOO_MANY);
+        }
+        let identity = match auth.token.or_else(|| request_token(parts)).map(|token| self.verifier.verify(&token)) {
             Some(Err(rejection)) => {
-                self.record_rejection(None, auth_method::HANDSHAKE, rejection, socket);
+                self.record_rejection(None, auth_method::HANDSHAKE, &rejection, socket);
+                refusals.add();
                 return Err(rejection);
             }
             verified => verified.and_then(Result::ok),
         };
-        let session = Arc::new(self.open(socket));
+        let session = Arc::new(self.open(socket, auth.rest));
         if self.stopping.load(SeqCst) {
             // It began while this one was opened; the session's end writes its closed row.
             return Err(Rejection::STOPPING);
@@ -132,19 +143,20 @@ impl Handlers {
         Ok(())
     }
 
-    fn open(&self, socket: &Socket) -> Session {
+    fn open(&self, socket: &Socket, auth: Option<Box<RawValue>>) -> Session {
         let parts = socket.req_parts();
         let link = link(parts);
         // Socket.io 5 is spoken over engine.io 4, socket.io 4 over engine.io 3.
         let protocol = if socket.protocol() == ProtocolVersion::V5 { 4 } else { 3 };
+        let (agent, origin) = (recorded(&parts.headers, header::USER_AGENT), recorded(&parts.headers, header::ORIGIN));
         let row = ConnectionRow {
             event: connection_event::OPENED,
             namespace: socket.ns(),
             transport: transport(socket.transport_type()),
             protocol,
             address: Some(&link.peer.ip().to_canonical().to_string()),
-            agent: text(&parts.headers, header::USER_AGENT),
-            origin: text(&parts.headers, header::ORIGIN),
+            agent: agent.as_deref(),
+            origin: origin.as_deref(),
             ..ConnectionRow::default()
         };
         let connection = numbered(self.topics.connection.offer(&row)).map_or(-1, column);
@@ -152,7 +164,18 @@ impl Handlers {
         // Of the request that the session began with: it may be on another connection by now, also for a namespace that it
         // comes to later.
         let websocket = query(&parts.uri, "transport").as_deref() == Some("websocket");
-        Session::new(Opened { sid: socket.id, connection, namespace: socket.ns().into(), protocol, websocket, link, links, topics, open })
+        Session::new(Opened {
+            sid: socket.id,
+            connection,
+            namespace: socket.ns().into(),
+            protocol,
+            auth,
+            websocket,
+            link,
+            links,
+            topics,
+            open,
+        })
     }
 
     /// The handlers' bodies run before the library spawns what they return: in the client's order.
@@ -218,21 +241,42 @@ impl Handlers {
     }
 
     fn authenticate(&self, socket: &Socket, session: &Arc<Session>, credentials: Option<Credentials>) {
+        if Refusals::of(socket.req_parts()).are_too_many() {
+            return self.guesses(socket, session);
+        }
         let token = credentials.and_then(|c| serde_json::from_str::<String>(c.token.get()).ok()).ok_or(Rejection::NOT_A_TEXT);
         match token.and_then(|token| self.verifier.verify(&token)) {
             Ok(identity) => self.accept(socket, session, &identity, auth_method::EVENT),
-            Err(rejection) => {
-                self.record_rejection(Some(session.connection), auth_method::EVENT, rejection, socket);
-                let _ = socket.emit("unauthorized", &rejection.payload());
-            }
+            Err(rejection) => self.reject(socket, session, &rejection),
+        }
+    }
+
+    /// Tells a client why its token is refused. As socketio-jwt does: a client that acknowledges that is disconnected.
+    fn reject(&self, socket: &Socket, session: &Arc<Session>, rejection: &Rejection) {
+        self.record_rejection(Some(session.connection), auth_method::EVENT, rejection, socket);
+        let acknowledged = socket.timeout(GOODBYE).emit_with_ack::<_, ()>("unauthorized", &rejection.payload());
+        session.sent_unmarked();
+        if Refusals::of(socket.req_parts()).add() {
+            self.guesses(socket, session);
+        } else if let Ok(acknowledged) = acknowledged {
+            let (namespaces, session) = (self.namespaces.clone(), Arc::downgrade(session));
+            tokio::spawn(async move {
+                // An acknowledgement's arguments are of no interest, and none of them may be there.
+                let over = matches!(acknowledged.await, Err(AckError::Timeout | AckError::Socket(_)));
+                let Some(session) = session.upgrade().filter(|session| !over && !session.is_closed()) else { return };
+                session.because("unauthorized");
+                if let Some(namespace) = namespaces.get(&session.namespace) {
+                    namespace.disconnect(session.sid);
+                }
+            });
         }
     }
 
     /// The client is who it says: it joins the rooms of its user and site, and leaves those of another user.
     fn accept(&self, socket: &Socket, session: &Arc<Session>, identity: &Identity, method: i8) {
         let Some(namespace) = self.namespaces.get(socket.ns()) else { return };
-        let origin = text(&socket.req_parts().headers, header::ORIGIN);
-        let site = identity.site.clone().or_else(|| base_domain(origin?));
+        let origin = || recorded(&socket.req_parts().headers, header::ORIGIN).filter(|_| self.site_from_origin);
+        let site = identity.site.clone().or_else(|| base_domain(&origin()?));
         let site = site.filter(|site| self.sites.is_empty() || self.sites.contains(site));
         let mut rooms: Vec<String> =
             [Some(format!("user({})", identity.user)), site.as_ref().map(|site| format!("site({site})"))].into_iter().flatten().collect();
@@ -299,6 +343,14 @@ impl Handlers {
         }
     }
 
+    /// Disconnects a client whose tokens were refused too often; it does not come back by itself.
+    fn guesses(&self, socket: &Socket, session: &Session) {
+        session.because("too many refusals");
+        if !session.is_closed() && socket.clone().disconnect().is_err() {
+            self.close(socket, session);
+        }
+    }
+
     /// Closes a client's connection; that of one that polls may carry others' requests as well, and stays.
     fn close(&self, socket: &Socket, session: &Session) {
         match session.is_polling() {
@@ -315,14 +367,16 @@ impl Handlers {
         }
     }
 
-    fn record_rejection(&self, connection: Option<i64>, method: i8, rejection: Rejection, socket: &Socket) {
+    fn record_rejection(&self, connection: Option<i64>, method: i8, rejection: &Rejection, socket: &Socket) {
         let outcome = if rejection.expired { auth_outcome::EXPIRED } else { auth_outcome::REFUSED };
-        let attempt = Attempt { outcome, method: Some(method), user: None, site: None, reason: Some(rejection.message) };
+        let user = rejection.claimed.as_deref();
+        let attempt = Attempt { outcome, method: Some(method), user, site: None, reason: Some(rejection.message) };
         self.record_attempt(connection, &attempt, socket);
     }
 
     fn record_attempt(&self, connection_seq: Option<i64>, attempt: &Attempt<'_>, socket: &Socket) {
         let parts = socket.req_parts();
+        let agent = recorded(&parts.headers, header::USER_AGENT);
         let outcome = ["accepted", "refused", "expired", "revoked", "timeout"][attempt.outcome as usize];
         counter!(names::AUTHENTICATIONS, "outcome" => outcome).increment(1);
         let row = AuthRow {
@@ -333,7 +387,7 @@ impl Handlers {
             site: attempt.site,
             reason: attempt.reason,
             address: Some(&link(parts).peer.ip().to_canonical().to_string()),
-            agent: text(&parts.headers, header::USER_AGENT),
+            agent: agent.as_deref(),
         };
         numbered(self.topics.auth.offer(&row));
     }
@@ -374,7 +428,7 @@ impl Handlers {
     pub(crate) fn disconnect_all(&self) {
         self.stopping.store(true, SeqCst);
         for namespace in self.namespaces.all() {
-            namespace.rooms.read().roster(&[], &[]).sessions().iter().for_each(|session| session.because("server shutting down"));
+            namespace.rooms.read().all().iter().for_each(|session| session.because("server shutting down"));
             namespace.disconnect_all();
         }
     }
@@ -382,7 +436,7 @@ impl Handlers {
     /// Closes the connections of those who are still open.
     pub(crate) fn close_all(&self) {
         for namespace in self.namespaces.all() {
-            namespace.rooms.read().roster(&[], &[]).sessions().iter().for_each(|session| session.link().doom());
+            namespace.rooms.read().all().iter().for_each(|session| session.link().doom());
         }
     }
 

@@ -1,9 +1,10 @@
 //! HTTP in front of socket.io: what is answered before it, beside it and by it.
 
-use super::handshake::query;
+use super::handshake::{Refusals, query};
 use super::link::Link;
 use super::links::Links;
 use super::mend::mend;
+use crate::auth::Origins;
 use crate::config::Config;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
@@ -32,7 +33,7 @@ pub(crate) type Serve = Cors<SocketIoService<Router, Fanout>>;
 pub(crate) struct Parts {
     serve: Serve,
     links: Arc<Links>,
-    origins: Arc<[HeaderValue]>,
+    origins: Origins,
     bundle: Option<Arc<PathBuf>>,
 }
 
@@ -52,12 +53,13 @@ pub(crate) fn service(config: &Config, namespaces: Namespaces, links: Arc<Links>
         .with_adapter::<Fanout>(namespaces)
         .build_with_inner_svc(beside);
     let bundle = config.client_bundle.clone().map(Arc::new);
-    let origins: Arc<[HeaderValue]> = config.allowed_origins.iter().filter_map(|o| HeaderValue::from_str(o).ok()).collect();
+    let origins = Origins::new(&config.allowed_origins);
     (Parts { serve: cors(&origins).layer(service), links, origins, bundle }, io)
 }
 
-fn cors(origins: &[HeaderValue]) -> CorsLayer {
-    let allowed = if origins.is_empty() { AllowOrigin::mirror_request() } else { AllowOrigin::list(origins.to_vec()) };
+fn cors(origins: &Origins) -> CorsLayer {
+    let origins = origins.clone();
+    let allowed = AllowOrigin::predicate(move |origin, _| origins.admit(Some(origin)));
     CorsLayer::new()
         .allow_origin(allowed)
         .allow_credentials(true)
@@ -79,7 +81,8 @@ impl Parts {
         if request.uri().path() == BUNDLE_PATH {
             return Ok(self.bundle().await);
         }
-        if !self.admits(request.headers().get(header::ORIGIN)) {
+        // Also where CORS does not hold: a WebSocket.
+        if !self.origins.admit(request.headers().get(header::ORIGIN)) {
             return Ok(text(
                 StatusCode::FORBIDDEN,
                 "this origin may not connect: plugins.messaging.allowed_origins names those that may\n",
@@ -89,6 +92,7 @@ impl Parts {
         unshare(&mut request);
         if request.uri().path().starts_with(LIBRARY_PATH) {
             request.extensions_mut().insert(link.clone());
+            request.extensions_mut().insert(Refusals::default());
         } else {
             request.extensions_mut().insert(ConnectInfo(link.peer));
         }
@@ -100,11 +104,6 @@ impl Parts {
             }
         }
         Ok(mend(response.map(Body::new)).await)
-    }
-
-    /// A page of another origin than the configured ones is kept out also where CORS does not hold: from a WebSocket.
-    fn admits(&self, origin: Option<&HeaderValue>) -> bool {
-        self.origins.is_empty() || origin.is_none_or(|origin| self.origins.contains(origin))
     }
 
     async fn bundle(&self) -> Response<Body> {

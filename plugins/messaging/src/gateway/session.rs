@@ -8,6 +8,7 @@ use crate::rows::{ConnectionRow, Topics, connection_event};
 use bytes::Bytes;
 use metrics::gauge;
 use parking_lot::Mutex;
+use serde_json::value::RawValue;
 use socketioxide::socket::Sid;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
@@ -22,6 +23,8 @@ pub(crate) struct Session {
     pub(crate) connection: i64,
     pub(crate) namespace: Box<str>,
     pub(crate) protocol: i32,
+    /// What it said of itself in the handshake, but for the token: a JSON object.
+    pub(crate) auth: Option<Box<RawValue>>,
     link: Arc<Link>,
     links: Arc<Links>,
     upgraded: OnceLock<Arc<Link>>,
@@ -57,6 +60,7 @@ pub(super) struct Opened {
     pub(super) connection: i64,
     pub(super) namespace: Box<str>,
     pub(super) protocol: i32,
+    pub(super) auth: Option<Box<RawValue>>,
     pub(super) websocket: bool,
     pub(super) link: Arc<Link>,
     pub(super) links: Arc<Links>,
@@ -66,7 +70,7 @@ pub(super) struct Opened {
 
 impl Session {
     pub(super) fn new(opened: Opened) -> Self {
-        let Opened { sid, connection, namespace, protocol, websocket, link, links, topics, open } = opened;
+        let Opened { sid, connection, namespace, protocol, auth, websocket, link, links, topics, open } = opened;
         open.fetch_add(1, Relaxed);
         gauge!(names::CONNECTIONS).increment(1);
         Self {
@@ -74,6 +78,7 @@ impl Session {
             connection,
             namespace,
             protocol,
+            auth,
             link,
             links,
             upgraded: OnceLock::new(),
@@ -145,10 +150,6 @@ impl Session {
         self.who.lock().user.clone()
     }
 
-    pub(crate) fn rooms_of_user(&self) -> Vec<String> {
-        self.who.lock().rooms.clone()
-    }
-
     /// All rooms that it is in, but for its own.
     pub(crate) fn rooms(&self) -> Vec<String> {
         let who = self.who.lock();
@@ -177,16 +178,22 @@ impl Session {
         *self.timer.lock() = Some(timer);
     }
 
-    /// It is known who it is: the rooms that it was put into otherwise stay.
-    pub(crate) fn set_user(&self, user: Arc<str>, rooms: Vec<String>) {
+    /// It is known who it is, and which rooms come with that. Returns the rooms that it leaves: those that came with who it
+    /// was, and if that was somebody else, those that it was put into as well.
+    pub(crate) fn set_user(&self, user: Arc<str>, rooms: Vec<String>) -> Vec<String> {
         // Taken out, because a handle keeps the memory of its task.
         if let Some(timer) = self.timer.lock().take() {
             timer.abort();
         }
-        let mut who = self.who.lock();
-        who.user = Some(user);
-        who.joined.retain(|room| !rooms.contains(room));
-        who.rooms = rooms;
+        let who = &mut *self.who.lock();
+        let before = who.user.replace(user);
+        let mut left = std::mem::replace(&mut who.rooms, rooms);
+        if before.is_some() && before != who.user {
+            left.append(&mut who.joined);
+        }
+        who.joined.retain(|room| !who.rooms.contains(room));
+        left.retain(|room| !who.rooms.contains(room));
+        left
     }
 
     /// Says why the server is about to close it; the first word counts.
@@ -268,6 +275,7 @@ impl Session {
             connection: number as i64,
             namespace: "/".into(),
             protocol: 4,
+            auth: None,
             link,
             links,
             upgraded: OnceLock::new(),
