@@ -18,7 +18,7 @@ impl Plugin for Topic {
         "topic"
     }
     fn topics(&self) -> Result<Vec<TopicSchema>, SchemaError> {
-        Ok(vec![TopicSchema::from_avro(&self.0)?])
+        Ok(vec![TopicSchema::from_avro(&self.0)?.open()])
     }
     async fn build(&self, _: Config, _: Context) -> Result<Box<dyn Component>, Error> {
         Ok(Box::new(Declared))

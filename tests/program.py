@@ -23,6 +23,8 @@ MORTAL = ROOT / "target/mortal/greyhound"
 TOPIC = ROOT / "target/release/examples/topic"
 CLIENTS = ROOT / "tests/tables/clients.mjs"
 SECRET = "the secret of the tests"
+# Topics of which tests publish rows of their own.
+OPEN_TOPICS = [f"messaging.{name}" for name in ("connection", "auth", "message", "delivery", "push")]
 
 
 def until(what, probe, limit=30):
@@ -62,6 +64,7 @@ class Greyhound:
         clean = {k: v for k, v in os.environ.items() if not k.startswith("GREYHOUND__") and k != "PORT"}
         return clean | {
             "GREYHOUND__ADMIN__LISTEN": f"127.0.0.1:{self.admin}",
+            "GREYHOUND__ADMIN__OPEN_TOPICS": json.dumps(OPEN_TOPICS),
             "GREYHOUND__PLUGINS__MESSAGING__LISTEN": f"127.0.0.1:{self.port}",
             "GREYHOUND__PLUGINS__MESSAGING__AUTH__SECRET": SECRET,
             "GREYHOUND__PLUGINS__ACTIVITY__FRESHNESS": "1s",
@@ -163,7 +166,7 @@ class Earlier(Greyhound):
 
     @property
     def env(self):
-        return {k: v for k, v in super().env.items() if not k.startswith("GREYHOUND__PLUGINS__MESSAGING__")}
+        return {k: v for k, v in super().env.items() if not k.startswith(("GREYHOUND__PLUGINS__MESSAGING__", "GREYHOUND__ADMIN__OPEN_TOPICS"))}
 
 
 def questions():

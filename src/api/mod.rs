@@ -14,7 +14,7 @@ use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Json, Response};
-use greyhound_sdk::{Drain, Health};
+use greyhound_sdk::{Drain, Health, TopicSchema};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use serde_json::json;
@@ -60,6 +60,15 @@ pub(crate) struct Shared {
     pub(crate) bus: Arc<EventBus>,
     pub(crate) health: Health,
     pub(crate) recorder: metrics::Recorder,
+    /// Topics that the operator opens, beside those that their plugins declare open.
+    pub(crate) open_topics: Arc<[String]>,
+}
+
+impl Shared {
+    /// Whether programs may publish to a topic.
+    fn is_open(&self, topic: &TopicSchema) -> bool {
+        topic.is_open() || self.open_topics.iter().any(|name| name == topic.name())
+    }
 }
 
 impl Listener {

@@ -1,6 +1,7 @@
 //! `/v1/topics`: what there is, what is in it, and publishing to it.
 
 use super::{Shared, refuse, rows};
+use crate::config::OWN_TOPICS;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::{BytesRejection, QueryRejection};
@@ -17,8 +18,6 @@ use tokio::time::timeout;
 
 /// How much is read at a time.
 const READ_BYTES: usize = 256 << 10;
-/// What the program tells of itself; nobody else does.
-const OWN_TOPICS: &str = "greyhound.";
 /// How long to look for rows that are said to be there.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -50,10 +49,11 @@ impl Default for TailQuery {
 async fn list(State(shared): State<Shared>) -> Response {
     let schemas = shared.bus.handle().topics();
     let status = shared.bus.status().into_iter().map(|topic| {
-        let doc = schemas.iter().find(|s| s.name() == topic.topic).map_or("", |s| s.doc());
+        let schema = schemas.iter().find(|s| s.name() == topic.topic);
+        let (doc, open) = schema.map_or(("", false), |s| (s.doc(), shared.is_open(s)));
         let consumers: Vec<Value> =
             topic.consumers.iter().map(|c| json!({"name": c.name, "position": c.position, "lag": c.lag, "required": c.required})).collect();
-        json!({"name": topic.topic, "doc": doc, "earliest": topic.earliest, "end": topic.end, "bytes": topic.bytes, "consumers": consumers})
+        json!({"name": topic.topic, "doc": doc, "open": open, "earliest": topic.earliest, "end": topic.end, "bytes": topic.bytes, "consumers": consumers})
     });
     let topics = Value::Array(status.collect());
     let shard = shared.bus.handle().shard().to_string();
@@ -76,15 +76,16 @@ async fn publish(State(shared): State<Shared>, Path(topic): Path<String>, body: 
         Ok(publisher) => publisher,
         Err(e) => return refuse(StatusCode::NOT_FOUND, &e.to_string()),
     };
+    if !shared.is_open(publisher.schema()) {
+        return refuse(StatusCode::FORBIDDEN, &closed(&topic));
+    }
     let rows: Vec<Map<String, Value>> = match serde_json::from_slice(&body) {
         Ok(rows) => rows,
         Err(e) => return refuse(StatusCode::BAD_REQUEST, &format!("the body is not a list of rows: {e}")),
     };
-    if topic.starts_with(OWN_TOPICS) {
-        return refuse(StatusCode::FORBIDDEN, &format!("only the bus and its plugins write to {topic}"));
-    }
     // All of them or none: whoever mends a row sends the list again.
-    let batch = match serde_arrow::to_record_batch(publisher.schema().columns().fields(), &rows) {
+    let count = rows.len() as u64;
+    let batch = match rows::batch(publisher.schema(), rows) {
         Ok(batch) => batch,
         Err(e) => return refuse(StatusCode::BAD_REQUEST, &format!("a row does not fit the schema of topic {topic}: {e}")),
     };
@@ -93,13 +94,24 @@ async fn publish(State(shared): State<Shared>, Path(topic): Path<String>, body: 
         Err(e @ Refused::Schema { .. }) => return refuse(StatusCode::BAD_REQUEST, &e.to_string()),
         Err(e @ Refused::Shed { .. }) => return refuse(StatusCode::SERVICE_UNAVAILABLE, &e.to_string()),
     };
-    let end = first + rows.len() as u64;
+    let end = first + count;
     if end > first
         && let Err(lost) = publisher.durable(end - 1).await
     {
         return refuse(StatusCode::SERVICE_UNAVAILABLE, &lost.to_string());
     }
     Json(json!({ "seq": (first..end).collect::<Vec<_>>() })).into_response()
+}
+
+/// Why a topic takes no rows over HTTP, and what to do.
+fn closed(topic: &str) -> String {
+    let why = format!("only its plugin publishes to {topic}: a row of anybody else would be a forgery");
+    match topic.starts_with(OWN_TOPICS) {
+        true => why,
+        false => format!(
+            "{why}; publish to a topic of your own, which its plugin declares open (`TopicSchema::open`), or add {topic} to `admin.open_topics`"
+        ),
+    }
 }
 
 async fn tail(State(shared): State<Shared>, Path(topic): Path<String>, query: Result<Query<TailQuery>, QueryRejection>) -> Response {

@@ -3,6 +3,7 @@
 use super::clock::Clock;
 use super::gap::{Gap, Reason};
 use super::queue::{Phase, Queue, Rejected};
+use super::shares::Clients;
 use super::topic::Topic;
 use crate::log::{Log, Lost};
 use greyhound_sdk::Health;
@@ -17,6 +18,7 @@ pub(super) struct Core {
     pub(super) topics: Vec<Arc<Topic>>,
     pub(super) clock: Clock,
     pub(super) health: Health,
+    pub(super) clients: Clients,
     queue: Mutex<Queue>,
     /// Wakes the writer's thread.
     wake: Condvar,
@@ -40,7 +42,7 @@ pub enum End {
 impl Core {
     pub(super) fn new(log: Arc<dyn Log>, topics: Vec<Arc<Topic>>, queue: Queue, clock: Clock, health: Health) -> Self {
         let (wake, room, ended) = (Condvar::new(), Notify::new(), watch::channel(None).0);
-        Self { log, topics, clock, health, queue: Mutex::new(queue), wake, room, ended }
+        Self { log, topics, clock, health, clients: Clients::default(), queue: Mutex::new(queue), wake, room, ended }
     }
 
     /// The queue.

@@ -21,6 +21,10 @@ pub fn gap_schema() -> TopicSchema {
 pub(super) enum Reason {
     /// The queue was full because rows came faster than the disk takes them.
     Overload,
+    /// A client had used up its share of the queue.
+    Share,
+    /// A value was one that no table can hold.
+    Invalid,
     /// The queue was full because the disk is.
     DiskFull,
     /// The log could not be written.
@@ -39,6 +43,8 @@ impl Reason {
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Overload => "overload",
+            Self::Share => "share",
+            Self::Invalid => "invalid",
             Self::DiskFull => "disk_full",
             Self::WriteFailed => "write_failed",
             Self::UncleanStop => "unclean_stop",

@@ -5,7 +5,7 @@ use super::gap::{GAP_TOPIC, Gap, Reason};
 use super::open_rows::OpenRows;
 use super::queue::{Content, Segment, Taken, sealed, unwritable};
 use super::topic::Topic;
-use crate::log::{Body, Frame};
+use crate::log::{Body, Frame, MAX_BODY};
 use arrow_array::RecordBatch;
 use arrow_schema::ArrowError;
 use arrow_select::concat::concat_batches;
@@ -56,9 +56,11 @@ impl Former {
         let mut group = Group { frames: Vec::new(), bytes, row_bytes, ends: Vec::new(), holes: Vec::new(), gaps: Vec::new(), from, time };
         for (at, (mut segments, first_open)) in topics.into_iter().enumerate() {
             let open = sealed(&self.topics[at], first_open, &mut self.spares[at]);
-            group.row_bytes.push(open.as_ref().and_then(row_bytes_of));
-            if let Some(Segment { first, content: Content::Hole { count, reason } }) = &open {
-                group.tell(&self.topics[at], *first, *count, *reason);
+            group.row_bytes.push(open.iter().filter_map(row_bytes_of).max());
+            for segment in &open {
+                if let Segment { first, content: Content::Hole { count, reason } } = segment {
+                    group.tell(&self.topics[at], *first, *count, *reason);
+                }
             }
             segments.extend(open);
             if let Some(last) = segments.last() {
@@ -107,9 +109,13 @@ impl Former {
 }
 
 fn encode(encoder: &mut Encoder, topic: &Topic, batches: &[RecordBatch]) -> Result<bytes::Bytes, ArrowError> {
-    match batches {
+    let batch = match batches {
         [one] => encoder.encode(one),
         several => encoder.encode(&concat_batches(topic.schema.columns(), several)?),
+    }?;
+    match batch.len() > MAX_BODY {
+        true => Err(ArrowError::MemoryError(format!("{} bytes are more than a frame of the log holds", batch.len()))),
+        false => Ok(batch),
     }
 }
 

@@ -18,6 +18,7 @@ pub mod metrics;
 mod open_rows;
 mod publish;
 mod queue;
+mod shares;
 mod start;
 #[cfg(test)]
 mod tests;

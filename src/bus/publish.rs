@@ -5,7 +5,8 @@ use super::queue::Rejected;
 use arrow_array::RecordBatch;
 use async_trait::async_trait;
 use greyhound_sdk::publisher::Writer;
-use greyhound_sdk::{NotDurable, Refused, TopicSchema};
+use greyhound_sdk::validity::{MAX_BATCH_BYTES, size};
+use greyhound_sdk::{NotDurable, Refused, Share, TopicSchema};
 use serde_arrow::ArrayBuilder;
 use std::sync::Arc;
 
@@ -29,8 +30,22 @@ impl TopicWriter {
         }
     }
 
-    /// The batch with the topic's own schema; refuses columns of other types, and nulls where there must be none.
+    /// The batch with the topic's own schema; refuses what the topic's table could not hold.
     fn fit(&self, rows: RecordBatch) -> Result<RecordBatch, Refused> {
+        let rows = self.typed(rows)?;
+        self.schema().check(&rows).map_err(|bad| self.unfit(bad))?;
+        // What a slice takes is looked at only if the memory below it is much: that is not free.
+        match rows.get_array_memory_size() > MAX_BATCH_BYTES && size(&rows) > MAX_BATCH_BYTES {
+            true => Err(self.unfit(format!(
+                "a batch can have at most {MAX_BATCH_BYTES} bytes, and this one has {}: publish fewer rows at a time",
+                size(&rows)
+            ))),
+            false => Ok(rows),
+        }
+    }
+
+    /// Refuses columns of other types, and nulls where there must be none.
+    fn typed(&self, rows: RecordBatch) -> Result<RecordBatch, Refused> {
         if u32::try_from(rows.num_rows()).is_err() {
             return Err(self.unfit("a batch can have at most 4,294,967,295 rows"));
         }
@@ -51,8 +66,14 @@ impl Writer for TopicWriter {
         &self.core.topics[self.at].schema
     }
 
-    fn append(&self, push: &mut dyn FnMut(&mut ArrayBuilder) -> serde_arrow::Result<()>) -> Result<u64, Refused> {
-        self.core.publish(|queue| queue.push(self.at, push)).map_err(|e| self.refused(e, 1))
+    fn append(
+        &self,
+        share: Share<'_>,
+        texts: usize,
+        push: &mut dyn FnMut(&mut ArrayBuilder) -> serde_arrow::Result<()>,
+    ) -> Result<u64, Refused> {
+        let client = self.core.clients.of(share);
+        self.core.publish(|queue| queue.push(self.at, client, texts, push)).map_err(|e| self.refused(e, 1))
     }
 
     fn append_batch(&self, rows: RecordBatch) -> Result<u64, Refused> {

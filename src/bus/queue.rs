@@ -6,6 +6,7 @@
 use super::gap::{Gap, Reason};
 use super::metrics;
 use super::open_rows::OpenRows;
+use super::shares::{Client, Shares};
 use super::topic::Topic;
 use arrow_array::RecordBatch;
 use arrow_schema::ArrowError;
@@ -15,6 +16,8 @@ use std::time::Instant;
 
 /// An open batch is sealed at this many rows, so that its real size is known.
 const OPEN_ROWS: usize = 1024;
+/// ... or when their texts have so many bytes.
+const OPEN_BYTES: usize = 1 << 20;
 /// What a segment costs beside its rows.
 const SEGMENT_BYTES: usize = 256;
 /// `greyhound.gap` may take this much more than the limit: what is shed must be told.
@@ -46,6 +49,7 @@ pub(super) struct Queue {
     /// Of these, those that are queued.
     queued: usize,
     limit: usize,
+    shares: Shares,
     /// The shard's last time of append.
     last_time: i64,
 }
@@ -106,7 +110,17 @@ impl Queue {
     /// An empty queue; each topic goes on at its `end()`. The last topic is that of the gaps.
     pub(super) fn new(topics: &[Arc<Topic>], limit: usize, last_time: i64) -> Result<Self, serde_arrow::Error> {
         let topics = topics.iter().map(TopicQueue::new).collect::<Result<_, _>>()?;
-        Ok(Self { phase: Phase::Open, urgent: false, trouble: None, topics, bytes: 0, queued: 0, limit, last_time })
+        Ok(Self {
+            phase: Phase::Open,
+            urgent: false,
+            trouble: None,
+            topics,
+            bytes: 0,
+            queued: 0,
+            limit,
+            shares: Shares::default(),
+            last_time,
+        })
     }
 
     /// Bytes that are not yet durable.
@@ -139,9 +153,15 @@ impl Queue {
         self.topics[topic].next
     }
 
-    /// Adds one row.
-    pub(super) fn push(&mut self, at: usize, push: &mut dyn FnMut(&mut ArrayBuilder) -> serde_arrow::Result<()>) -> Result<u64, Rejected> {
-        self.admit(at, 1)?;
+    /// Adds one row, whose texts have `texts` bytes, as far as that is known; `client` caused it.
+    pub(super) fn push(
+        &mut self,
+        at: usize,
+        client: Option<Client>,
+        texts: usize,
+        push: &mut dyn FnMut(&mut ArrayBuilder) -> serde_arrow::Result<()>,
+    ) -> Result<u64, Rejected> {
+        self.admit(at, 1, client)?;
         let topic = &mut self.topics[at];
         if topic.open.is_torn() {
             // A row's own Serialize panicked in the push before.
@@ -152,10 +172,12 @@ impl Queue {
             self.seal(at);
             return Err(Rejected::Unfit(unfit));
         }
-        let (seq, bytes, full) = (topic.next, topic.row_bytes, topic.open.len() >= OPEN_ROWS);
+        let (seq, bytes) = (topic.next, topic.row_bytes.max(texts));
         topic.next += 1;
         topic.open_bytes += bytes;
+        let full = topic.open.len() >= OPEN_ROWS || topic.open_bytes >= OPEN_BYTES;
         self.add(bytes);
+        self.shares.charge(client, bytes);
         if full {
             self.seal(at);
         }
@@ -168,7 +190,7 @@ impl Queue {
         if count == 0 {
             return Ok(self.topics[at].next);
         }
-        self.admit(at, count)?;
+        self.admit(at, count, None)?;
         self.seal(at);
         let bytes = rows.get_array_memory_size() + SEGMENT_BYTES;
         let topic = &mut self.topics[at];
@@ -216,6 +238,7 @@ impl Queue {
             self.record(&gap);
         }
         self.urgent = false;
+        self.shares.take();
         let bytes = std::mem::take(&mut self.queued);
         let topics = self.topics.iter_mut().zip(spares).map(|(topic, spare)| topic.take(spare)).collect();
         Taken { from, time, bytes, topics }
@@ -235,6 +258,7 @@ impl Queue {
     /// What was taken needs no more memory. `row_bytes` has what a single row of a topic took on average, where there were any.
     pub(super) fn release(&mut self, bytes: usize, row_bytes: &[Option<usize>]) {
         self.bytes -= bytes;
+        self.shares.release();
         for (topic, measured) in self.topics.iter_mut().zip(row_bytes) {
             topic.measured(*measured);
         }
@@ -250,7 +274,7 @@ impl Queue {
         }
     }
 
-    fn admit(&mut self, at: usize, count: u64) -> Result<(), Rejected> {
+    fn admit(&mut self, at: usize, count: u64, client: Option<Client>) -> Result<(), Rejected> {
         let reserve = if at + 1 == self.topics.len() { GAP_RESERVE } else { 0 };
         let limit = self.limit + reserve;
         if self.bytes >= limit {
@@ -258,7 +282,8 @@ impl Queue {
             self.seal(at);
         }
         let reason = match self.phase {
-            Phase::Open if self.bytes < limit => return Ok(()),
+            Phase::Open if self.bytes < limit && self.shares.admit(client, self.limit) => return Ok(()),
+            Phase::Open if self.bytes < limit => self.trouble.unwrap_or(Reason::Share),
             Phase::Open => self.trouble.unwrap_or(Reason::Overload),
             Phase::Closing(_) => Reason::Closed,
             Phase::Abandoned | Phase::Over => return Err(Rejected::Over),
@@ -281,11 +306,11 @@ impl Queue {
             return;
         }
         let first = topic.next - count as u64;
-        let segment = sealed(&topic.topic, first, &mut topic.open);
+        let segments = sealed(&topic.topic, first, &mut topic.open);
         let estimate = std::mem::take(&mut topic.open_bytes);
-        let bytes = segment.as_ref().map_or(0, Segment::bytes);
-        topic.measured(bytes.checked_div(count));
-        topic.sealed.extend(segment);
+        let bytes = segments.iter().map(Segment::bytes).sum();
+        topic.measured(usize::checked_div(bytes, count));
+        topic.sealed.extend(segments);
         self.add(bytes);
         self.bytes -= estimate;
         self.queued -= estimate;
@@ -303,15 +328,35 @@ impl Queue {
     }
 }
 
-/// The open rows of a topic as a segment; a hole where they cannot be made a batch, none where there are none.
-pub(super) fn sealed(topic: &Topic, first: u64, open: &mut OpenRows) -> Option<Segment> {
+/// The open rows of a topic as segments: rows, and holes in the place of those that its table could not hold; a single hole if
+/// they cannot be made a batch.
+pub(super) fn sealed(topic: &Topic, first: u64, open: &mut OpenRows) -> Vec<Segment> {
     let count = open.len() as u64;
-    let content = match open.finish() {
-        _ if count == 0 => return None,
-        Ok(rows) => Content::Rows(rows),
-        Err(e) => unwritable(topic, first, count, &e),
-    };
-    Some(Segment { first, content })
+    match open.finish() {
+        _ if count == 0 => Vec::new(),
+        Ok(rows) => sound(topic, first, rows),
+        Err(e) => vec![Segment { first, content: unwritable(topic, first, count, &e) }],
+    }
+}
+
+/// `rows`, with holes in the place of those that the topic's table could not hold.
+fn sound(topic: &Topic, mut first: u64, mut rows: RecordBatch) -> Vec<Segment> {
+    let mut segments = Vec::new();
+    while let Err(bad) = topic.schema.check(&rows) {
+        if bad.row > 0 {
+            segments.push(Segment { first, content: Content::Rows(rows.slice(0, bad.row)) });
+        }
+        first += bad.row as u64;
+        tracing::error!(topic = %topic.name, seq = first, column = bad.column, why = bad.why, "a row is not recorded: no table can hold it");
+        metrics::shed(&topic.name, Reason::Invalid.as_str(), 1);
+        segments.push(Segment { first, content: Content::Hole { count: 1, reason: Reason::Invalid } });
+        first += 1;
+        rows = rows.slice(bad.row + 1, rows.num_rows() - bad.row - 1);
+    }
+    if rows.num_rows() > 0 {
+        segments.push(Segment { first, content: Content::Rows(rows) });
+    }
+    segments
 }
 
 /// The hole in the place of rows that Arrow refuses.

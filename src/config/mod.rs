@@ -117,7 +117,12 @@ pub struct Admin {
     pub token_file: Option<PathBuf>,
     /// Whether programs on this machine need no token.
     pub allow_loopback: bool,
+    /// Topics to which programs may publish over HTTP, although their plugins do not declare them open.
+    pub open_topics: Vec<String>,
 }
+
+/// What the names of the topics begin with in which the program tells of itself: nobody else publishes to them.
+pub(crate) const OWN_TOPICS: &str = "greyhound.";
 
 /// The file with the admin listener's token cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -254,7 +259,7 @@ impl Log {
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { listen: (Ipv4Addr::LOCALHOST, 3001).into(), token: None, token_file: None, allow_loopback: true }
+        Self { listen: (Ipv4Addr::LOCALHOST, 3001).into(), token: None, token_file: None, allow_loopback: true, open_topics: Vec::new() }
     }
 }
 
@@ -277,6 +282,9 @@ impl Admin {
         }
         if self.token.as_ref().is_some_and(|t| t.reveal().trim().is_empty()) {
             problems.report("admin.token", "must not be empty; leave it out to have no token");
+        }
+        if let Some(own) = self.open_topics.iter().find(|topic| topic.starts_with(OWN_TOPICS)) {
+            problems.report("admin.open_topics", format!("must not have {own}: it tells what the program itself did"));
         }
     }
 }

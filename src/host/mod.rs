@@ -159,6 +159,7 @@ impl HostBuilder {
         problems.extend(look::clashes(&listens(&settings, &enabled)));
         problems.extend(self.unknown_sections(&config));
         problems.extend(config.misspelt(|key| self.knows(key)));
+        problems.extend(self.unknown_topics(&settings));
         match problems.is_empty() {
             true => Ok(Host { settings, known: self.plugins, enabled, lines: Vec::new() }),
             false => Err(ConfigError { source_name: config.source_name().to_owned(), problems }),
@@ -180,6 +181,14 @@ impl HostBuilder {
             }
             _ => knows::<Settings>(key),
         }
+    }
+
+    fn unknown_topics(&self, settings: &Settings) -> Vec<Problem> {
+        let topics: Vec<_> = self.plugins.iter().filter_map(|plugin| plugin.topics().ok()).flatten().collect();
+        let names: Vec<_> = topics.iter().map(TopicSchema::name).collect();
+        let open = settings.admin.open_topics.iter().filter(|topic| !names.contains(&topic.as_str()));
+        let message = |topic: &String| format!("there is no topic {topic}; expected some of: {}", names.join(", "));
+        open.map(|topic| Problem { key: "admin.open_topics".into(), message: message(topic) }).collect()
     }
 
     fn unknown_sections(&self, config: &Tree) -> Vec<Problem> {

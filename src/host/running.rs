@@ -73,7 +73,12 @@ impl Running {
         let on_failure = self.settings.host.on_failure;
         self.plugins = built.into_iter().map(|it| Supervised::start(it.plugin, it.component, it.context, on_failure)).collect();
         let (handle, drain) = Drain::new();
-        let shared = api::Shared { bus: self.bus.clone(), health: self.health.clone(), recorder };
+        let shared = api::Shared {
+            bus: self.bus.clone(),
+            health: self.health.clone(),
+            recorder,
+            open_topics: self.settings.admin.open_topics.clone().into(),
+        };
         self.api = Some((handle, tokio::spawn(listener.serve(shared, routes, drain))));
         banner::print(lines, self.settings.host.log_format);
         Ok(())

@@ -54,6 +54,9 @@ pub struct Stored {
     pub crc: u32,
 }
 
+/// The longest encoded batch of a frame.
+pub const MAX_BODY: usize = 1 << 30;
+
 /// What went wrong, by what the caller must do.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {

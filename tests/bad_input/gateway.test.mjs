@@ -199,19 +199,6 @@ describe('bad input at the gateway', () => {
     }
   })
 
-  test('a list of rows is taken whole or not at all', async () => {
-    const row = { topic: null, first_seq: null, last_seq: null, row_count: null, reason: 'forged', from_time: 0, to_time: 0 }
-    assert.equal((await greyhound.post('/v1/topics/greyhound.gap', [row])).status, 403)
-    assert.equal((await greyhound.post('/v1/topics/greyhound.sink', [])).status, 403)
-    const message = { source: 'test', publisher: null, namespace: '/', rooms: [], excluded: [], event: 'listed', size_bytes: 2, recipients: 0, data: null }
-    const refused = await greyhound.post('/v1/topics/messaging.message', [message, { ...message, size_bytes: 'large' }])
-    assert.equal(refused.status, 400)
-    assert.match(refused.json.error, /messaging\.message/)
-    const taken = await greyhound.post('/v1/topics/messaging.message', [message, message])
-    assert.equal(taken.json.seq.length, 2)
-    assert.equal((await greyhound.rows('messaging.message')).filter(one => one.event === 'listed').length, 2)
-  })
-
   test('a wrong query is refused with the parameter', async () => {
     const answer = await fetch(`${greyhound.admin}/v1/topics/messaging.push/tail?follow=banana`)
     assert.equal(answer.status, 400)

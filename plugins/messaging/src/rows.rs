@@ -1,6 +1,6 @@
 //! The rows of the messaging topics, field by field as in `schemas/`.
 
-use greyhound_sdk::{Bus, Publisher, SchemaError, TopicSchema, UnknownTopic};
+use greyhound_sdk::{Bus, Publisher, Refused, SchemaError, Share, TopicSchema, UnknownTopic};
 use serde::Serialize;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -38,6 +38,17 @@ impl Topics {
             push: bus.publisher("messaging.push")?,
             gap: bus.publisher("greyhound.gap")?,
         })
+    }
+
+    /// Publishes a row that a client's coming or going causes.
+    pub(crate) fn offer_connection(&self, share: Share<'_>, row: &ConnectionRow<'_>) -> Result<u64, Refused> {
+        let texts = [row.agent, row.origin].into_iter().flatten().map(str::len).sum();
+        self.connection.offer_from(share, texts, row)
+    }
+
+    /// Publishes a row that a client's attempt to authenticate causes.
+    pub(crate) fn offer_auth(&self, share: Share<'_>, row: &AuthRow<'_>) -> Result<u64, Refused> {
+        self.auth.offer_from(share, row.agent.map_or(0, str::len), row)
     }
 
     /// Records that messages were missed from then to then: how many, where that is known.

@@ -24,12 +24,14 @@ pub mod shard;
 pub mod sql;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod validity;
 
 pub use bus::{Bus, UnknownTopic};
 pub use check::{Check, Verdict};
 pub use consumer::{Batch, Bounds, Consumer, ReadError, Start};
 pub use health::Health;
 pub use plugin::{Component, Context, Drain, Error, Plugin};
-pub use publisher::{Durability, NotDurable, Publisher, Refused};
+pub use publisher::{Durability, NotDurable, Publisher, Refused, Share};
 pub use schema::{SchemaError, TopicSchema};
 pub use shard::Shard;
+pub use validity::BadRow;

@@ -15,6 +15,17 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Publisher(Arc<dyn Writer>);
 
+/// How much of the bus's queue, where rows wait for the disk, a row may take: it depends on who causes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Share<'a> {
+    /// The program itself: all of it.
+    Own,
+    /// A user, by its id: an eighth. All clients together, users and strangers, have half of the queue.
+    User(&'a str),
+    /// Somebody who has not authenticated, by address: an eighth. All strangers together have a quarter of the queue.
+    Stranger(&'a str),
+}
+
 /// What an acknowledgement survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Durability {
@@ -69,8 +80,14 @@ pub struct NotDurable {
 pub trait Writer: Send + Sync + 'static {
     /// The topic's schema.
     fn schema(&self) -> &Arc<TopicSchema>;
-    /// Lets `push` add one row to the topic's open batch and returns its number. Never waits.
-    fn append(&self, push: &mut dyn FnMut(&mut ArrayBuilder) -> serde_arrow::Result<()>) -> Result<u64, Refused>;
+    /// Lets `push` add one row to the topic's open batch and returns its number. Never waits. `texts` is how many bytes the row's
+    /// texts have, as far as that is known.
+    fn append(
+        &self,
+        share: Share<'_>,
+        texts: usize,
+        push: &mut dyn FnMut(&mut ArrayBuilder) -> serde_arrow::Result<()>,
+    ) -> Result<u64, Refused>;
     /// Appends `rows` and returns the number of the first. Never waits.
     fn append_batch(&self, rows: RecordBatch) -> Result<u64, Refused>;
     /// Waits until the bus's queue has room again.
@@ -97,15 +114,25 @@ impl Publisher {
     ///
     /// # Errors
     /// [`Refused::Shed`] where the bus is full: a gap is recorded. [`Refused::Schema`] where the row's
-    /// fields are not the topic's columns.
+    /// fields are not the topic's columns. A value that no table can hold (a number that is the place of no symbol, a time outside
+    /// of 1900 to 9999) shows only when the row's batch is complete: the row is then recorded as not recorded.
     pub fn offer<R: Serialize + ?Sized>(&self, row: &R) -> Result<u64, Refused> {
-        self.0.append(&mut |columns| columns.push(row))
+        self.0.append(Share::Own, 0, &mut |columns| columns.push(row))
+    }
+
+    /// As [`Publisher::offer`], for a row that a client causes: what is above the client's [`Share`] of the queue is shed, so that
+    /// no client keeps the rows of others from being recorded. `texts` is how many bytes the row's texts have.
+    ///
+    /// # Errors
+    /// As [`Publisher::offer`].
+    pub fn offer_from<R: Serialize + ?Sized>(&self, share: Share<'_>, texts: usize, row: &R) -> Result<u64, Refused> {
+        self.0.append(share, texts, &mut |columns| columns.push(row))
     }
 
     /// Publishes a batch of the topic's schema and returns the number of its first row, without ever waiting.
     ///
     /// # Errors
-    /// As [`Publisher::offer`].
+    /// As [`Publisher::offer`]; [`Refused::Schema`] also where a value is one that no table can hold.
     pub fn offer_batch(&self, rows: RecordBatch) -> Result<u64, Refused> {
         self.0.append_batch(rows)
     }

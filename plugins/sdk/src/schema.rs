@@ -41,10 +41,11 @@ pub struct TopicSchema {
     doc: String,
     avro: String,
     fingerprint: u64,
-    columns: SchemaRef,
+    pub(crate) columns: SchemaRef,
     table: SchemaRef,
     /// By column: the symbols of an enum, one array for all batches, so that batches are joined without comparing them.
-    symbols: Vec<Option<ArrayRef>>,
+    pub(crate) symbols: Vec<Option<ArrayRef>>,
+    is_open: bool,
 }
 
 /// An Avro schema that a topic cannot have.
@@ -123,7 +124,20 @@ impl TopicSchema {
             fingerprint,
             columns: Arc::new(Schema::new_with_metadata(fields, doc)),
             table: Arc::new(table),
+            is_open: false,
         })
+    }
+
+    /// The same topic, declared open: whoever the admin listener admits may publish to it. Without this, only plugins do.
+    #[must_use]
+    pub fn open(self) -> Self {
+        Self { is_open: true, ..self }
+    }
+
+    /// Whether it is declared open.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.is_open
     }
 
     /// The topic's name, such as `messaging.delivery`.

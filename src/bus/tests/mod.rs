@@ -4,7 +4,9 @@ mod consuming;
 mod faults;
 mod memory_log;
 mod publishing;
+mod shares;
 mod time;
+mod validity;
 
 use self::memory_log::Disk;
 use super::*;

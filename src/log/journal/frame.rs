@@ -24,8 +24,6 @@
 
 /// The length of a header.
 pub(super) const HEADER: usize = 64;
-/// The longest body: one frame fits a `Vec` and a segment with ease.
-pub(super) const MAX_BODY: usize = 1 << 30;
 
 const MAGIC: [u8; 4] = *b"GHJ1";
 const VERSION: u8 = 1;

@@ -1,7 +1,8 @@
 //! From frame to frame through a segment, over damage.
 
-use super::frame::{HEADER, Header, MAX_BODY};
+use super::frame::{HEADER, Header};
 use super::window::Window;
+use crate::log::MAX_BODY;
 use greyhound_sdk::fs::File;
 use std::io;
 

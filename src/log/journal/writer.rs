@@ -60,7 +60,7 @@ impl Group {
 
     fn add(&mut self, kind: Kind, words: &Words, body: &[u8]) -> Result<(), LogError> {
         let too_long = || LogError::Fatal("a frame is longer than the journal can hold: publish smaller batches".to_owned());
-        let length = u32::try_from(body.len()).ok().filter(|l| *l as usize <= super::frame::MAX_BODY).ok_or_else(too_long)?;
+        let length = u32::try_from(body.len()).ok().filter(|l| *l as usize <= crate::log::MAX_BODY).ok_or_else(too_long)?;
         let header = Header {
             kind,
             topic: words.topic,

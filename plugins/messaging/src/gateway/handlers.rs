@@ -14,6 +14,7 @@ use crate::metrics as names;
 use crate::outlet::numbered;
 use crate::rows::{AuthRow, ConnectionRow, PushRow, Topics, auth_method, auth_outcome, column, connection_event};
 use axum::http::header;
+use greyhound_sdk::Share;
 use metrics::counter;
 use parking_lot::Mutex;
 use serde::Deserialize;
@@ -149,17 +150,18 @@ impl Handlers {
         // Socket.io 5 is spoken over engine.io 4, socket.io 4 over engine.io 3.
         let protocol = if socket.protocol() == ProtocolVersion::V5 { 4 } else { 3 };
         let (agent, origin) = (recorded(&parts.headers, header::USER_AGENT), recorded(&parts.headers, header::ORIGIN));
+        let address = link.peer.ip().to_canonical().to_string();
         let row = ConnectionRow {
             event: connection_event::OPENED,
             namespace: socket.ns(),
             transport: transport(socket.transport_type()),
             protocol,
-            address: Some(&link.peer.ip().to_canonical().to_string()),
+            address: Some(&address),
             agent: agent.as_deref(),
             origin: origin.as_deref(),
             ..ConnectionRow::default()
         };
-        let connection = numbered(self.topics.connection.offer(&row)).map_or(-1, column);
+        let connection = numbered(self.topics.offer_connection(Share::Stranger(&address), &row)).map_or(-1, column);
         let (links, topics, open) = (self.links.clone(), self.topics.clone(), self.open.clone());
         // Of the request that the session began with: it may be on another connection by now, also for a namespace that it
         // comes to later.
@@ -331,7 +333,7 @@ impl Handlers {
             data: self.record_data.then_some(push.data.as_str()),
         };
         // Rows are published here, in the client's order; only the acknowledgement waits for the disk.
-        let offered = self.topics.push.offer(&row);
+        let offered = self.topics.push.offer_from(Share::User(&user), push.size, &row);
         match offered {
             Ok(seq) if push.wants_ack => {
                 if session.acks.expect(seq, ack, session, &self.topics).is_err() {
@@ -379,6 +381,8 @@ impl Handlers {
         let agent = recorded(&parts.headers, header::USER_AGENT);
         let outcome = ["accepted", "refused", "expired", "revoked", "timeout"][attempt.outcome as usize];
         counter!(names::AUTHENTICATIONS, "outcome" => outcome).increment(1);
+        let address = link(parts).peer.ip().to_canonical().to_string();
+        let accepted = attempt.user.filter(|_| attempt.outcome == auth_outcome::ACCEPTED);
         let row = AuthRow {
             connection_seq,
             outcome: attempt.outcome,
@@ -386,10 +390,10 @@ impl Handlers {
             user_id: attempt.user,
             site: attempt.site,
             reason: attempt.reason,
-            address: Some(&link(parts).peer.ip().to_canonical().to_string()),
+            address: Some(&address),
             agent: agent.as_deref(),
         };
-        numbered(self.topics.auth.offer(&row));
+        numbered(self.topics.offer_auth(accepted.map_or(Share::Stranger(&address), Share::User), &row));
     }
 }
 

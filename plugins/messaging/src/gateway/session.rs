@@ -6,6 +6,7 @@ use super::links::Links;
 use crate::metrics as names;
 use crate::rows::{ConnectionRow, Topics, connection_event};
 use bytes::Bytes;
+use greyhound_sdk::Share;
 use metrics::gauge;
 use parking_lot::Mutex;
 use serde_json::value::RawValue;
@@ -256,7 +257,9 @@ impl Session {
             ..ConnectionRow::default()
         };
         if let Some(topics) = &self.topics {
-            crate::outlet::numbered(topics.connection.offer(&row));
+            let address = self.address().to_string();
+            let share = user.as_deref().map_or(Share::Stranger(&address), Share::User);
+            crate::outlet::numbered(topics.offer_connection(share, &row));
         }
     }
 

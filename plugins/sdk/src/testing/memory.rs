@@ -2,7 +2,7 @@
 
 use crate::bus::{Backend, Bus, UnknownTopic};
 use crate::consumer::{Batch, Bounds, ReadError, Reader, Start};
-use crate::publisher::{NotDurable, Refused, Writer};
+use crate::publisher::{NotDurable, Refused, Share, Writer};
 use crate::{Shard, TopicSchema};
 use arrow_array::RecordBatch;
 use async_trait::async_trait;
@@ -149,7 +149,7 @@ impl Writer for MemoryWriter {
         &self.schema
     }
 
-    fn append(&self, push: &mut dyn FnMut(&mut ArrayBuilder) -> serde_arrow::Result<()>) -> Result<u64, Refused> {
+    fn append(&self, _: Share<'_>, _: usize, push: &mut dyn FnMut(&mut ArrayBuilder) -> serde_arrow::Result<()>) -> Result<u64, Refused> {
         let mut builder = ArrayBuilder::from_arrow(self.schema.columns().fields()).map_err(|e| self.refuse(e))?;
         push(&mut builder).map_err(|e| self.refuse(e))?;
         self.append_batch(builder.to_record_batch().map_err(|e| self.refuse(e))?)
@@ -159,6 +159,7 @@ impl Writer for MemoryWriter {
         if rows.schema().fields().iter().map(|f| f.data_type()).ne(self.schema.columns().fields().iter().map(|f| f.data_type())) {
             return Err(self.refuse(format!("its columns are {:?}", rows.schema())));
         }
+        self.schema.check(&rows).map_err(|bad| self.refuse(bad))?;
         let mut state = self.bus.0.state.lock();
         let (time, full) = (state.time, state.full);
         let log = state.logs.entry(self.schema.name().to_owned()).or_default();

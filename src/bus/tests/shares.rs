@@ -1,0 +1,51 @@
+use super::memory_log::Mood;
+use super::*;
+use greyhound_sdk::{Refused, Share};
+
+/// How many rows of `share`, with texts of 1,000 bytes, are taken before one is shed.
+fn fill(bus: &EventBus, share: Share<'_>) -> usize {
+    let publisher = orders(bus);
+    let row = Order { id: 1, buyer: Some("x".repeat(1000)) };
+    (0..10_000)
+        .take_while(|_| match publisher.offer_from(share, 1000, &row) {
+            Ok(_) => true,
+            Err(Refused::Shed { reason: "share" | "overload", .. }) => false,
+            Err(other) => panic!("{other}"),
+        })
+        .count()
+}
+
+#[tokio::test]
+async fn what_one_client_causes_is_shed_before_it_starves_others() {
+    let mut ground = Ground::new();
+    ground.options.queue_bytes = 800_000;
+    let bus = ground.start().await;
+    ground.disk.set(Mood::Busy);
+    let hog = fill(&bus, Share::Stranger("192.0.2.7"));
+    // A row takes somewhat more than its texts.
+    assert!((50..=110).contains(&hog), "an eighth of the queue, not {hog} rows");
+    let pusher = fill(&bus, Share::User("1"));
+    assert!((50..=110).contains(&pusher), "an eighth of the queue, not {pusher} rows");
+    let seq = orders(&bus).offer_from(Share::User("2"), 10, &order(7)).unwrap();
+    let own = orders(&bus).offer(&order(8)).unwrap();
+    assert_eq!(fill(&bus, Share::User("1")), 0, "it still has its share in the queue");
+    ground.disk.set(Mood::Well);
+    within(orders(&bus).durable(seq)).await.unwrap();
+    within(orders(&bus).durable(own)).await.unwrap();
+    until(|| fill(&bus, Share::User("1")) > 0).await;
+    let gap = gaps(&bus, 1).await.remove(0);
+    assert_eq!((gap.topic.as_deref(), gap.first_seq, gap.reason.as_str()), (Some("shop.order"), Some(hog as i64), "share"));
+}
+
+#[tokio::test]
+async fn many_strangers_leave_users_their_part_and_many_clients_the_program_s() {
+    let mut ground = Ground::new();
+    ground.options.queue_bytes = 800_000;
+    let bus = ground.start().await;
+    ground.disk.set(Mood::Busy);
+    let strangers: usize = (0..50).map(|n| fill(&bus, Share::Stranger(&format!("192.0.2.{n}")))).sum();
+    assert!((100..=260).contains(&strangers), "{strangers}");
+    let users: usize = (0..50).map(|n| fill(&bus, Share::User(&n.to_string()))).sum();
+    assert!((100..=260).contains(&users), "{users}");
+    assert!(fill(&bus, Share::Own) > 200);
+}
