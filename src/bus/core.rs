@@ -76,7 +76,7 @@ impl Core {
         for lost in lost {
             let rows = lost.range.map_or(0, |(first, last)| last - first + 1);
             super::metrics::shed(lost.topic.as_deref().unwrap_or("?"), reason.as_str(), rows);
-            tracing::warn!(?lost, reason = reason.as_str(), "rows are missing in the log");
+            tracing::warn!(%lost, reason = reason.as_str(), "rows are missing in the log");
         }
         self.record(lost.iter().map(|lost| Gap::of_lost(lost, reason)));
     }

@@ -1,6 +1,6 @@
 //! `greyhound emit`
 
-use super::admin::Client;
+use super::admin::{Client, segment};
 use super::failure::Failure;
 use super::program;
 use clap::Args;
@@ -14,7 +14,9 @@ const HELP: &str = "\
 Examples:
   greyhound emit --room 'user(1)' message '\"hello\"'
   greyhound emit --room 'site(example.com)' --except 'user(2)' order '{\"item\": 7}' 42
-  greyhound emit --namespace /chat message '\"to everybody\"'";
+  greyhound emit --namespace /chat message '\"to everybody\"'
+
+Exit status 3: the message went to the clients of this node only, because the cluster was not reached.";
 
 /// The message.
 #[derive(Debug, Args, Serialize)]
@@ -46,12 +48,35 @@ impl Emit {
         let body = serde_json::to_vec(&self).map_err(|e| Failure::failed(e.to_string()))?;
         let answer = client.post("/v1/messaging/emit", body).await?;
         let id = answer["message"].as_str().unwrap_or("(not recorded)");
-        let recipients = match &answer["recipients"] {
-            Value::Number(one) if one.as_u64() == Some(1) => "1 recipient".to_owned(),
-            many => format!("{many} recipients"),
+        let recipients = counted(answer["recipients"].as_u64().unwrap_or_default(), "recipient");
+        let Some(reached) = answer["cluster"]["reached"].as_bool() else {
+            return Ok(writeln!(stdout(), "message {id}: {recipients}")?);
         };
-        Ok(writeln!(stdout(), "message {id}: {recipients}")?)
+        let others = if reached { others(&client, &self.namespace).await } else { String::new() };
+        writeln!(stdout(), "message {id}: {recipients} on this node{others}")?;
+        match reached {
+            true => Ok(()),
+            false => Err(Failure::in_part(format!(
+                "the other nodes did not get it: {}; do not repeat it: the clients of this node have it",
+                answer["cluster"]["why"].as_str().unwrap_or("the cluster was not reached")
+            ))),
+        }
     }
+}
+
+/// What is known of the other nodes: how many they are. Each counts its own recipients, in its row of the message.
+async fn others(client: &Client, namespace: &str) -> String {
+    match client.get(&format!("/v1/messaging/nodes?namespace={}", segment(namespace))).await {
+        Ok(answer) => match answer["nodes"].as_u64().unwrap_or(1).saturating_sub(1) {
+            0 => ", which is the only one in the cluster".to_owned(),
+            nodes => format!("; published to {}, where recipients are not counted", counted(nodes, "other node")),
+        },
+        Err(_) => "; published to the other nodes, whose number is not known".to_owned(),
+    }
+}
+
+fn counted(number: u64, of: &str) -> String {
+    if number == 1 { format!("1 {of}") } else { format!("{number} {of}s") }
 }
 
 fn json(text: &str) -> Result<Box<RawValue>, String> {

@@ -24,6 +24,11 @@ impl Failure {
         Self { message: message.into(), status: 2, format: LogFormat::Text }
     }
 
+    /// It worked on this node, and not on the others: exit status 3.
+    pub(super) fn in_part(message: impl Into<String>) -> Self {
+        Self { message: message.into(), status: 3, format: LogFormat::Text }
+    }
+
     /// The same, told as a line of the log in this format.
     pub(super) fn logged(self, format: LogFormat) -> Self {
         Self { format, ..self }

@@ -53,7 +53,8 @@ Environment:
 Exit status:
   0  success
   1  failure
-  2  wrong usage or configuration";
+  2  wrong usage or configuration
+  3  done in part: a message reached the clients of this node only";
 
 #[derive(Debug, Subcommand)]
 enum Command {

@@ -6,8 +6,8 @@ use clap::Args;
 use greyhound::host::init_logging;
 use greyhound_messaging::Config;
 use greyhound_messaging::auth::{Secret, mint};
+use greyhound_sdk::fs::{FileSystem, OsFileSystem};
 use serde_json::{Map, Value};
-use std::fs::create_dir_all;
 use std::io::{Write, stdout};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -50,7 +50,8 @@ impl Token {
         }
         let dir = host.settings().plugin_dir(MESSAGING);
         if messaging.auth.secret.is_none() && messaging.auth.secret_file.is_none() {
-            create_dir_all(&dir)
+            OsFileSystem
+                .create_dir_all(&dir)
                 .map_err(|e| Failure::failed(format!("the directory {}: {e}; node.data_dir says where it is", dir.display())))?;
         }
         let secret = Secret::find_or_make(&messaging.auth, &dir).map_err(|e| Failure::failed(e.to_string()))?;

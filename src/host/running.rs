@@ -6,6 +6,7 @@ use super::{Host, RunError, banner, metrics, storage};
 use crate::api::{self, Listener};
 use crate::bus::{End, EventBus};
 use crate::config::Settings;
+use greyhound_sdk::fs::{FileSystem, OsFileSystem};
 use greyhound_sdk::plugin::DrainHandle;
 use greyhound_sdk::{Component, Context, Drain, Health};
 use std::convert::Infallible;
@@ -99,7 +100,7 @@ impl Running {
 
     fn context(&self, name: &'static str) -> Result<Context, RunError> {
         let data_dir = self.settings.plugin_dir(name);
-        std::fs::create_dir_all(&data_dir).map_err(|e| RunError::DataDir { path: data_dir.clone(), why: e.to_string() })?;
+        OsFileSystem.create_dir_all(&data_dir).map_err(|e| RunError::DataDir { path: data_dir.clone(), why: e.to_string() })?;
         Ok(Context { bus: self.bus.handle(), node: self.settings.node.name.clone(), data_dir, health: self.health.of(name) })
     }
 

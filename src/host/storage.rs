@@ -6,13 +6,13 @@ use crate::config::{Level as Durability, Settings};
 use crate::log::journal::{Journal, Level, Options};
 use crate::log::{Log, Retention};
 use greyhound_sdk::Health;
-use greyhound_sdk::fs::OsFileSystem;
+use greyhound_sdk::fs::{FileSystem, OsFileSystem};
 use std::sync::Arc;
 
 /// Opens the journal, off the async workers.
 pub(super) async fn open(settings: &Settings) -> Result<Arc<dyn Log>, RunError> {
     let data_dir = settings.node.data_dir.clone();
-    std::fs::create_dir_all(&data_dir).map_err(|e| RunError::DataDir { path: data_dir.clone(), why: e.to_string() })?;
+    OsFileSystem.create_dir_all(&data_dir).map_err(|e| RunError::DataDir { path: data_dir.clone(), why: e.to_string() })?;
     let options = Options {
         node: settings.node.name.clone(),
         level: match settings.log.durability {

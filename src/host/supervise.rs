@@ -110,7 +110,7 @@ impl Keeper {
     /// Builds it again, as often as it takes. `None` where it is to be drained.
     async fn build_again(&mut self, mut why: Error) -> Option<Box<dyn Component>> {
         loop {
-            tracing::error!(plugin = self.plugin.name(), error = %why, again_in = ?self.pause, "a plugin failed");
+            tracing::error!(plugin = self.plugin.name(), error = %why, again_in = %humantime::format_duration(self.pause), "a plugin failed");
             self.context.health.not_ready(format!("failed: {why}; it is started again"));
             tokio::select! {
                 () = sleep(self.pause) => {}

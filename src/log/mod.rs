@@ -103,6 +103,16 @@ pub struct Lost {
     pub to: i64,
 }
 
+impl std::fmt::Display for Lost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.range {
+            Some((first, last)) => write!(f, "rows {first} to {last}")?,
+            None => f.write_str("an unknown number of rows")?,
+        }
+        write!(f, " of {}", self.topic.as_deref().unwrap_or("an unknown topic"))
+    }
+}
+
 /// What opening a log found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recovery {

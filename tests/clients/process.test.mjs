@@ -153,6 +153,28 @@ test('a consumer that does not read is reset and deleted while it runs; one that
   await greyhound.stop()
 })
 
+test('what it writes is not for others to read, whatever the umask', async t => {
+  const greyhound = await prepare(t, { env: { PLUGINS__MESSAGING__AUTH__SECRET: undefined } })
+  const before = process.umask(0)
+  try {
+    await greyhound.start()
+  } finally {
+    process.umask(before)
+  }
+  await greyhound.emit({ event: 'message' })
+  await until('a file of a table', async () => (await readdir(greyhound.tables, { recursive: true }).catch(() => [])).some(name => name.endsWith('.parquet')))
+  await greyhound.stop()
+  for (const home of [greyhound.dataDir, greyhound.tables]) {
+    for (const name of ['.', ...await readdir(home, { recursive: true })]) {
+      const found = await stat(join(home, name))
+      const most = found.isDirectory() ? 0o750 : 0o640
+      assert.equal(found.mode & 0o777 & ~most, 0, `${name}: ${(found.mode & 0o777).toString(8)}`)
+    }
+  }
+  const names = await readdir(greyhound.dataDir, { recursive: true })
+  for (const end of ['lock', 'shard', '.cursors', 'secret']) assert.ok(names.some(name => name.endsWith(end)), `${end} in ${names}`)
+})
+
 test('nothing acknowledged is lost when it is killed, again and again', async t => {
   const greyhound = await start(t)
   const acked = []

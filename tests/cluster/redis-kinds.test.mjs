@@ -120,6 +120,84 @@ describe('a cluster', { concurrency: 3 }, () => {
     assert.ok(!hound.output.includes('hound&co') && !hound.output.includes('hound%26co'), 'the password is shown')
   })
 
+  test('stands on a Redis whose passwords have spaces, quotes and other signs', async t => {
+    for (const password of ['a b"c', "it's 100% \\ sûr", '"', 'two  spaces']) {
+      const server = await redis(t)
+      await server.command('ACL', 'SETUSER', 'some"one', 'on', `>${password}`, 'allchannels', '+@pubsub', '+@connection', '+info')
+      await server.command('CONFIG', 'SET', 'requirepass', password)
+      for (const user of ['', encodeURIComponent('some"one')]) {
+        const hound = await greyhound(t, { url: `redis://${user}:${encodeURIComponent(password)}@127.0.0.1:${server.port}` })
+        assert.equal(await hound.nodes(), 1)
+        await hound.stop()
+      }
+    }
+  })
+
+  test('says what Redis says when the password was changed, on /readyz and in the log', async t => {
+    const server = await withPassword(t)
+    const hound = await greyhound(t, server)
+    await server.command('CONFIG', 'SET', 'requirepass', 'another')
+    await server.command('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
+    await server.command('CLIENT', 'KILL', 'TYPE', 'pubsub')
+    const told = new RegExp(`127\\.0\\.0\\.1:${server.port}: WRONGPASS .*; mend the user and the password in plugins\\.messaging\\.redis\\.url`)
+    await until('/readyz to say it', async () => told.test((await hound.ready()).text))
+    await until('the log to say it', () => told.test(hound.output))
+    const { cluster } = await hound.emit({ event: 'message' })
+    assert.match(cluster.why, told)
+    assert.equal(hound.output.split('WRONGPASS').length, 2, hound.output)
+    await server.command('CONFIG', 'SET', 'requirepass', 'secret')
+    await until('/readyz to be content', async () => (await hound.ready()).ok)
+    await hound.stop()
+  })
+
+  test('is tried by validate --connect', async t => {
+    const [server, tls] = await Promise.all([withPassword(t), withTls(t)])
+    const nobody = await freePort()
+    const place = `127\\.0\\.0\\.1:${server.port}`
+    for (const [url, told, ca] of [
+      [server.url, new RegExp(`redis +ok +${place} answers, after \\d+ ms\\n +messaging +redis channels +ok +what is published comes back`)],
+      [server.userUrl, /redis channels +ok/],
+      [tls.url, /redis channels +ok/, tls.ca],
+      [tls.url, /redis +FAILS .*invalid certificate: unknown issuer; let SSL_CERT_FILE name/],
+      [tls.url.replace('rediss', 'redis'), /redis +FAILS /],
+      [server.url.replace('secret', 'mistaken'), new RegExp(`redis +FAILS +plugins\\.messaging\\.redis\\.url: ${place}: WRONGPASS .*; mend the user and the password`)],
+      [server.url.replace(':secret@', ''), new RegExp(`redis +FAILS .*${place}: NOAUTH .*; put the user and the password`)],
+      [`redis://127.0.0.1:${nobody}`, /redis +FAILS .*: Connection refused; start Redis there, or mend[^]*redis channels +not tried/],
+      ['redis://no-such-host.invalid', /redis +FAILS .*no-such-host\.invalid:6379: .*; mend the host/],
+    ]) {
+      const hound = await prepareMember(t, { url, ca })
+      const { code, stdout, stderr } = await hound.cli('validate', '--connect')
+      assert.match(stdout, told, stderr)
+      assert.equal(code, / FAILS /.test(stdout) ? 1 : 0, stdout)
+      assert.ok(!/[{}]|ErrorKind|Some\(|secret@|mistaken/.test(stdout), stdout)
+    }
+    await server.command('ACL', 'SETUSER', 'greyhound', 'resetchannels')
+    const { stdout } = await (await prepareMember(t, { url: server.userUrl })).cli('validate', '--connect')
+    assert.match(stdout, /redis +ok .*\n.*redis channels +FAILS .*NOPERM .*; the user needs `allchannels/)
+  })
+
+  test('is counted by greyhound emit, which says when it was not reached', async t => {
+    const server = await redis(t)
+    const [one, two] = await Promise.all([greyhound(t, server), greyhound(t, server)])
+    await assembled(server, 2)
+    const socket = await login(t, two, 'counted')
+    const emit = () => one.cli('emit', '--room', 'user(counted)', 'message', '1')
+    const first = await emit()
+    assert.match(first.stdout, /^message \S+: 0 recipients on this node; published to 1 other node, where recipients are not counted\n$/)
+    assert.equal(first.code, 0)
+    await allHave([socket], 1)
+    await two.stop()
+    await until('it to be alone', async () => await one.nodes() === 1)
+    assert.match((await emit()).stdout, /: 0 recipients on this node, which is the only one in the cluster\n$/)
+    await server.kill()
+    await until('/readyz to name Redis', async () => !(await one.ready()).ok)
+    const last = await emit()
+    assert.equal(last.code, 3)
+    assert.match(last.stdout, /: 0 recipients on this node\n$/)
+    assert.match(last.stderr, new RegExp(`error: the other nodes did not get it: Redis cannot be reached: 127\\.0\\.0\\.1:${server.port}: .*do not repeat it`))
+    await one.stop()
+  })
+
   test('is not joined with a wrong password, and the log says why without showing it', async t => {
     const server = await withPassword(t)
     const hound = await prepareMember(t, { url: server.url.replace('secret', 'mistaken') })

@@ -33,7 +33,7 @@ use fanout::Namespaces;
 use futures_util::FutureExt;
 use gateway::{Handlers, Links, Listener, service};
 use greyhound_sdk::config::Problems;
-use greyhound_sdk::{Component, Context, Drain, Error, Plugin, SchemaError, TopicSchema};
+use greyhound_sdk::{Check, Component, Context, Drain, Error, Plugin, SchemaError, TopicSchema};
 use local::Local;
 pub use outlet::Receipt;
 use outlet::{Counters, Outlet};
@@ -81,6 +81,10 @@ impl Plugin for Messaging {
 
     async fn look(&self, config: &Config, data_dir: &Path, problems: &mut Problems) {
         config.look(data_dir, problems);
+    }
+
+    async fn check(&self, config: &Config) -> Vec<Check> {
+        cluster::check(&config.redis).await
     }
 
     async fn build(&self, config: Config, context: Context) -> Result<Box<dyn Component>, Error> {

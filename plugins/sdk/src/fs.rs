@@ -4,9 +4,13 @@
 use std::fmt::Debug;
 use std::fs;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// The most that others may do with files and directories that are made: the group may read. The umask may allow less.
+const FILE_MODE: u32 = 0o640;
+const DIRECTORY_MODE: u32 = 0o750;
 
 /// A shared file layer.
 pub type SharedFs = Arc<dyn FileSystem>;
@@ -142,7 +146,7 @@ pub struct OsFileSystem;
 
 impl FileSystem for OsFileSystem {
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn File>> {
-        Ok(Box::new(fs::OpenOptions::new().read(true).write(true).create_new(true).open(path)?))
+        Ok(Box::new(fs::OpenOptions::new().read(true).write(true).create_new(true).mode(FILE_MODE).open(path)?))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
@@ -155,7 +159,7 @@ impl FileSystem for OsFileSystem {
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         let missing: Vec<PathBuf> = path.ancestors().take_while(|p| !p.as_os_str().is_empty() && !p.exists()).map(Path::to_owned).collect();
-        fs::create_dir_all(path)?;
+        fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)?;
         for parent in missing.iter().rev().filter_map(|p| p.parent()) {
             self.sync_dir(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })?;
         }
@@ -206,7 +210,7 @@ impl FileSystem for OsFileSystem {
     }
 
     fn try_lock(&self, path: &Path, holder: &str) -> Result<Lock, LockError> {
-        let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(path)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(fs::TryLockError::WouldBlock) => return Err(LockError::Held(fs::read_to_string(path)?)),

@@ -49,7 +49,7 @@ impl Damage {
     fn note(&mut self, lost: Lost) {
         if self.known.insert(line(&lost)) {
             ::metrics::counter!(metrics::DAMAGED).increment(1);
-            tracing::error!(?lost, "the journal is damaged; the rows are lost, the damaged file is kept");
+            tracing::error!(%lost, "the journal is damaged; the rows are lost, the damaged file is kept");
             self.fresh.push(lost);
         }
     }

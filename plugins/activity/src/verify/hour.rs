@@ -2,6 +2,7 @@
 
 use super::finding::Finding;
 use super::numbers::{Numbers, Range, Ranges};
+use super::rows_shown;
 use super::stray;
 use crate::commit::{directory, file_name};
 use crate::compact::swap::{complete, hours_in};
@@ -163,8 +164,11 @@ fn read(store: &Blocking, path: &str, name: &str, shard: &Shard) -> Result<FileL
     let found = (numbers.first(), numbers.last(), rows);
     if found != (Some(footer.first), Some(footer.last), footer.rows) {
         return Err(file.damaged(&format!(
-            "its footer tells of {} rows, {} to {}; there are {rows}, {:?} to {:?}",
-            footer.rows, footer.first, footer.last, found.0, found.1
+            "its footer tells of {} rows, {} to {}; there are {rows}, {}",
+            footer.rows,
+            footer.first,
+            footer.last,
+            rows_shown(found.0.zip(found.1))
         )));
     }
     Ok(FileLook { first: footer.first, last: footer.last, rows, numbers, doubles: Ranges::of(doubles).as_slice().to_vec() })
@@ -177,7 +181,8 @@ fn disagreements(success: &Success, files: &[&String], ranges: &[Range], rows: u
     let unnamed = files.iter().filter(|name| !named.contains(name)).map(|name| format!("it does not tell of {name}"));
     let mut found: Vec<String> = missing.chain(unnamed).collect();
     if found.is_empty() && success.files != ranges {
-        found.push(format!("it tells of files with rows {:?}; there are {ranges:?}", success.files));
+        let shown = |ranges: &[Range]| rows_shown(ranges.iter().copied());
+        found.push(format!("it tells of files with rows {}; there are {}", shown(&success.files), shown(ranges)));
     }
     if found.is_empty() && success.rows != rows {
         found.push(format!("it tells of {} rows; there are {rows}", success.rows));

@@ -287,22 +287,26 @@ fn unclosed(topic: &str, shard: &Shard, before: Option<Hour>, hour: Hour, known:
     (from..hour.0).filter(|at| !known.contains(&Hour(*at))).map(missing).collect::<Vec<_>>().into_iter()
 }
 
+/// Ranges of rows, for people.
+fn rows_shown(ranges: impl IntoIterator<Item = Range>) -> String {
+    let shown: Vec<_> = ranges.into_iter().map(|(first, last)| format!("{first} to {last}")).collect();
+    if shown.is_empty() { "none".to_owned() } else { shown.join(", ") }
+}
+
 /// Where a `_SUCCESS` does not agree with the rows; `next` is what the hour before says.
 fn agrees(success: &Success, next: Option<u64>, numbers: &Ranges, directory: &str) -> Option<Finding> {
     let untrue = |why: String| Some(Finding::Untrue { directory: directory.to_owned(), why });
     if (success.first, success.last) != (numbers.first(), numbers.last()) {
         return untrue(format!(
-            "it tells of rows {:?} to {:?}; there are {:?} to {:?}",
-            success.first,
-            success.last,
-            numbers.first(),
-            numbers.last()
+            "it tells of rows {}; there are {}",
+            rows_shown(success.first.zip(success.last)),
+            rows_shown(numbers.first().zip(numbers.last()))
         ));
     }
     let next = next?;
     let gaps = numbers.holes(next, numbers.last().map_or(next, |last| last + 1));
     if success.gaps != gaps {
-        return untrue(format!("it tells of gaps {:?}; there are {gaps:?}", success.gaps));
+        return untrue(format!("it tells of gaps {}; there are {}", rows_shown(success.gaps.clone()), rows_shown(gaps)));
     }
     let end = numbers.last().map_or(next, |last| last + 1);
     if success.next != end { untrue(format!("it tells that row {} is the next; it is {end}", success.next)) } else { None }

@@ -81,7 +81,7 @@ impl Cluster {
     pub(crate) async fn nodes(&self, namespace: &str) -> Result<usize, NotReached> {
         let lost = || NotReached::Down("the connection is lost".into());
         let redis = self.connection().ok_or_else(lost)?;
-        redis.subscribers(&self.protocol.counted(namespace), self.protocol.sharded()).await.map_err(|e| NotReached::Refused(e.0))
+        redis.subscribers(&self.protocol.counted(namespace), self.protocol.sharded()).await.map_err(|e| NotReached::Refused(e.why))
     }
 
     /// The sockets of the other members.
@@ -115,7 +115,7 @@ impl Cluster {
     pub(crate) async fn ask_for_acks(self: &Arc<Self>, namespace: &str, emit: Emit) -> Result<Asked, NotReached> {
         let members = self.nodes(namespace).await?;
         if let (Some(glob), Some(redis), 2..) = (self.protocol.understanding(namespace), self.connection(), members) {
-            let understanding = redis.channels(&glob).await.map_err(|e| NotReached::Refused(e.0))?.len();
+            let understanding = redis.channels(&glob).await.map_err(|e| NotReached::Refused(e.why))?.len();
             if understanding < members {
                 self.old_member.say(|more| tracing::warn!(members, understanding, more, "{}", NotReached::OldMember));
                 return Err(NotReached::OldMember);

@@ -6,7 +6,7 @@ use super::inbox::{Counters, Inbox};
 use super::proof::Proof;
 use super::{Cluster, State};
 use crate::metrics as names;
-use crate::redis::{Messages, Redis, RedisError, Subscription, connect};
+use crate::redis::{Messages, Redis, RedisError, Subscription, connect, servers};
 use greyhound_sdk::Health;
 use metrics::{counter, gauge};
 use parking_lot::Mutex;
@@ -93,7 +93,7 @@ impl Member {
                 }
             };
             // Down first, so that nothing more is published over it.
-            self.down(&why);
+            self.down(why);
             if let Some(mut old) = connected.take() {
                 old.redis.close().await;
                 old.finish().await;
@@ -157,17 +157,22 @@ impl Member {
         }
     }
 
-    fn down(&self, why: &RedisError) {
-        let before = self.cluster.state.send_replace(State::Down(why.0.clone()));
+    fn down(&self, why: RedisError) {
+        let servers = servers(&self.cluster.url);
+        let RedisError { why, refused } = if why.why.contains(&servers) { why } else { why.at(&servers) };
+        let before = self.cluster.state.send_replace(State::Down(why.clone()));
         *self.cluster.connection.write() = None;
-        if matches!(before, State::Down(_)) {
-            tracing::debug!(error = %why, "Redis cannot be reached");
-            return;
-        }
-        gauge!(names::REDIS_UP).set(0.0);
-        counter!(names::REDIS_OUTAGES).increment(1);
         self.health.not_ready(format!("Redis cannot be reached ({why}): clients of this node get only what is published on this node"));
-        tracing::error!(error = %why, "Redis cannot be reached; trying again until it is");
+        match before {
+            // What Redis itself says goes to the log as well, though the outage has been told.
+            State::Down(before) if refused && before != why => tracing::error!(error = %why, "Redis refuses this node"),
+            State::Down(_) => tracing::debug!(error = %why, "Redis cannot be reached"),
+            State::Connecting | State::Up => {
+                gauge!(names::REDIS_UP).set(0.0);
+                counter!(names::REDIS_OUTAGES).increment(1);
+                tracing::error!(error = %why, "Redis cannot be reached; trying again until it is");
+            }
+        }
     }
 }
 

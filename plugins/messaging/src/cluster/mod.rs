@@ -11,6 +11,7 @@
 
 mod answer;
 mod ask;
+mod check;
 mod complaint;
 mod inbox;
 mod interest;
@@ -26,6 +27,7 @@ use crate::redis::{Publication, Redis};
 pub(crate) use answer::Answering;
 use ask::Pending;
 pub use ask::{Acks, Gathered};
+pub(crate) use check::check;
 use complaint::Complaint;
 pub(crate) use interest::Interest;
 pub(crate) use member::Member;

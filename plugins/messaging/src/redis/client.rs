@@ -78,10 +78,32 @@ pub(crate) fn is_over_tls(url: &str) -> bool {
     ["rediss", "valkeys"].iter().any(|scheme| url.starts_with(scheme))
 }
 
+/// The servers that a URL names, for people: without users and passwords.
+pub(crate) fn servers(url: &str) -> String {
+    let hosts = Config::from_url(url).map(|config| config.server.hosts()).unwrap_or_default();
+    let mut hosts: Vec<_> = hosts.iter().map(|server| format!("{}:{}", server.host, server.port)).collect();
+    hosts.sort_unstable();
+    hosts.join(", ")
+}
+
+/// A user or a password as `HELLO` takes it. The client sends that as a line of text, which Redis splits at spaces and takes
+/// quotes out of.
+fn quoted(word: String) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"\"'\\".contains(&byte);
+    if word.bytes().all(is_plain) {
+        return word;
+    }
+    let one = |byte: u8| if is_plain(byte) { char::from(byte).to_string() } else { format!("\\x{byte:02x}") };
+    format!("\"{}\"", word.bytes().map(one).collect::<String>())
+}
+
 /// Connects. The messages come in the order in which Redis sends them.
 pub(crate) async fn connect(url: &str) -> Result<(Box<dyn Redis>, Box<dyn Messages>), RedisError> {
     let mut config = Config::from_url(url)?;
     config.version = RespVersion::RESP3;
+    config.username = config.username.map(quoted);
+    config.password = config.password.map(quoted);
+    let servers = servers(url);
     let client = Builder::from_config(config)
         .with_performance_config(|performance| {
             performance.default_command_timeout = PATIENCE;
@@ -100,7 +122,7 @@ pub(crate) async fn connect(url: &str) -> Result<(Box<dyn Redis>, Box<dyn Messag
     let (inbox, errors) = (Inbox(client.message_rx()), client.error_rx());
     let life = timeout(2 * PATIENCE, client.init()).await.map_err(|_| RedisError::from("it does not answer"))??;
     let routes = client.cached_cluster_state().map(|state| state.pretty());
-    Ok((Box::new(Fred { client, routes, sentinel, ends: Mutex::new(Ends { life, errors }) }), Box::new(inbox)))
+    Ok((Box::new(Fred { client, servers, routes, sentinel, ends: Mutex::new(Ends { life, errors }) }), Box::new(inbox)))
 }
 
 /// A client that is quit when it is dropped: it would stay connected, and subscribed.
@@ -125,6 +147,8 @@ impl<C: ClientLike + 'static> Drop for Open<C> {
 
 struct Fred {
     client: Open<Client>,
+    /// The servers that the URL names, for people.
+    servers: String,
     /// Which server of a Redis Cluster has which slots.
     routes: Option<Routes>,
     /// Who names the primary, where it is a sentinel.
@@ -149,6 +173,38 @@ impl Fred {
         let slot = redis_keyslot(self.client.id().as_bytes());
         let options = Options { cluster_hash: Some(ClusterHash::Custom(slot)), ..Options::default() };
         self.client.with_options(&options).ping::<Value>(None).await.map(drop)
+    }
+
+    fn error(&self, error: Error) -> RedisError {
+        RedisError::from(error).at(&self.servers)
+    }
+
+    async fn count(&self, channel: &str, sharded: bool) -> FredResult<usize> {
+        let of = |counts: HashMap<String, usize>| counts.get(channel).copied().unwrap_or(0);
+        if sharded {
+            return Ok(of(self.client.pubsub_shardnumsub(channel).await?));
+        }
+        let servers = self.servers();
+        if servers.is_empty() {
+            return Ok(of(self.client.pubsub_numsub(channel).await?));
+        }
+        let mut sum = 0;
+        for server in servers {
+            sum += of(self.client.with_cluster_node(server).pubsub_numsub(channel).await?);
+        }
+        Ok(sum)
+    }
+
+    async fn all_channels(&self, pattern: &str) -> FredResult<Vec<String>> {
+        let servers = self.servers();
+        if servers.is_empty() {
+            return self.client.pubsub_channels(pattern).await;
+        }
+        let mut all: Vec<String> = Vec::new();
+        for server in servers {
+            all.extend::<Vec<String>>(self.client.with_cluster_node(server).pubsub_channels(pattern).await?);
+        }
+        Ok(all)
     }
 
     /// The servers of a Redis Cluster; empty for a single one.
@@ -197,7 +253,7 @@ impl Redis for Fred {
             };
             debug_assert!(queued.is_ok());
         }
-        let mut outcomes: Vec<_> = pipeline.try_all::<Value>().await.into_iter().map(|r| r.map(drop).map_err(RedisError::from)).collect();
+        let mut outcomes: Vec<_> = pipeline.try_all::<Value>().await.into_iter().map(|r| r.map(drop).map_err(|e| self.error(e))).collect();
         // One error stands for all.
         if let Some(Err(all)) = outcomes.first().cloned() {
             outcomes.resize(publications.len(), Err(all));
@@ -206,31 +262,11 @@ impl Redis for Fred {
     }
 
     async fn subscribers(&self, channel: &str, sharded: bool) -> Result<usize, RedisError> {
-        let of = |counts: HashMap<String, usize>| counts.get(channel).copied().unwrap_or(0);
-        if sharded {
-            return Ok(of(self.client.pubsub_shardnumsub(channel).await?));
-        }
-        let servers = self.servers();
-        if servers.is_empty() {
-            return Ok(of(self.client.pubsub_numsub(channel).await?));
-        }
-        let mut sum = 0;
-        for server in servers {
-            sum += of(self.client.with_cluster_node(server).pubsub_numsub(channel).await?);
-        }
-        Ok(sum)
+        self.count(channel, sharded).await.map_err(|e| self.error(e))
     }
 
     async fn channels(&self, pattern: &str) -> Result<Vec<String>, RedisError> {
-        let servers = self.servers();
-        if servers.is_empty() {
-            return Ok(self.client.pubsub_channels(pattern).await?);
-        }
-        let mut all: Vec<String> = Vec::new();
-        for server in servers {
-            all.extend::<Vec<String>>(self.client.with_cluster_node(server).pubsub_channels(pattern).await?);
-        }
-        Ok(all)
+        self.all_channels(pattern).await.map_err(|e| self.error(e))
     }
 
     fn one_on_each_server(&self, prefix: &str) -> Vec<String> {
@@ -340,8 +376,20 @@ impl<'a> Sorted<'a> {
     }
 }
 
-impl From<Error> for RedisError {
-    fn from(error: Error) -> Self {
-        Self(error.to_string().into())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_with_spaces_or_quotes_is_one_word() {
+        assert_eq!(quoted("pass#word".into()), "pass#word");
+        assert_eq!(quoted("a b\"c".into()), r#""a\x20b\x22c""#);
+        assert_eq!(quoted("ü\r\n".into()), r#""\xc3\xbc\x0d\x0a""#);
+    }
+
+    #[test]
+    fn servers_are_shown_without_passwords() {
+        assert_eq!(servers("redis://user:secret@a:7?x=y"), "a:7");
+        assert_eq!(servers("redis-cluster://:secret@a:1?node=b:2"), "a:1, b:2");
     }
 }

@@ -4,11 +4,12 @@
 //! Whoever uses it connects again afterwards and subscribes again: nothing is repaired behind one's back.
 
 mod client;
+mod error;
 mod sentinel;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-pub(crate) use client::{check_url, connect, is_over_tls};
+pub(crate) use client::{check_url, connect, is_over_tls, servers};
 use std::sync::Arc;
 
 /// What to receive.
@@ -42,14 +43,25 @@ pub(crate) enum Incoming {
 /// A channel's name; not a copy of it.
 pub(crate) type Text = fred::bytes_utils::Str;
 
-/// Why Redis did not do what was asked.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct RedisError(pub(crate) Arc<str>);
+/// Why Redis did not do what was asked, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub(crate) struct RedisError {
+    pub(crate) why: Arc<str>,
+    /// Whether Redis itself said so: then only an operator can help.
+    pub(crate) refused: bool,
+}
+
+impl RedisError {
+    /// The same, with the servers that it is about.
+    pub(crate) fn at(self, servers: &str) -> Self {
+        Self { why: format!("{servers}: {}", self.why).into(), ..self }
+    }
+}
 
 impl From<&str> for RedisError {
     fn from(text: &str) -> Self {
-        Self(text.into())
+        Self { why: text.into(), refused: false }
     }
 }
 

@@ -81,7 +81,8 @@ impl Session {
         self.within(CLOSE, async move { writer.close().await }).await?;
         match self.info(path).await?.map(|it| it.length as u64) {
             Some(found) if found == length => Ok(()),
-            found => Err(Trouble::passing(Passing::Other, format!("{length} bytes were written, then {found:?} were there"))),
+            Some(found) => Err(Trouble::passing(Passing::Other, format!("{length} bytes were written, then {found} were there"))),
+            None => Err(Trouble::passing(Passing::Other, format!("{length} bytes were written, then the file was gone"))),
         }
     }
 

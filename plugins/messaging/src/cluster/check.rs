@@ -1,0 +1,60 @@
+//! Trying the cluster's Redis, for `greyhound validate --connect`.
+
+use super::protocol::Protocol;
+use super::uid;
+use crate::config::RedisConfig;
+use crate::redis::{Incoming, Messages, Redis, RedisError, Subscription, connect, servers};
+use greyhound_sdk::{Check, Verdict};
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+use tokio::time::timeout;
+
+/// How long what was published may take to come back.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// The namespace that every configuration has.
+const NAMESPACE: &str = "/";
+/// What is tried.
+const REACHABLE: &str = "redis";
+const HEARD: &str = "redis channels";
+
+/// Connects as a member of the cluster would, subscribes, publishes, and waits until that comes back.
+pub(crate) async fn check(config: &RedisConfig) -> Vec<Check> {
+    let Some(url) = &config.url else { return Vec::new() };
+    let (servers, begun) = (servers(url), Instant::now());
+    let fails = |why: RedisError| Verdict::Fails(format!("plugins.messaging.redis.url: {}", why.at(&servers)));
+    let checks = |reachable, heard| vec![Check { name: REACHABLE, verdict: reachable }, Check { name: HEARD, verdict: heard }];
+    match connect(url).await {
+        Err(why) => checks(fails(why), Verdict::NotTried),
+        Ok((redis, mut messages)) => {
+            let reachable = format!("{servers} answers, after {} ms", begun.elapsed().as_millis());
+            let heard = heard(config, &*redis, &mut *messages).await;
+            redis.close().await;
+            let heard = heard.map_or_else(fails, |()| Verdict::Works("what is published comes back".into()));
+            checks(Verdict::Works(reachable), heard)
+        }
+    }
+}
+
+async fn heard(config: &RedisConfig, redis: &dyn Redis, messages: &mut dyn Messages) -> Result<(), RedisError> {
+    let protocol = Protocol::new(config, uid(config));
+    let channels = redis.one_on_each_server(protocol.probe_prefix());
+    // But for the channels by which members are counted: the others would wait for answers.
+    let counted = protocol.subscription(protocol.counted(NAMESPACE));
+    let mut all: Vec<Subscription> = protocol.subscriptions(NAMESPACE).into_iter().filter(|it| *it != counted).collect();
+    all.extend(channels.iter().map(|channel| protocol.subscription(channel.clone())));
+    redis.subscribe(&all).await?;
+    let published: Vec<_> = channels.iter().map(|channel| protocol.probe(channel.clone(), 0)).collect();
+    redis.publish(&published).await.into_iter().collect::<Result<(), _>>()?;
+    let mut missing: HashSet<&str> = channels.iter().map(String::as_str).collect();
+    let all = async {
+        while !missing.is_empty() {
+            match messages.next().await {
+                Some(Incoming::Message { channel, .. }) => drop(missing.remove(&*channel)),
+                Some(Incoming::Lost(_)) => {}
+                None => return Err("the connection ended".into()),
+            }
+        }
+        Ok(())
+    };
+    timeout(PATIENCE, all).await.unwrap_or_else(|_| Err("what is published does not come back: does the user see all channels?".into()))
+}
