@@ -1,8 +1,8 @@
 // What Node servers and a Greyhound that share a Redis do for one another, whatever the protocol between them.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { until } from '../clients/greyhound.mjs'
-import { login, next, record } from '../clients/sockets.mjs'
+import { sign, until } from '../clients/greyhound.mjs'
+import { connect, login, next, record } from '../clients/sockets.mjs'
 import { callback } from './node.mjs'
 import { assertSame, values } from './values.mjs'
 
@@ -157,6 +157,24 @@ export function essentials(members, { subscribed = () => {}, allRooms = true } =
     const rooms = await hound.rooms()
     assert.ok(rooms.complete)
     for (const room of ['user(known)', 'site(known.example)', ...ids]) assert.ok(rooms.rooms.includes(room), room)
+  })
+
+  test('an id that is a number is the same room for both', async t => {
+    const { near, hound } = members()
+    for (const id of ['42.0', '9007199254740993', '1e21']) {
+      const sockets = await Promise.all([near, hound].map(async ({ url }) => {
+        const socket = connect(t, url)
+        const accepted = next(socket, 'authenticated')
+        socket.emit('authenticate', { token: sign(`{"id":${id}}`) })
+        await accepted
+        record(socket, 'message')
+        return socket
+      }))
+      const room = `user(${JSON.parse(id)})`
+      await near.io.to(room).emit('message', 'by Node')
+      await hound.emit({ rooms: [room], event: 'message', args: ['by Greyhound'] })
+      await until(`both messages to ${room}`, () => sockets.every(socket => socket.seen.length === 2))
+    }
   })
 
   test('either counts both as nodes', async () => {

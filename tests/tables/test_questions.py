@@ -2,7 +2,7 @@
 
 import duckdb
 from conftest import TOPICS
-from program import until
+from program import mint, until
 
 
 def traffic(greyhound):
@@ -19,6 +19,7 @@ def traffic(greyhound):
         clients.received(name, count)
     clients.push("phone", "order", {"item": 7})
     assert clients.login("thief", None, token="stolen") == "unauthorized"
+    assert clients.login("sleeper", None, token=mint("7", exp=1)) == "unauthorized"
     for name in ["phone", "laptop"]:
         clients.ask(do="close", name=name)
     until("user 42 to be gone", lambda: greyhound.emit("user(42)", event="late")["recipients"] == 0)
@@ -47,6 +48,8 @@ def test_the_questions_of_the_readme(greyhound, questions):
     assert deliveries == 6 + late_deliveries(sql)
     assert 0 <= p50 <= p99
 
+    [expired] = [row for row in answer["refused"] if row[0] == "expired"]
+    assert expired[1:3] == ("jwt expired", "7"), "the token was genuine, so it says whose it was"
     [refused] = [row for row in answer["refused"] if row[0] == "refused"]
     assert refused[1] == "jwt malformed" and refused[2] is None and refused[-1] == 1
 

@@ -94,6 +94,14 @@ fn what_is_wrong_is_told() {
     assert_eq!(told(&[0x91; 600]), "the value at byte 512 is nested deeper than 512 levels");
 }
 
+#[test]
+fn keys_that_are_no_texts_become_texts_as_in_node() {
+    let text = |body: &'static [u8]| read(body).unwrap().text;
+    assert_eq!(text(b"\x82\xc4\x04type\x02\xc5\x00\x03nsp\xc4\x01/"), r#"{"type":2,"nsp":{"_placeholder":true,"num":0}}"#);
+    assert_eq!(text(b"\x83\xc4\x01\xff\x01\xc4\x02\"\\\x02\xc6\x00\x00\x00\x00\xc0"), "{\"\u{fffd}\":1,\"\\\"\\\\\":2,\"\":null}");
+    assert_eq!(text(b"\x84\x2a\x01\xff\x02\xc2\x03\xc0\x04"), r#"{"42":1,"-1":2,"false":3,"null":4}"#);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
