@@ -8,7 +8,7 @@
 //! ```
 
 use greyhound_sdk::Shard;
-use greyhound_sdk::fs::{self, SharedFs};
+use greyhound_sdk::fs::{self, FileSystem, SharedFs};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
@@ -109,14 +109,10 @@ pub struct BadCursors {
 impl Cursors {
     /// Reads the cursors of every consumer of `shard`. Those of another shard, whose rows are gone, are ignored.
     pub(super) fn open(fs: SharedFs, dir: &Path, shard: &Shard) -> Result<Self, BadCursors> {
-        let bad = |path: &Path, why: &dyn ToString| BadCursors { path: path.to_owned(), why: why.to_string() };
         fs.create_dir_all(dir).map_err(|e| bad(dir, &e))?;
         let mut files = BTreeMap::new();
-        for file in fs.list(dir).map_err(|e| bad(dir, &e))? {
-            let Some(name) = file.strip_suffix(SUFFIX).and_then(consumer_name) else { continue };
-            let path = dir.join(&file);
-            let bytes = fs::read(&*fs, &path).map_err(|e| bad(&path, &e))?;
-            let (of, by_topic) = parse(&bytes).map_err(|why| bad(&path, &why))?;
+        for (name, path) in cursor_files(&*fs, dir)? {
+            let (of, by_topic) = read(&*fs, &path)?;
             if of != shard.as_str() {
                 tracing::warn!(path = %path.display(), shard = of, "cursors of another shard are ignored");
                 continue;
@@ -193,6 +189,32 @@ fn idle<'a>(files: &'a BTreeMap<String, Arc<CursorFile>>, name: &str, topic: Opt
         true => Ok(file),
         false => Err(CursorError::Active { consumer: name.to_owned(), topics }),
     }
+}
+
+/// Looks whether the cursors in `dir` can be read.
+///
+/// # Errors
+/// [`BadCursors`] with the first that cannot.
+pub fn look(fs: &dyn FileSystem, dir: &Path) -> Result<(), BadCursors> {
+    match fs.exists(dir) {
+        Ok(true) => cursor_files(fs, dir)?.iter().try_for_each(|(_, path)| read(fs, path).map(drop)),
+        _ => Ok(()),
+    }
+}
+
+/// The files in `dir`, with their consumers.
+fn cursor_files(fs: &dyn FileSystem, dir: &Path) -> Result<Vec<(String, PathBuf)>, BadCursors> {
+    let names = fs.list(dir).map_err(|e| bad(dir, &e))?;
+    Ok(names.iter().filter_map(|file| Some((consumer_name(file.strip_suffix(SUFFIX)?)?, dir.join(file)))).collect())
+}
+
+fn read(fs: &dyn FileSystem, path: &Path) -> Result<(String, BTreeMap<String, u64>), BadCursors> {
+    let bytes = fs::read(fs, path).map_err(|e| bad(path, &e))?;
+    parse(&bytes).map_err(|why| bad(path, &why))
+}
+
+fn bad(path: &Path, why: &dyn ToString) -> BadCursors {
+    BadCursors { path: path.to_owned(), why: why.to_string() }
 }
 
 // === impl Held ===

@@ -27,7 +27,7 @@ mod topic;
 pub use self::clock::Clock;
 pub use self::consumers::Position;
 pub use self::core::End;
-pub use self::cursors::{BadCursors, CursorError};
+pub use self::cursors::{BadCursors, CursorError, look as look_at_cursors};
 pub use self::gap::{GAP_TOPIC, gap_schema};
 pub use self::start::StartError;
 

@@ -2,7 +2,7 @@
 
 use greyhound::config::{ConfigError, LogFormat, TokenFileError};
 use greyhound::host::{RunError, json_line};
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// What is said on stderr, and the exit status.
@@ -37,8 +37,9 @@ impl Failure {
     pub(super) fn report(self) -> ExitCode {
         match self.format {
             _ if self.message.is_empty() => {}
-            LogFormat::Text => eprintln!("error: {}", self.message),
-            LogFormat::Json => eprintln!("{}", json_line("ERROR", &self.message, [])),
+            // A terminal that was closed takes nothing.
+            LogFormat::Text => drop(writeln!(io::stderr(), "error: {}", self.message)),
+            LogFormat::Json => drop(writeln!(io::stderr(), "{}", json_line("ERROR", &self.message, []))),
         }
         self.status.into()
     }

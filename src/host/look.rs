@@ -1,7 +1,10 @@
 //! What a start would stumble over, found before it.
 
+use crate::bus::look_at_cursors;
 use crate::config::Settings;
+use crate::log::journal::Journal;
 use greyhound_sdk::config::Problem;
+use greyhound_sdk::fs::OsFileSystem;
 use greyhound_sdk::place;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
@@ -14,6 +17,11 @@ pub(super) fn own<'a>(settings: &Settings, plugins: impl Iterator<Item = &'a str
     let below = ["journal", "cursors"].map(|name| dir.join(name)).into_iter().chain(plugins.map(|name| settings.plugin_dir(name)));
     let directories = [dir.clone()].into_iter().chain(below).map(|path| place::directory(&path));
     let mut problems: Vec<_> = directories.filter_map(Result::err).map(|why| problem("node.data_dir", why)).collect();
+    let journal = Journal::look(&OsFileSystem, &dir.join("journal")).map_err(|e| e.to_string());
+    let cursors = look_at_cursors(&OsFileSystem, &dir.join("cursors")).map_err(|e| e.to_string());
+    if problems.is_empty() {
+        problems.extend([journal, cursors].into_iter().filter_map(Result::err).map(|why| problem("node.data_dir", why)));
+    }
     // What is wrong with a directory is wrong with those in it.
     problems.dedup();
     if let Err(e) = settings.admin.bearer() {

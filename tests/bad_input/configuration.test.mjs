@@ -1,6 +1,6 @@
 // A configuration that cannot be: refused at start, all of it at once, with the keys' paths.
 import assert from 'node:assert/strict'
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { dirname, join, resolve } from 'node:path'
 import { test } from 'node:test'
@@ -196,6 +196,14 @@ for (const [what, { env = {}, plainEnv, before, told, starts = false }] of Objec
     await mkdir(dataDir)
     await writeFile(join(dataDir, 'journal'), '')
   }, told: /node\.data_dir: .*journal is no directory/ },
+  'cursors that are damaged': { before: async ({ dataDir }) => {
+    await mkdir(join(dataDir, 'cursors'), { recursive: true })
+    await writeFile(join(dataDir, 'cursors/activity.cursors'), 'x')
+  }, told: /node\.data_dir: the cursors in .*activity\.cursors: it is cut; remove the file/ },
+  'a journal of nobody': { before: async ({ dataDir }) => {
+    await mkdir(join(dataDir, 'journal'), { recursive: true })
+    await writeFile(join(dataDir, 'journal/shard'), 'x')
+  }, told: /node\.data_dir: .*journal\/shard: / },
   'a file for the tables': { env: { PLUGINS__ACTIVITY__STORE: 'empty' }, told: /plugins\.activity\.store: .*\/empty is no directory/, starts: true },
   'one port for two': { env: { ADMIN__LISTEN: '0.0.0.0:45678', PLUGINS__MESSAGING__LISTEN: '127.0.0.1:45678' }, told: /plugins\.messaging\.listen: is 127\.0\.0\.1:45678, and admin\.listen is 0\.0\.0\.0:45678: two listeners/ },
   'one port for two, by PORT': { env: { ADMIN__LISTEN: '127.0.0.1:45678' }, plainEnv: { PORT: '45678' }, told: /plugins\.messaging\.listen: is .*two listeners/ },
@@ -217,6 +225,22 @@ for (const [what, { env = {}, plainEnv, before, told, starts = false }] of Objec
     assert.notEqual((await greyhound.exited).code, 0)
   })
 }
+
+test('validate finds directories that cannot be written to', async t => {
+  const greyhound = await prepare(t)
+  await mkdir(join(greyhound.home, 'locked'))
+  await chmod(greyhound.home, 0o755)
+  await chmod(join(greyhound.home, 'locked'), 0o555)
+  Object.assign(greyhound.settings, { NODE__DATA_DIR: 'locked', PLUGINS__ACTIVITY__STORE: 'locked/tables' })
+  // Nothing is locked for root.
+  const args = process.getuid() ? [] : ['--reuid', '65534', '--regid', '65534', '--clear-groups', greyhound.program]
+  if (args.length) greyhound.program = 'setpriv'
+  const { code, stderr } = await greyhound.cli(...args, 'validate')
+  if (/Permission denied/.test(stderr) && args.length) return t.skip('the program is in a directory that nobody else may enter')
+  assert.equal(code, 2, stderr)
+  assert.match(stderr, /node\.data_dir: .*\/locked cannot be written to by the user \d+: let this user write there/)
+  assert.match(stderr, /plugins\.activity\.store: .*\/locked\/tables cannot be made in .*\/locked by the user/)
+})
 
 test('a configuration is valid while the program runs with it', async t => {
   const greyhound = await start(t)

@@ -39,7 +39,7 @@ use self::view::View;
 use self::writer::JournalWriter;
 use super::{Log, LogError, LogWriter, Lost, Recovery, Retention, Stored};
 use async_trait::async_trait;
-use greyhound_sdk::fs::{Lock, LockError, SharedFs};
+use greyhound_sdk::fs::{FileSystem, Lock, LockError, SharedFs};
 use greyhound_sdk::{Bounds, Durability, Shard};
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
@@ -146,6 +146,17 @@ struct Tail {
 // === impl Journal ===
 
 impl Journal {
+    /// Looks, without opening it, whether it is known whose rows the journal in `dir` holds.
+    ///
+    /// # Errors
+    /// As [`Journal::open`].
+    pub fn look(fs: &dyn FileSystem, dir: &Path) -> Result<(), OpenError> {
+        match fs.exists(dir) {
+            Ok(true) => identity::find(fs, dir).map(drop),
+            _ => Ok(()),
+        }
+    }
+
     /// Opens the journal in `dir`, or makes one. Blocks.
     ///
     /// # Errors
