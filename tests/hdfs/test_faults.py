@@ -214,3 +214,23 @@ def test_a_stop_while_hdfs_is_away_ends_in_time(greyhound, hdfs):
     greyhound.start()
     greyhound.all_committed()
     greyhound.check()
+
+
+def test_foreign_things_where_a_file_belongs(greyhound, hdfs):
+    """Each is told for what it is; when it is gone, the table goes on without a restart."""
+    greyhound.start()
+    for is_directory, said in [(False, "it is no whole Parquet file"), (True, "this is a directory, where a file is expected")]:
+        greyhound.push()
+        greyhound.all_committed()
+        (last,) = hdfs.files().glob(f"{greyhound.root}/messaging.push/dt=*/*/*/*.parquet")[-1:]
+        path = f"{last.rsplit('/', 1)[0]}/{len(greyhound.acknowledged):020}.parquet"
+        if is_directory:
+            hdfs.webhdfs(path, "MKDIRS")
+        else:
+            hdfs.files().pipe(path, b"any bytes")
+        greyhound.push()
+        why = greyhound.trouble(said)
+        assert path.rsplit("/", 1)[1] in why and "move away" in why and "copy of this data directory" not in why, why
+        hdfs.webhdfs(path, "DELETE", method="DELETE", recursive="true")
+        greyhound.all_committed()
+    greyhound.check()

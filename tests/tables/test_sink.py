@@ -1,5 +1,7 @@
 """What the sink tells of itself."""
 
+import socket
+
 from program import until
 
 
@@ -90,3 +92,13 @@ def test_what_is_left_in_the_journal_is_told_at_the_end(greyhound):
     greyhound.stop()
     (line,) = left()
     assert "rows=7 tables=\"messaging.push\"" in line
+
+
+def test_it_is_not_ready_before_the_store_has_answered(greyhound):
+    """A NameNode that hangs: the system takes the connection, and nobody answers."""
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        greyhound.settings["GREYHOUND__PLUGINS__ACTIVITY__STORE"] = f"hdfs://127.0.0.1:{hanging.getsockname()[1]}/tables"
+        greyhound.launch()
+        said = greyhound.parts().get("activity.messaging.push", "ready")
+        assert "has not answered yet" in said or "no answer within" in said, said
+        greyhound.kill()

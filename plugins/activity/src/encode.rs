@@ -239,6 +239,12 @@ impl Footer {
         Self { shard: shard.to_owned(), first, last, rows, digest: Digest(digest).to_string(), schema: schema.to_owned(), parts }
     }
 
+    /// First and last row of each file that it was made of, or of itself.
+    pub fn ranges(&self) -> impl Iterator<Item = (u64, u64)> {
+        let whole = self.parts.is_empty().then_some((self.first, self.last));
+        self.parts.iter().map(|Part(first, last, _)| (*first, *last)).chain(whole)
+    }
+
     /// What the footer would say of the file, as it was committed, that has the row `seq`: this one, or a part of it.
     #[must_use]
     pub fn part_with(&self, seq: u64) -> Option<Self> {

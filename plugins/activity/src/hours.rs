@@ -1,8 +1,10 @@
 //! `_SUCCESS`: the word that a shard's directory of a closed hour is complete.
 
-use crate::commit::{Found, directory, file_name, find};
+use crate::commit::{Found, directory, file_name, find, first_of};
+use crate::encode::Footer;
 use crate::roll::Hour;
-use crate::store::{Passing, Staging, Store, StoreError, Trouble, names_in};
+use crate::store::{Passing, Published, Staging, Store, StoreError, Trouble, names_in};
+use bytes::Bytes;
 use greyhound_sdk::Shard;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -25,6 +27,15 @@ pub struct Hours {
     shard: Shard,
     /// The first hour that is not closed, and the number after the last row before it; none before the first row or floor.
     next: Option<(Hour, u64)>,
+}
+
+/// An hour that is to be closed.
+#[derive(Debug, Clone)]
+pub struct Closing {
+    /// Which.
+    pub hour: Hour,
+    /// What its `_SUCCESS` will say.
+    pub success: Success,
 }
 
 /// The content of `_SUCCESS`, as JSON.
@@ -98,52 +109,113 @@ impl Hours {
         Ok(Vec::new())
     }
 
-    /// Closes the oldest open hour before `end`, if there is one, and returns it: all their rows are committed, and none will
-    /// come. `uncompacted` is the oldest closed hour that is not compacted.
+    /// The oldest open hour before `end`, if there is one, and what its `_SUCCESS` would say.
     ///
     /// # Errors
-    /// Where the store cannot be written.
-    pub async fn close_next(&mut self, end: Hour, uncompacted: Option<Hour>) -> Result<Option<Hour>, StoreError> {
-        let (at, expected) = *self.next.get_or_insert((Hour(end.0 - 1), 0));
-        if end.0 - at.0 > LONGEST_DOWNTIME_HOURS {
-            tracing::warn!(topic = self.topic, hours = end.0 - at.0, "the clock leapt: the hours between are not marked as complete");
+    /// If the store, or a file of the hour, cannot be read.
+    pub async fn oldest_open(&mut self, end: Hour) -> Result<Option<Closing>, StoreError> {
+        let (hour, expected) = *self.next.get_or_insert((Hour(end.0 - 1), 0));
+        if end.0 - hour.0 > LONGEST_DOWNTIME_HOURS {
+            tracing::warn!(topic = self.topic, hours = end.0 - hour.0, "the clock leapt: the hours between are not marked as complete");
             self.next = Some((end, expected));
             return Ok(None);
         }
-        if at >= end {
+        if hour >= end {
             return Ok(None);
         }
-        let next = self.close(at, expected, uncompacted.unwrap_or(at)).await?;
-        self.next = Some((Hour(at.0 + 1), next));
-        Ok(Some(at))
+        let success = self.survey(hour, expected).await?;
+        Ok(Some(Closing { hour, success }))
     }
 
-    async fn close(&mut self, hour: Hour, expected: u64, uncompacted: Hour) -> Result<u64, StoreError> {
-        let directory = directory(&self.topic, hour, &self.shard);
-        let mut success = Success {
-            topic: self.topic.clone(),
-            shard: self.shard.to_string(),
-            rows: 0,
-            first: None,
-            last: None,
-            next: expected,
-            files: Vec::new(),
-            gaps: Vec::new(),
-            compacted: false,
-            uncompacted: Some(uncompacted),
+    /// Closes an hour: all its rows are committed, and none will come. `uncompacted` is the oldest closed hour that is not
+    /// compacted.
+    ///
+    /// # Errors
+    /// If the store cannot be written, or something else is in the place of `_SUCCESS`.
+    pub async fn close(&mut self, closing: &Closing, uncompacted: Option<Hour>) -> Result<(), StoreError> {
+        let Closing { hour, success } = closing;
+        let success = Success { uncompacted: Some(uncompacted.unwrap_or(*hour)), ..success.clone() };
+        self.mark(*hour, success).await?;
+        self.next = Some((Hour(hour.0 + 1), closing.success.next));
+        Ok(())
+    }
+
+    /// Takes note that an hour that may have been closed has got a file: it is closed anew.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub async fn reopen(&mut self, hour: Hour) -> Result<(), StoreError> {
+        if self.next.is_none_or(|(next, _)| hour >= next) {
+            return Ok(());
+        }
+        let before = Success::read(self.store.as_ref(), &self.directory(Hour(hour.0 - 1))).await?;
+        let expected = match before {
+            Some(before) => before.next,
+            None => self.store.list(&self.directory(hour)).await?.iter().find_map(|name| first_of(name)).unwrap_or(0),
         };
-        for name in self.store.list(&directory).await?.iter().filter(|n| n.ends_with(".parquet")) {
-            let path = format!("{directory}/{name}");
-            match find(self.store.as_ref(), &path).await? {
-                (Found::File(footer), _) => success.add(footer.first, footer.last, footer.rows),
-                // The rows that come are not held up by it.
-                _ => tracing::error!(path, "this is no file that Greyhound wrote, or it is damaged: _SUCCESS will not tell of it"),
+        self.next = Some((hour, expected));
+        Ok(())
+    }
+
+    /// The first row of the hours after `hour`, up to `end`.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub async fn first_after(&self, hour: Hour, end: Hour) -> Result<Option<u64>, StoreError> {
+        for later in hour.0 + 1..=end.0 {
+            let names = names_in(self.store.as_ref(), &self.directory(Hour(later))).await?;
+            if let Some(first) = names.iter().find_map(|name| first_of(name)) {
+                return Ok(Some(first));
             }
         }
-        let text = serde_json::to_vec_pretty(&success).map_err(|e| Trouble::passing(Passing::Other, e).at("encode", directory.as_str()))?;
-        // Where there is one already, an attempt whose answer was lost made it.
-        self.staging.place(text.into(), &format!("{directory}/{SUCCESS}")).await?;
-        Ok(success.next)
+        Ok(None)
+    }
+
+    pub(crate) fn directory(&self, hour: Hour) -> String {
+        directory(&self.topic, hour, &self.shard)
+    }
+
+    /// What the `_SUCCESS` of an hour would say, if the row before it is the one before `expected`.
+    async fn survey(&self, hour: Hour, expected: u64) -> Result<Success, StoreError> {
+        let directory = self.directory(hour);
+        let mut footers = Vec::new();
+        for name in self.store.list(&directory).await?.iter().filter(|n| n.ends_with(".parquet")) {
+            let path = format!("{directory}/{name}");
+            let found = match find(self.store.as_ref(), &path).await {
+                Err(e) if e.is_obstacle() => Found::Foreign(e.to_string()),
+                found => found?.0,
+            };
+            match found {
+                Found::File(footer) if footer.shard == self.shard.as_str() && file_name(footer.first) == *name => footers.push(footer),
+                Found::Broken(why) if first_of(name).is_some() => {
+                    return Err(Trouble::passing(Passing::Other, why).at("read", path.as_str()).reading(&path));
+                }
+                // The rows that come are not held up by it.
+                _ => tracing::error!(
+                    path,
+                    "this is no file that Greyhound wrote there: _SUCCESS will not tell of it; move it out of the table"
+                ),
+            }
+        }
+        Ok(Success::of(&self.topic, &self.shard, expected, &footers))
+    }
+
+    /// Writes the `_SUCCESS` of an hour. One that an attempt made whose answer was lost stays, one that is no longer right goes.
+    async fn mark(&mut self, hour: Hour, success: Success) -> Result<(), StoreError> {
+        let path = format!("{}/{SUCCESS}", self.directory(hour));
+        if self.staging.place(success.text(&path)?, &path).await? == Published::Done {
+            return Ok(());
+        }
+        let Some(there) = Success::read(self.store.as_ref(), &self.directory(hour)).await?.filter(|it| it.is_of(&success)) else {
+            let why = "it is not Greyhound's, or not whole";
+            return Err(Trouble::passing(Passing::Other, why).at("read", path.as_str()).reading(&path));
+        };
+        let right = Success { compacted: there.compacted, uncompacted: there.uncompacted, ..success };
+        if right != there {
+            self.store.remove(&path).await?;
+            self.staging.place(right.text(&path)?, &path).await?;
+        }
+        Ok(())
     }
 
     async fn newest_first(&self, path: &str, prefix: &str) -> Result<Vec<String>, StoreError> {
@@ -155,29 +227,52 @@ impl Hours {
 }
 
 impl Success {
+    /// Of an hour with these files, in the order of their names, whose first row would be `expected`.
+    fn of(topic: &str, shard: &Shard, expected: u64, footers: &[Footer]) -> Self {
+        let mut ranges: Vec<(u64, u64)> = footers.iter().flat_map(Footer::ranges).collect();
+        ranges.sort_unstable();
+        let (mut next, mut gaps) = (expected, Vec::new());
+        for (first, last) in &ranges {
+            if *first > next {
+                gaps.push((next, first - 1));
+            }
+            next = next.max(last + 1);
+        }
+        Self {
+            topic: topic.to_owned(),
+            shard: shard.to_string(),
+            rows: footers.iter().map(|footer| footer.rows).sum(),
+            first: ranges.first().map(|range| range.0),
+            last: ranges.iter().map(|range| range.1).max(),
+            next,
+            files: footers.iter().map(|footer| (footer.first, footer.last)).collect(),
+            gaps,
+            compacted: false,
+            uncompacted: None,
+        }
+    }
+
+    fn text(&self, path: &str) -> Result<Bytes, StoreError> {
+        Ok(serde_json::to_vec_pretty(self).map_err(|e| Trouble::passing(Passing::Other, e).at("encode", path))?.into())
+    }
+
+    fn is_of(&self, other: &Self) -> bool {
+        (&self.topic, &self.shard) == (&other.topic, &other.shard)
+    }
+
     /// What the one in `directory` says; `None` where there is none, or not a whole one.
     ///
     /// # Errors
     /// Where the store cannot be read.
     pub async fn read(store: &dyn Store, directory: &str) -> Result<Option<Self>, StoreError> {
-        let text = store.read_tail(&format!("{directory}/{SUCCESS}"), SUCCESS_BYTES).await?;
+        let path = format!("{directory}/{SUCCESS}");
+        let text = store.read_tail(&path, SUCCESS_BYTES).await.map_err(|e| e.reading(&path))?;
         Ok(text.and_then(|(text, _)| serde_json::from_slice(&text).ok()))
     }
 
     /// The names of the files.
     pub fn names(&self) -> impl Iterator<Item = String> {
         self.files.iter().map(|(first, _)| file_name(*first))
-    }
-
-    fn add(&mut self, first: u64, last: u64, rows: u64) {
-        if first > self.next {
-            self.gaps.push((self.next, first - 1));
-        }
-        self.rows += rows;
-        self.first.get_or_insert(first);
-        self.last = Some(last);
-        self.next = last + 1;
-        self.files.push((first, last));
     }
 }
 
@@ -195,6 +290,18 @@ mod tests {
     use crate::store::local::LocalStore;
     use greyhound_sdk::fs::OsFileSystem;
 
+    impl Hours {
+        /// Closes all hours before `end`.
+        pub(crate) async fn close_all_before(&mut self, end: Hour) {
+            while let Some(closing) = self.oldest_open(end).await.unwrap() {
+                if let Err(e) = self.close(&closing, None).await {
+                    // As the table's writer, which moves it away.
+                    self.store.remove(&e.unreadable.unwrap()).await.unwrap();
+                }
+            }
+        }
+    }
+
     #[test]
     fn an_hour_is_found_in_its_directory() {
         let hour = Hour(494_000);
@@ -211,7 +318,7 @@ mod tests {
         let mut hours = Hours::new(store, "t", Shard::new("n", 1));
         let leapt = 10 + LONGEST_DOWNTIME_HOURS + 1;
         for hour in [10, leapt, leapt + 1] {
-            while hours.close_next(Hour(hour), None).await.unwrap().is_some() {}
+            hours.close_all_before(Hour(hour)).await;
         }
         let is_closed = |hour| home.path().join(directory("t", Hour(hour), &Shard::new("n", 1))).join(SUCCESS).exists();
         assert!(is_closed(leapt) && !is_closed(10) && !is_closed(leapt - 1));

@@ -5,6 +5,7 @@
 //! writer a directory, one contiguous range of numbers a file, and a `_SUCCESS` once an hour is complete.
 
 mod age;
+mod aside;
 pub mod commit;
 pub mod compact;
 pub mod config;
@@ -51,6 +52,8 @@ const CONSUMER: &str = "activity";
 /// How long a table that failed stays down: at first, and at the most.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LAST_PAUSE: Duration = Duration::from_secs(30);
+/// How often it is looked whether a stranger's file is gone.
+const LOOK: Duration = Duration::from_secs(5);
 /// What a commit may take of the time that freshness leaves.
 const COMMIT_TIME: Duration = Duration::from_secs(5);
 
@@ -139,6 +142,19 @@ impl Component for Sink {
 }
 
 impl Sink {
+    /// Waits until nothing is at `path`, or until drained.
+    async fn wait_until_gone(&self, path: &str, drain: &mut Drain) {
+        let gone = async {
+            while !matches!(self.tables.store.exists(path).await, Ok(false)) {
+                sleep(LOOK).await;
+            }
+        };
+        tokio::select! {
+            () = gone => {}
+            _ = drain.requested() => {}
+        }
+    }
+
     /// Tells what the tables lack in the end.
     async fn tell_what_is_left(&self) -> Result<(), Error> {
         let (mut rows, mut tables) = (0, Vec::new());
@@ -196,10 +212,12 @@ async fn keep(sink: Arc<Sink>, topic: String, drain: Drain) -> Result<(), Error>
     }
 }
 
-/// Runs a table, again where it fails; the others are not held up. Where only an operator can help, it stays down and says so.
+/// Runs a table, again where it fails; the others are not held up. Where only an operator can help, it stays down until then, and
+/// says so.
 async fn run(sink: Arc<Sink>, topic: String, mut drain: Drain) -> Result<(), Error> {
     let health = sink.health.of(&topic);
     let mut pause = FIRST_PAUSE;
+    health.not_ready("the store has not answered yet");
     loop {
         let stop = match Table::new(&sink.tables, &topic, health.clone(), drain.clone()).await?.run().await {
             Ok(()) | Err(Stop::Drained) => return Ok(()),
@@ -207,8 +225,8 @@ async fn run(sink: Arc<Sink>, topic: String, mut drain: Drain) -> Result<(), Err
         };
         tracing::error!(error = %stop, "the sink of this table stops");
         health.not_ready(stop.to_string());
-        if matches!(stop, Stop::Stranger { .. }) {
-            drain.requested().await;
+        if let Stop::Stranger { path, .. } = &stop {
+            sink.wait_until_gone(path, &mut drain).await;
         }
         tokio::select! {
             () = sleep(pause) => pause = (pause * 2).min(LAST_PAUSE),

@@ -63,7 +63,7 @@ struct Window {
 pub(crate) async fn metadata(store: &dyn Store, path: &str) -> Result<Option<(Result<ParquetMetaData, ParquetError>, u64)>, StoreError> {
     let mut want = FOOTER_BYTES;
     loop {
-        let Some((tail, length)) = store.read_tail(path, want).await? else { return Ok(None) };
+        let Some((tail, length)) = store.read_tail(path, want).await.map_err(|e| e.reading(path))? else { return Ok(None) };
         let mut reader = ParquetMetaDataReader::new();
         match reader.try_parse_sized(&tail, length) {
             Err(ParquetError::NeedMoreData(more)) if more > want && (want as u64) < length => want = more,
@@ -121,7 +121,7 @@ impl StoredFile {
         if end > self.length {
             return Err(self.damaged("its footer tells of more than there is"));
         }
-        let bytes = self.store.ask(async |store| store.read(&self.path, start..end).await)?;
+        let bytes = self.store.ask(async |store| store.read(&self.path, start..end).await.map_err(|e| e.reading(&self.path)))?;
         let window = Window { start, bytes, length: self.length };
         let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(window, self.metadata.clone())
             .with_row_groups(vec![group])

@@ -8,6 +8,29 @@ use std::time::Duration;
 /// The topic. Its own files are not recorded: each would make a row, and so another file.
 pub const SINK_TOPIC: &str = "greyhound.sink";
 
+/// The bus's topic of rows that are not recorded.
+pub(crate) const GAP_TOPIC: &str = "greyhound.gap";
+
+/// A row of [`GAP_TOPIC`]: rows of a file that cannot be read, which the journal has no more.
+#[derive(Serialize)]
+pub(crate) struct Gap<'a> {
+    topic: &'a str,
+    first_seq: u64,
+    last_seq: u64,
+    row_count: u64,
+    reason: &'static str,
+    from_time: i64,
+    to_time: i64,
+}
+
+impl<'a> Gap<'a> {
+    /// The rows from `first` to `last`, of `hour`.
+    pub(crate) fn of(topic: &'a str, first: u64, last: u64, hour: Hour) -> Self {
+        let (from_time, to_time) = (hour.0 * HOUR_US, (hour.0 + 1) * HOUR_US);
+        Self { topic, first_seq: first, last_seq: last, row_count: last - first + 1, reason: "damage", from_time, to_time }
+    }
+}
+
 /// The schema of the topic.
 pub(crate) fn schema() -> Result<TopicSchema, SchemaError> {
     TopicSchema::from_avro(include_str!("../../../schemas/greyhound.sink.avsc"))

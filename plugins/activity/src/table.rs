@@ -1,19 +1,23 @@
 //! One table: reads its topic, encodes, commits, closes hours.
 
+mod refill;
+
 use crate::CONSUMER;
-use crate::commit::{Committer, Found, Outcome};
+use crate::aside::Aside;
+use crate::commit::{Committer, Found, Outcome, directory};
 use crate::compact::{Compaction, Compactor};
 use crate::encode::{Appended, Digest, Encoded, Encoder, Footer};
 use crate::failpoint;
-use crate::hours::Hours;
+use crate::hours::{Closing, Hours, SUCCESS};
 use crate::metrics as names;
-use crate::record::{Committed, Recorder};
+use crate::record::{Committed, GAP_TOPIC, Recorder};
 use crate::retry::Retry;
 use crate::roll::{Hour, Policy, Span};
-use crate::store::{Passing, Store, StoreError, Trouble};
-use greyhound_sdk::{Batch, Bus, Consumer, Drain, Health, ReadError, Start, UnknownTopic};
+use crate::store::{Passing, Refusal, Store, StoreError, Trouble};
+use greyhound_sdk::{Batch, Bus, Consumer, Drain, Health, Publisher, ReadError, Start, UnknownTopic};
 use metrics::{counter, histogram};
 use parquet::errors::ParquetError;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
@@ -40,11 +44,14 @@ pub struct Tables {
 /// The writer of one table.
 pub struct Table {
     topic: String,
+    store: Arc<dyn Store>,
     consumer: Consumer,
     committer: Committer,
     hours: Hours,
     compaction: Compaction,
     recorder: Option<Recorder>,
+    /// Records what cannot be read any more; none where the bus has no such topic.
+    gaps: Option<Publisher>,
     policy: Policy,
     health: Health,
     drain: Drain,
@@ -54,6 +61,8 @@ pub struct Table {
 struct Open {
     span: Span,
     encoder: Encoder,
+    /// The first row that the table has already after it.
+    limit: u64,
 }
 
 /// Why a table's writer stops.
@@ -65,7 +74,7 @@ pub enum Stop {
     /// Somebody else writes the same rows: an operator must look.
     #[error(
         "{path} holds rows of shard {shard} that are not this journal's: another process runs on a copy of this data directory; \
-         stop it, or give this node a new data directory. The rows stay in this journal"
+         stop it, or give this node a new data directory; once the file is moved away, this table goes on. The rows stay in this journal"
     )]
     Stranger {
         /// The file.
@@ -95,11 +104,13 @@ impl Table {
         let (store, shard) = (&tables.store, tables.bus.shard());
         Ok(Self {
             topic: topic.to_owned(),
+            store: store.clone(),
             consumer: tables.bus.consumer(CONSUMER, topic, Start::Earliest).await?,
             committer: Committer::new(store.clone(), topic, shard.clone()),
             hours: Hours::new(store.clone(), topic, shard.clone()),
             compaction: tables.compactor.of(topic, shard),
             recorder: Recorder::new(&tables.bus, topic)?,
+            gaps: tables.bus.publisher(GAP_TOPIC).ok(),
             policy: tables.policy,
             health,
             drain,
@@ -122,8 +133,9 @@ impl Table {
     }
 
     async fn serve(mut self) -> Result<(), Stop> {
-        self.health.ready();
         self.start().await?;
+        // Only now: until the store has answered, nobody knows whether rows can be committed.
+        self.health.ready();
         let mut drain = self.drain.clone();
         let mut look = tokio::time::interval(HOURS_INTERVAL);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -186,8 +198,9 @@ impl Table {
     async fn take(&mut self, batches: Vec<Batch>) -> Result<(), Stop> {
         let mut run: Vec<Batch> = Vec::new();
         let position = self.consumer.position();
-        for batch in batches {
-            let fits = self.open.as_ref().is_some_and(|open| open.span.takes(&batch));
+        let mut batches = VecDeque::from(batches);
+        while let Some(mut batch) = batches.pop_front() {
+            let fits = self.open.as_ref().is_some_and(|open| open.span.takes(&batch) && batch.first < open.limit);
             if !fits {
                 self.encode(std::mem::take(&mut run)).await?;
                 self.commit().await?;
@@ -196,18 +209,35 @@ impl Table {
                     return Ok(());
                 }
                 // Only one: the rest is closed when it is looked at.
-                self.close_next(Hour::of(batch.time)).await?;
-                let encoder = Encoder::new(self.consumer.schema().clone()).map_err(|e| self.unfit(e))?;
-                let span = Span::of(&batch, self.consumer.bounds().floor, Instant::now());
-                self.open = Some(Open { span, encoder });
+                self.close_next(Hour::of(batch.time), batch.first).await?;
+                self.begin(&batch).await?;
             }
             let open = self.open.as_mut().expect("a file was opened above");
+            if let Some(rest) = split(&mut batch, open.limit) {
+                batches.push_front(rest);
+            }
             open.span.end = batch.end();
             run.push(batch);
         }
         self.encode(run).await?;
         let is_due = self.open.as_ref().is_some_and(|open| self.policy.is_due(&open.span, open.encoder.size(), Instant::now()));
         if is_due { self.commit().await } else { Ok(()) }
+    }
+
+    /// Opens a file that begins with `batch`.
+    async fn begin(&mut self, batch: &Batch) -> Result<(), Stop> {
+        let encoder = Encoder::new(self.consumer.schema().clone()).map_err(|e| self.unfit(e))?;
+        let span = Span::of(batch, self.consumer.bounds().floor, Instant::now());
+        let mut retry = self.retry("list");
+        let limit = loop {
+            match self.committer.limit(span.hour, span.first).await {
+                Ok(limit) => break limit.unwrap_or(u64::MAX),
+                Err(e) => retry.wait(e).await?,
+            }
+        };
+        retry.done();
+        self.open = Some(Open { span, encoder, limit });
+        Ok(())
     }
 
     /// Encodes batches into the open file, off the async workers.
@@ -223,7 +253,13 @@ impl Table {
 
     /// Commits the open file, however often it takes.
     async fn commit(&mut self) -> Result<(), Stop> {
-        let Some(Open { span, encoder }) = self.open.take() else { return Ok(()) };
+        let Some(Open { span, encoder, .. }) = self.open.take() else { return Ok(()) };
+        let file = self.put(span, encoder).await?;
+        self.committed(&file).await
+    }
+
+    /// Puts a file into the table, however often it takes.
+    async fn put(&mut self, span: Span, encoder: Encoder) -> Result<Committed, Stop> {
         let started = Instant::now();
         let shard = self.committer.shard().clone();
         let file = join(tokio::task::spawn_blocking(move || encoder.finish(&span, &shard)).await).map_err(|e| self.unfit(e))?;
@@ -234,27 +270,40 @@ impl Table {
             match self.committer.attempt(&file, span.hour).await {
                 Ok(Outcome::Committed) => break (file.footer, file.bytes.len() as u64, false),
                 Ok(Outcome::Exists(Found::Nothing, _)) => retry.wait(self.vanished(&span)).await?,
+                Ok(Outcome::Exists(Found::Foreign(what) | Found::Broken(what), _)) => retry.wait(self.obstructed(&span, &what)).await?,
                 Ok(Outcome::Exists(Found::File(footer), bytes)) if self.is_ours(&footer, &file, span.hour).await? => {
                     break (footer, bytes, true);
                 }
-                Ok(Outcome::Exists(..)) => return Err(self.stranger(&span)),
+                Ok(Outcome::Exists(Found::File(_), _)) => return Err(self.stranger(self.path(&span))),
+                Ok(Outcome::Exists(Found::Closed, _)) => return Err(self.stranger(self.success_path(&span))),
                 Err(e) => retry.wait(e).await?,
             }
         };
         retry.done();
         let Footer { first, last, rows, .. } = footer;
         let (path, duration) = (self.committer.path(span.hour, first), started.elapsed());
-        self.committed(&Committed { path, hour: span.hour, first, last, rows, bytes, attempts, duration, recovered }).await
+        Ok(Committed { path, hour: span.hour, first, last, rows, bytes, attempts, duration, recovered })
     }
 
     /// Goes on after a file that is in the table.
     async fn committed(&mut self, file: &Committed) -> Result<(), Stop> {
-        if let Some(recorder) = &mut self.recorder {
-            recorder.record(file);
-        }
+        self.record(file).await?;
         failpoint::pass("cursor", &file.path);
         self.advance(file.last + 1).await?;
         failpoint::pass("committed", &file.path);
+        Ok(())
+    }
+
+    /// Tells of a file that is in the table. Its hour may have been closed before.
+    async fn record(&mut self, file: &Committed) -> Result<(), Stop> {
+        let mut retry = self.retry("reopen hour");
+        while let Err(e) = self.hours.reopen(file.hour).await {
+            retry.wait(e).await?;
+        }
+        retry.done();
+        if let Some(recorder) = &mut self.recorder {
+            recorder.record(file);
+        }
         counter!(names::ROWS, "topic" => self.topic.clone()).increment(file.rows);
         counter!(names::BYTES, "topic" => self.topic.clone()).increment(file.bytes);
         counter!(names::FILES, "topic" => self.topic.clone()).increment(1);
@@ -267,7 +316,7 @@ impl Table {
     async fn advance(&mut self, next: u64) -> Result<(), Stop> {
         let mut retry = self.retry("cursor");
         while let Err(e) = self.consumer.commit(next).await {
-            retry.wait(Trouble::passing(Passing::Other, e).at("write cursor of", self.topic.as_str())).await?;
+            retry.wait(Trouble::refused(Refusal::DataDir, e).at("note what is committed of", self.topic.as_str())).await?;
         }
         retry.done();
         Ok(())
@@ -306,7 +355,12 @@ impl Table {
     async fn read_again(&mut self, first: u64, last: u64, mut each: impl FnMut(&Batch) + Send) -> Result<(), Stop> {
         self.consumer.seek(first);
         while self.consumer.position() <= last {
-            self.consumer.next(READ_BYTES).await?.iter().take_while(|batch| batch.end() <= last + 1).for_each(&mut each);
+            for mut batch in self.consumer.next(READ_BYTES).await? {
+                if batch.first <= last {
+                    split(&mut batch, last + 1);
+                    each(&batch);
+                }
+            }
         }
         Ok(())
     }
@@ -335,8 +389,8 @@ impl Table {
             self.commit().await?;
         }
         match &self.open {
-            Some(open) => self.close_before(open.span.hour).await?,
-            None if is_all_read(self) => self.close_before(floor).await?,
+            Some(open) => self.close_before(open.span.hour, open.span.first).await?,
+            None if is_all_read(self) => self.close_before(floor, self.consumer.position()).await?,
             None => {}
         }
         if is_all_read(self) {
@@ -345,19 +399,30 @@ impl Table {
         Ok(())
     }
 
-    /// Closes hours before `end`, the oldest first, until it is time for rows again, or to stop.
-    async fn close_before(&mut self, end: Hour) -> Result<(), Stop> {
+    /// Closes hours before `end`, the oldest first, until it is time for rows again, or to stop. All rows before `next` are committed.
+    async fn close_before(&mut self, end: Hour, next: u64) -> Result<(), Stop> {
         let rows = Instant::now() + CLOSING;
-        while self.close_next(end).await? && Instant::now() < rows && !self.drain.is_requested() {}
+        while self.close_next(end, next).await? && Instant::now() < rows && !self.drain.is_requested() {}
         Ok(())
     }
 
-    /// Closes the oldest open hour before `end`, if there is one.
-    async fn close_next(&mut self, end: Hour) -> Result<bool, Stop> {
+    /// Closes the oldest open hour before `end`, if there is one. All rows before `next` are committed.
+    async fn close_next(&mut self, end: Hour, next: u64) -> Result<bool, Stop> {
         let mut retry = self.retry("close hour");
         let closed = loop {
-            match self.hours.close_next(end, self.compaction.oldest()).await {
-                Ok(closed) => break closed,
+            let closing = match self.hours.oldest_open(end).await {
+                Ok(Some(closing)) => closing,
+                Ok(None) => break None,
+                Err(e) => {
+                    retry.wait(e).await?;
+                    continue;
+                }
+            };
+            if self.refill(&closing, next).await? {
+                continue;
+            }
+            match self.close(&closing, end, next).await {
+                Ok(()) => break Some(closing.hour),
                 Err(e) => retry.wait(e).await?,
             }
         };
@@ -366,8 +431,17 @@ impl Table {
         Ok(closed.is_some())
     }
 
+    async fn close(&mut self, closing: &Closing, end: Hour, next: u64) -> Result<(), StoreError> {
+        self.tell_lost(closing, end, next).await?;
+        self.hours.close(closing, self.compaction.oldest()).await
+    }
+
     fn retry(&self, operation: &'static str) -> Retry {
-        Retry::new(operation, &self.topic, self.health.clone(), self.drain.clone())
+        Retry::new(operation, &self.topic, self.health.clone(), self.drain.clone(), self.aside())
+    }
+
+    fn aside(&self) -> Aside {
+        Aside::new(self.store.clone(), &self.topic, self.committer.shard())
     }
 
     fn unfit(&self, source: ParquetError) -> Stop {
@@ -383,9 +457,26 @@ impl Table {
         Trouble::passing(Passing::Other, why).at("rename to", self.path(span))
     }
 
-    fn stranger(&self, span: &Span) -> Stop {
-        Stop::Stranger { path: self.path(span), shard: self.committer.shard().to_string() }
+    fn obstructed(&self, span: &Span, what: &str) -> StoreError {
+        let why = format!("the rows from {} on belong into a file of this name, and there is another one: {what}", span.first);
+        Trouble::refused(Refusal::Obstacle, why).at("rename to", self.path(span))
     }
+
+    fn success_path(&self, span: &Span) -> String {
+        format!("{}/{SUCCESS}", directory(&self.topic, span.hour, self.committer.shard()))
+    }
+
+    fn stranger(&self, path: String) -> Stop {
+        Stop::Stranger { path, shard: self.committer.shard().to_string() }
+    }
+}
+
+/// Cuts `batch` before the row `at`; what it has from there on.
+fn split(batch: &mut Batch, at: u64) -> Option<Batch> {
+    let kept = usize::try_from(at.saturating_sub(batch.first)).ok().filter(|kept| *kept < batch.rows.num_rows())?;
+    let rows = batch.rows.slice(kept, batch.rows.num_rows() - kept);
+    batch.rows = batch.rows.slice(0, kept);
+    Some(Batch { first: at, rows, ..batch.clone() })
 }
 
 async fn until(deadline: Option<Instant>) {

@@ -12,6 +12,8 @@ pub struct StoreError {
     pub path: String,
     /// What happened.
     pub trouble: Trouble,
+    /// The file that cannot be read, below the root of the tables; none if something else failed.
+    pub unreadable: Option<String>,
 }
 
 /// What happened, by what ends it. Either way the call is tried again: nobody tells the sink when an operator has acted.
@@ -67,6 +69,8 @@ pub enum Refusal {
     Obstacle,
     /// It cannot be used as configured.
     Settings,
+    /// Not the store: the node's own disk cannot be written.
+    DataDir,
 }
 
 // === impl StoreError ===
@@ -76,6 +80,12 @@ impl StoreError {
     #[must_use]
     pub fn is_refused(&self) -> bool {
         matches!(self.trouble, Trouble::Refused { .. })
+    }
+
+    /// The same error, of reading `file`, a path below the root of the tables.
+    #[must_use]
+    pub fn reading(self, file: &str) -> Self {
+        Self { unreadable: Some(file.to_owned()), ..self }
     }
 
     /// Whether something else is where a file or directory belongs.
@@ -101,7 +111,7 @@ impl Trouble {
     /// At `operation` on `path`.
     #[must_use]
     pub fn at(self, operation: &'static str, path: impl Into<String>) -> StoreError {
-        StoreError { operation, path: path.into(), trouble: self }
+        StoreError { operation, path: path.into(), trouble: self, unreadable: None }
     }
 
     /// The kind, as metrics name it.
@@ -148,6 +158,7 @@ impl Refusal {
             Self::Group => "group",
             Self::Obstacle => "obstacle",
             Self::Settings => "settings",
+            Self::DataDir => "data_dir",
         }
     }
 
@@ -166,6 +177,7 @@ impl Refusal {
                  a member of the group"
             }
             Self::Obstacle => "move away what is in the place of Greyhound's files",
+            Self::DataDir => "make room on the disk of node.data_dir, and let Greyhound's user write there",
             Self::Settings => "mend plugins.activity.store and plugins.activity.hdfs, or the files in HADOOP_CONF_DIR",
         }
     }

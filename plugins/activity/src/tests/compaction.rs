@@ -552,7 +552,7 @@ async fn a_file_in_the_place_of_an_old_day_does_not_keep_a_table_from_starting()
     std::fs::write(directory.path().join(TOPIC).join("dt=2036-01-01"), "a file").unwrap();
     let mut hours = crate::hours::Hours::new(store, TOPIC, shard());
     hours.resume(true).await.unwrap();
-    assert_eq!(hours.close_next(Hour(HOUR.0 + 2), None).await.unwrap(), Some(Hour(HOUR.0 + 1)));
+    assert_eq!(hours.oldest_open(Hour(HOUR.0 + 2)).await.unwrap().unwrap().hour, Hour(HOUR.0 + 1));
 }
 
 #[tokio::test]

@@ -63,6 +63,7 @@ pub(super) fn tables(files: &BTreeMap<String, bytes::Bytes>) -> Vec<(i64, String
 }
 
 /// How a life ended.
+#[derive(Debug)]
 enum Ended {
     Killed,
     Committed,
@@ -176,7 +177,7 @@ fn of_two_journals_with_one_shard_one_stops_and_the_others_rows_are_there_once()
         let winner = match (first, second) {
             (Ended::Committed, Ended::Stopped(Stop::Stranger { .. })) => &journals[0],
             (Ended::Stopped(Stop::Stranger { .. }), Ended::Committed) => &journals[1],
-            _ => panic!("seed {seed}: expected one to stop"),
+            ends => panic!("seed {seed}: expected one to stop: {ends:?}"),
         };
         assert_eq!(tables(&store.files()), journal(winner));
     });

@@ -4,6 +4,7 @@ mod checks;
 mod compaction;
 mod faults;
 mod faulty_store;
+mod mishaps;
 mod paused_store;
 mod verify;
 

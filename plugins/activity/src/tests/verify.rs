@@ -299,7 +299,7 @@ async fn a_success_that_cannot_be_read_is_named_and_made_anew_where_it_is_remove
     let start = async |hour: i64| {
         let mut hours = Hours::new(tables.store.clone(), TOPIC, Shard::new("test", 1));
         hours.resume(true).await.unwrap();
-        while hours.close_next(Hour(HOUR + hour), None).await.unwrap().is_some() {}
+        hours.close_all_before(Hour(HOUR + hour)).await;
     };
     start(4).await;
     let next = Success::read(tables.store.as_ref(), &place(3)).await.unwrap().unwrap();

@@ -101,10 +101,14 @@ impl Session {
 
     /// The last `max` bytes of a file and its length.
     pub(super) async fn read_tail(&self, path: &str, max: usize) -> Result<Option<(Bytes, u64)>, Trouble> {
-        let (client, path) = (self.client.clone(), path.to_owned());
-        let opened = self.within_raw(CALL, async move { client.read(&path).await }).await?;
+        let (client, at) = (self.client.clone(), path.to_owned());
+        let opened = self.within_raw(CALL, async move { client.read(&at).await }).await?;
         let reader = match opened {
-            Err(e) if is_missing(&e) => return Ok(None),
+            // HDFS says of a directory that there is no such file.
+            Err(e) if is_missing(&e) => match self.info(path).await? {
+                Some(it) if it.isdir => return Err(Trouble::refused(Refusal::Obstacle, "this is a directory, where a file is expected")),
+                _ => return Ok(None),
+            },
             other => other?,
         };
         let length = reader.file_length();

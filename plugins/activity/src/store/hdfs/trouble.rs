@@ -14,6 +14,8 @@ impl From<HdfsError> for Trouble {
                 Self::passing(Passing::HungUp, "the NameNode closed the connection without an answer")
             }
             HdfsError::IOError(e) => Self::passing(Passing::Unreachable, e),
+            // What follows in its text is the list of DataNodes, as a dump.
+            HdfsError::DataTransferError(text) if text.starts_with(NOBODY_READS) => Self::passing(Passing::Unreachable, NO_COPY),
             e @ (HdfsError::DataTransferError(_) | HdfsError::BlocksNotFound(_)) => Self::passing(Passing::Unreachable, e),
             HdfsError::GSSAPIError(_, _, text) if text.contains(NO_KDC) => Self::passing(Passing::Unreachable, format!("Kerberos: {text}")),
             HdfsError::GSSAPIError(_, _, text) => Self::refused(Refusal::Identity, format!("Kerberos: {text}")),
@@ -29,6 +31,13 @@ impl From<HdfsError> for Trouble {
     }
 }
 
+/// What the client says of a file whose copies are all corrupt, or on DataNodes that are dead.
+const NOBODY_READS: &str = "All DataNodes failed";
+const NO_COPY: &str = "no DataNode can read its copy: all copies are corrupt, or their DataNodes are dead (`hdfs fsck <path> -files -blocks -locations` tells)";
+/// What a NameNode says that finds no DataNode for a new block, although none was left out: all are full, or too busy.
+const NO_ROOM: [&str; 2] = ["could only be written to", "no node(s) are excluded"];
+/// ... or there are none.
+const NO_DATANODE: &str = "There are 0 datanode(s)";
 /// What a NameNode with Kerberos says to a client without it.
 const WRONG_METHOD: &str = "SIMPLE authentication is not enabled";
 /// What a NameNode says of a file on the way to another one.
@@ -50,6 +59,9 @@ fn of_class(class: &str, text: &str) -> Trouble {
         // On the way down, whoever is not the superuser is told so.
         "AccessControlException" if text.contains(NOT_A_DIRECTORY) => Trouble::refused(Refusal::Obstacle, why),
         "AccessControlException" => Trouble::refused(Refusal::Permission, why),
+        "IOException" if NO_ROOM.iter().all(|part| text.contains(part)) && !text.contains(NO_DATANODE) => {
+            Trouble::refused(Refusal::Full, why)
+        }
         "AuthorizationException" | "SaslException" | "GSSException" | "InvalidToken" => Trouble::refused(Refusal::Identity, why),
         "ParentNotDirectoryException" | "PathIsNotEmptyDirectoryException" => Trouble::refused(Refusal::Obstacle, why),
         _ => Trouble::passing(Passing::Other, why),
@@ -89,6 +101,17 @@ mod tests {
         assert!(matches!(denied, Trouble::Refused { cause: Refusal::Permission, .. }));
         let obstacle = rpc("org.apache.hadoop.security.AccessControlException", "/t/_staging/x (is not a directory)");
         assert!(matches!(obstacle, Trouble::Refused { cause: Refusal::Obstacle, .. }));
+        let file = |running: u32| {
+            let text = format!(
+                "File /t/x could only be written to 0 of the 1 minReplication nodes. There are {running} datanode(s) running and no node(s) are \
+                 excluded in this operation."
+            );
+            rpc("java.io.IOException", &text)
+        };
+        assert!(matches!(file(3), Trouble::Refused { cause: Refusal::Full, .. }) && file(3).to_string().ends_with("make room"));
+        assert!(matches!(file(0), Trouble::Passing { .. }));
+        let corrupt: Trouble = HdfsError::DataTransferError("All DataNodes failed: [DatanodeInfoProto { id: ..".into()).into();
+        assert!(corrupt.to_string().contains("hdfs fsck") && !corrupt.to_string().contains("Proto"), "{corrupt}");
         let away: Trouble = HdfsError::IOError(io::ErrorKind::ConnectionRefused.into()).into();
         assert!(matches!(away, Trouble::Passing { cause: Passing::Unreachable, .. }));
     }
