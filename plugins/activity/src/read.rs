@@ -146,7 +146,7 @@ impl StoredFile {
         Ok(appended)
     }
 
-    fn column<'a, T: ArrowPrimitiveType>(&self, batch: &'a RecordBatch, name: &str) -> Result<&'a [T::Native], ReadFailure> {
+    pub(crate) fn column<'a, T: ArrowPrimitiveType>(&self, batch: &'a RecordBatch, name: &str) -> Result<&'a [T::Native], ReadFailure> {
         let column = batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<T>());
         Ok(column.ok_or_else(|| self.damaged(&format!("it has no column {name} of the right type")))?.values())
     }

@@ -95,7 +95,7 @@ impl Retention {
 }
 
 /// The begin of the oldest day that is kept: it ended no longer than `age` before `now`.
-fn oldest_kept(now: Hour, age: Duration) -> Option<Hour> {
+pub(crate) fn oldest_kept(now: Hour, age: Duration) -> Option<Hour> {
     let hours = i64::try_from(age.as_secs().div_ceil(3600)).ok()?;
     Some(Hour(now.0.checked_sub(hours)?.div_euclid(DAY_HOURS) * DAY_HOURS))
 }

@@ -1,26 +1,36 @@
 //! `greyhound tables verify`
 
+use super::super::admin::Client;
 use super::super::failure::Failure;
+use super::super::program::Program;
 use super::super::{program, text};
 use super::schemas;
 use clap::Args;
 use greyhound::config::nearest;
 use greyhound::host::is_coloured;
-use greyhound_activity::verify::{Day, Report, Scope, verify};
+use greyhound_activity::verify::{Day, Journal, Report, Scope, verify};
 use greyhound_sdk::TopicSchema;
+use serde_json::Value;
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long a node may take to tell of its journal.
+const JOURNAL_TIMEOUT: Duration = Duration::from_secs(5);
 
 const HELP: &str = "\
-From the tables alone, wherever plugins.activity.store says they are: of each file the rows' numbers are read, and must be those
-that its footer, _SUCCESS and the other files tell of. Missing numbers must be recorded in greyhound.gap. Below a table's directory
-there must be no other file that a reader would take for data.
+Reads the tables, wherever plugins.activity.store says they are: the numbers of the rows in each file must be those that its footer,
+_SUCCESS and the other files tell of, and their times must be of the directory's hour. Missing numbers must be recorded in
+greyhound.gap. Below a table's directory there must be no other file that a reader would take for data.
+
+What was committed must still be there: by greyhound.sink, and by the journal of this node if it runs (admin.listen). Without its
+journal, nothing tells of a loss at the end of greyhound.sink itself: run it on each node.
 
 This proves that each row is there once, as Spark, Trino and DuckDB list the tables. It proves nothing of the values: other columns
-than seq are not read, and the digest in a footer is one of the journal's rows, which the tables alone cannot tell. Rows that are
-not yet in the tables are none of its business, and the program may go on meanwhile; where rows are just being shed, what tells of
-it in greyhound.gap may come later, which is said.
+than seq and time are not read. Rows that are not yet in the tables are none of its business, and the program may go on meanwhile;
+where rows are just being shed, what tells of it in greyhound.gap may come later, which is said.
 
 Exit status:
   0  no row is missing, and none is there twice
@@ -56,8 +66,9 @@ impl Verify {
         };
         let report = move |report| all.lock().unwrap_or_else(PoisonError::into_inner).push(report);
         let topics = self.topics.clone();
+        let journals = journals(&program).await;
         let verified =
-            verify(store, Scope { topics: self.topics, day: self.day, retained: config.retention.is_some() }, progress, report).await;
+            verify(store, Scope { topics: self.topics, day: self.day, retention: config.retention, journals }, progress, report).await;
         if is_watched {
             eprint!("\r\x1b[2K");
         }
@@ -79,6 +90,31 @@ impl Verify {
             wrong => Err(Failure::failed(format!("{wrong} things are wrong with the tables"))),
         }
     }
+}
+
+/// What the journal of this node says, if it answers.
+async fn journals(program: &Program) -> Vec<Journal> {
+    let asked = async {
+        let answer = Client::new(&program.host.settings().admin)?.get("/v1/topics").await?;
+        Ok::<_, Failure>(journals_in(&answer).unwrap_or_default())
+    };
+    match timeout(JOURNAL_TIMEOUT, asked).await {
+        Ok(Ok(journals)) => journals,
+        _ => {
+            eprintln!("the node at admin.listen does not answer: what was committed last is proved by greyhound.sink alone");
+            Vec::new()
+        }
+    }
+}
+
+fn journals_in(answer: &Value) -> Option<Vec<Journal>> {
+    let shard = answer["shard"].as_str()?;
+    let of_topic = |topic: &Value| {
+        let sink = topic["consumers"].as_array()?.iter().find(|consumer| consumer["name"] == program::ACTIVITY)?;
+        let (topic, committed) = (topic["name"].as_str()?.to_owned(), sink["position"].as_u64()?);
+        Some(Journal { shard: shard.to_owned(), topic, committed })
+    };
+    Some(answer["topics"].as_array()?.iter().filter_map(of_topic).collect())
 }
 
 fn show(reports: &[Report]) -> std::io::Result<()> {

@@ -10,8 +10,8 @@ use crate::hours::{Hours, Success};
 use crate::roll::{HOUR_US, Hour};
 use crate::store::Store;
 use crate::store::local::LocalStore;
-use crate::verify::{Day, Finding, NotADay, Report, Scope, verify};
-use arrow_array::{ArrayRef, Int64Array, RecordBatch};
+use crate::verify::{Day, Finding, Journal, NotADay, Report, Scope, verify};
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray};
 use greyhound_sdk::fs::OsFileSystem;
 use greyhound_sdk::testing::memory::MemoryBus;
 use greyhound_sdk::{Shard, TopicSchema};
@@ -20,6 +20,7 @@ use serde_json::json;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tempfile::TempDir;
 
 const TOPIC: &str = "shop.order";
@@ -125,7 +126,9 @@ impl Tables {
 fn parquet(seqs: std::ops::RangeInclusive<u64>, more: &[i64], shard: &str, last: u64) -> Vec<u8> {
     let all: Vec<i64> = seqs.clone().map(|seq| seq as i64).chain(more.iter().copied()).collect();
     let rows = all.len() as u64;
-    let batch = RecordBatch::try_from_iter([("seq", Arc::new(Int64Array::from(all)) as ArrayRef)]).unwrap();
+    let times = TimestampMicrosecondArray::from_value(NOON + 3 * HOUR_US, all.len()).with_timezone("UTC");
+    let columns = [("seq", Arc::new(Int64Array::from(all)) as ArrayRef), ("time", Arc::new(times))];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
     let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
     writer.write(&batch).unwrap();
     let text = String::new();
@@ -414,12 +417,12 @@ async fn rows_before_the_first_are_missing_unless_days_are_removed() {
     }
     has(&tables.findings().await, &["rows 0 to 9 are missing from the begin"]);
     let day = Some("2026-05-10".parse().unwrap());
-    for scope in [Scope { retained: true, ..Scope::default() }, Scope { day, ..Scope::default() }] {
+    for scope in [Scope { retention: Some(Duration::from_secs(86_400)), ..Scope::default() }, Scope { day, ..Scope::default() }] {
         assert_eq!(tables.findings_in(scope).await, [""; 0]);
     }
     // Retention empties a directory before it removes it.
     fs::create_dir_all(tables.place(0)).unwrap();
-    assert_eq!(tables.findings_in(Scope { retained: true, ..Scope::default() }).await, [""; 0]);
+    assert_eq!(tables.findings_in(Scope { retention: Some(Duration::from_secs(86_400)), ..Scope::default() }).await, [""; 0]);
 }
 
 #[tokio::test]
@@ -467,4 +470,58 @@ async fn a_day_is_verified_alone() {
     for text in ["2026-13-45", "2026-02-30", "2026-5-1", "yesterday", "", "2026-05-10T00"] {
         assert_eq!(text.parse::<Day>(), Err(NotADay), "{text}");
     }
+}
+
+/// [`tables`], and `greyhound.sink` with what was committed to them.
+async fn tables_with_sink() -> Tables {
+    let root = tempfile::tempdir().unwrap();
+    let store: Arc<dyn Store> = Arc::new(LocalStore::new(Arc::new(OsFileSystem), root.path()));
+    let memory = bus();
+    for hour in [0, 2, 3] {
+        memory.set_time(NOON + hour * HOUR_US);
+        publish(&memory, hour as u64 * 10..hour as u64 * 10 + 10);
+        start_on(&memory, store.clone(), POLICY).await.drained().await.unwrap();
+    }
+    let compactor = Compactor::new(store.clone(), 1 << 20, None).resting();
+    super::start_topic(&memory, crate::record::SINK_TOPIC, store.clone(), POLICY, compactor).await.drained().await.unwrap();
+    Tables { root, store }
+}
+
+#[tokio::test]
+async fn what_was_committed_last_is_missed_by_greyhound_sink() {
+    let tables = tables_with_sink().await;
+    assert_eq!(tables.findings().await, [""; 0]);
+    fs::remove_dir_all(tables.place(3)).unwrap();
+    has(
+        &tables.findings().await,
+        &["rows 20 to 29 are missing after", &place(2), "committed to", &format!("{}/{}", place(3), file_name(20))],
+    );
+    let day = Some("2026-05-10".parse().unwrap());
+    assert_eq!(tables.findings_in(Scope { day, ..Scope::default() }).await.len(), 1);
+    let removed = Scope { retention: Some(Duration::from_secs(86_400)), ..Scope::default() };
+    assert_eq!(tables.findings_in(removed).await, [""; 0], "that day may have been removed");
+    fs::remove_dir_all(tables.root.path().join(TOPIC)).unwrap();
+    has(&tables.findings().await, &["rows 0 to 29 are missing from the begin", "committed to"]);
+}
+
+#[tokio::test]
+async fn what_was_committed_last_is_missed_by_the_journal_of_a_node_that_answers() {
+    let tables = tables().await;
+    let scope = |topic: &str, committed| {
+        let journal = Journal { shard: "test-00000001".to_owned(), topic: topic.to_owned(), committed };
+        Scope { journals: vec![journal], ..Scope::default() }
+    };
+    assert_eq!(tables.findings_in(scope(TOPIC, 50)).await, [""; 0]);
+    has(&tables.findings_in(scope(TOPIC, 60)).await, &["rows 50 to 59 are missing after", &place(3)]);
+    fs::remove_dir_all(tables.root.path().join(TOPIC)).unwrap();
+    has(&tables.findings_in(scope(TOPIC, 50)).await, &["rows 0 to 9 are missing from the begin"]);
+}
+
+#[tokio::test]
+async fn a_file_that_was_moved_to_another_day_is_named() {
+    let tables = tables().await;
+    let moved = tables.file(3 + 24, 40);
+    fs::create_dir_all(moved.parent().unwrap()).unwrap();
+    fs::rename(tables.file(3, 40), moved).unwrap();
+    has(&tables.findings().await, &[&place(27), "belong into dt=2026-05-10/hour=11: move it there"]);
 }

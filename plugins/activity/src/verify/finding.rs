@@ -14,6 +14,8 @@ pub enum Finding {
         after: Option<String>,
         /// Whether `greyhound.gap` is not yet closed up to then: what tells of them may be on its way.
         is_open: bool,
+        /// The file that they were committed to, by `greyhound.sink`.
+        committed: Option<String>,
     },
     /// Rows that are there twice.
     Double {
@@ -51,7 +53,11 @@ pub enum Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Missing { rows, after, is_open } => {
+            Self::Missing { rows, after, committed: Some(file), .. } => {
+                let place = after.as_ref().map_or("from the begin".into(), |after| format!("after {after}"));
+                write!(f, "{} missing {place}: by greyhound.sink they were committed to {file}", Rows(*rows))
+            }
+            Self::Missing { rows, after, is_open, committed: None } => {
                 let place = after.as_ref().map_or("from the begin".into(), |after| format!("after {after}"));
                 match is_open {
                     false => write!(f, "{} missing {place}, and greyhound.gap does not tell of them", Rows(*rows)),

@@ -32,7 +32,7 @@ impl Gaps {
     /// A file that cannot be read tells of nothing here; it is found when its own table is verified.
     pub(super) fn read(store: &Blocking) -> Result<Self, StoreError> {
         let mut gaps = Self::default();
-        for (shard, hour, directory) in directories(store)? {
+        for (shard, hour, directory) in directories(store, TABLE)? {
             let of_shard = gaps.0.entry(shard).or_default();
             let names = list(store, &directory)?;
             if names.iter().any(|name| name == SUCCESS) {
@@ -41,8 +41,8 @@ impl Gaps {
             for name in names.iter().filter(|name| name.ends_with(".parquet")) {
                 match read(store, format!("{directory}/{name}")) {
                     Ok(rows) => of_shard.rows.extend(rows),
-                    Err(ReadFailure::Store(e)) => return Err(e),
-                    Err(ReadFailure::Damaged { .. }) => {}
+                    Err(ReadFailure::Store(e)) if e.unreadable.is_none() => return Err(e),
+                    Err(_) => {}
                 }
             }
         }
@@ -61,19 +61,19 @@ impl Gaps {
     }
 }
 
-/// All directories with rows of it, and their shard and hour: also those that are just being swapped.
-fn directories(store: &Blocking) -> Result<Vec<(String, Hour, String)>, StoreError> {
+/// All directories with rows of a table, and their shard and hour: also those that are just being swapped.
+pub(super) fn directories(store: &Blocking, table: &str) -> Result<Vec<(String, Hour, String)>, StoreError> {
     let mut found = Vec::new();
-    for day in list(store, TABLE)? {
-        for hour in list(store, &format!("{TABLE}/{day}"))? {
+    for day in list(store, table)? {
+        for hour in list(store, &format!("{table}/{day}"))? {
             let Some(at) = parse(&day, &hour) else { continue };
-            for shard in list(store, &format!("{TABLE}/{day}/{hour}"))? {
-                found.push((shard.trim_start_matches("shard=").to_owned(), at, format!("{TABLE}/{day}/{hour}/{shard}")));
+            for shard in list(store, &format!("{table}/{day}/{hour}"))? {
+                found.push((shard.trim_start_matches("shard=").to_owned(), at, format!("{table}/{day}/{hour}/{shard}")));
             }
         }
     }
     for shard in list(store, STAGING)? {
-        let directory = format!("{STAGING}/{shard}/{TABLE}");
+        let directory = format!("{STAGING}/{shard}/{table}");
         for (hour, spares) in hours_in(&list(store, &directory)?) {
             found.extend(spares.into_iter().map(|spare| (shard.clone(), hour, format!("{directory}/{spare}"))));
         }
@@ -81,7 +81,7 @@ fn directories(store: &Blocking) -> Result<Vec<(String, Hour, String)>, StoreErr
     Ok(found)
 }
 
-fn list(store: &Blocking, path: &str) -> Result<Vec<String>, StoreError> {
+pub(super) fn list(store: &Blocking, path: &str) -> Result<Vec<String>, StoreError> {
     store.ask(async |store| names_in(store, path).await)
 }
 

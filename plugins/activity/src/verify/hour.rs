@@ -11,8 +11,7 @@ use crate::read::{Blocking, ReadFailure, StoredFile};
 use crate::roll::Hour;
 use crate::store::staging::STAGING;
 use crate::store::{StoreError, names_in};
-use arrow_array::cast::AsArray;
-use arrow_array::types::Int64Type;
+use arrow_array::types::{Int64Type, TimestampMicrosecondType};
 use greyhound_sdk::Shard;
 
 /// How often an hour is looked at that changes while it is.
@@ -50,7 +49,7 @@ impl Look {
         let mut looks = 0;
         loop {
             progress(&place.directory);
-            let look = Self::in_place(store, &place, topic, shard);
+            let look = Self::in_place(store, &place, topic, shard, hour);
             looks += 1;
             let now = Place::of(store, topic, shard, hour)?;
             let is_well = look.as_ref().is_ok_and(|look| look.findings.is_empty() && look.success.is_some());
@@ -61,7 +60,7 @@ impl Look {
         }
     }
 
-    fn in_place(store: &Blocking, place: &Place, topic: &str, shard: &Shard) -> Result<Self, StoreError> {
+    fn in_place(store: &Blocking, place: &Place, topic: &str, shard: &Shard, hour: Hour) -> Result<Self, StoreError> {
         let directory = place.directory.as_str();
         let success = store.ask(async |store| Success::read(store, directory).await)?;
         let (files, others): (Vec<_>, Vec<_>) = place.names.iter().partition(|name| is_file_name(name));
@@ -72,8 +71,10 @@ impl Look {
         let mut by_file: Vec<(Range, String)> = Vec::new();
         for name in &files {
             let path = format!("{directory}/{name}");
-            match read(store, &path, name, shard) {
+            // A second time, because a store may fail once.
+            match read(store, &path, name, shard, hour).or_else(|_| read(store, &path, name, shard, hour)) {
                 Ok(file) => {
+                    look.findings.extend(file.misplaced.map(|why| Finding::Damaged { why: format!("{path}: {why}") }));
                     look.findings.extend(file.doubles.into_iter().map(|rows| Finding::Double {
                         rows,
                         file: path.clone(),
@@ -90,7 +91,6 @@ impl Look {
                     look.numbers.add(&file.numbers);
                 }
                 Err(ReadFailure::Damaged { path, why }) => look.findings.push(Finding::Damaged { why: format!("{path}: {why}") }),
-                Err(ReadFailure::Store(e)) if !e.is_obstacle() && exists(store, &path)? => return Err(e),
                 Err(ReadFailure::Store(e)) => look.findings.push(Finding::Damaged { why: e.to_string() }),
             }
             look.files += 1;
@@ -139,20 +139,23 @@ struct FileLook {
     rows: u64,
     numbers: Ranges,
     doubles: Vec<Range>,
+    /// Where rows belong that do not belong there.
+    misplaced: Option<String>,
 }
 
-fn read(store: &Blocking, path: &str, name: &str, shard: &Shard) -> Result<FileLook, ReadFailure> {
+fn read(store: &Blocking, path: &str, name: &str, shard: &Shard, hour: Hour) -> Result<FileLook, ReadFailure> {
     let file = StoredFile::open(store, path.to_owned())?;
     let footer = &file.footer;
     if file_name(footer.first) != name || footer.shard != shard.as_str() {
         return Err(file.damaged(&format!("by its footer it begins with row {} of shard {}", footer.first, footer.shard)));
     }
-    let (mut numbers, mut doubles, mut rows) = (Numbers::default(), Vec::new(), 0);
+    let (mut numbers, mut doubles, mut rows, mut misplaced) = (Numbers::default(), Vec::new(), 0, None);
     for group in file.groups() {
-        for batch in file.rows(group, Some(&["seq"]))? {
+        for batch in file.rows(group, Some(&["seq", "time"]))? {
             let batch = batch?;
-            let seqs = batch.columns().first().and_then(|seqs| seqs.as_primitive_opt::<Int64Type>());
-            for seq in seqs.ok_or_else(|| file.damaged("it has no column seq of whole numbers"))?.values() {
+            let mut hours = file.column::<TimestampMicrosecondType>(&batch, "time")?.iter().map(|time| Hour::of(*time));
+            misplaced = misplaced.or_else(|| hours.find(|there| *there != hour));
+            for seq in file.column::<Int64Type>(&batch, "seq")? {
                 if !numbers.insert(*seq as u64) {
                     doubles.push((*seq as u64, *seq as u64));
                 }
@@ -171,7 +174,8 @@ fn read(store: &Blocking, path: &str, name: &str, shard: &Shard) -> Result<FileL
             rows_shown(found.0.zip(found.1))
         )));
     }
-    Ok(FileLook { first: footer.first, last: footer.last, rows, numbers, doubles: Ranges::of(doubles).as_slice().to_vec() })
+    let misplaced = misplaced.map(|hour| format!("by their time, rows in it belong into {}/{}: move it there", hour.day(), hour.name()));
+    Ok(FileLook { first: footer.first, last: footer.last, rows, numbers, doubles: Ranges::of(doubles).as_slice().to_vec(), misplaced })
 }
 
 /// Where `_SUCCESS` does not agree with the files.
@@ -193,8 +197,4 @@ fn disagreements(success: &Success, files: &[&String], ranges: &[Range], rows: u
 /// Whether the sink gives files such names.
 fn is_file_name(name: &str) -> bool {
     name.strip_suffix(".parquet").and_then(|first| first.parse().ok()).is_some_and(|first| file_name(first) == name)
-}
-
-fn exists(store: &Blocking, path: &str) -> Result<bool, StoreError> {
-    store.ask(async |store| store.exists(path).await)
 }

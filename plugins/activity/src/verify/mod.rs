@@ -1,8 +1,10 @@
-//! `greyhound tables verify`: proves from the store alone that no row is missing and none is there twice.
+//! `greyhound tables verify`: proves that no row is missing and none is there twice, from the store, and from the journals of
+//! nodes that answer.
 //!
-//! Of each file the column `seq` is read, hour by hour; what is kept is a bit for each row of one file, and a few ranges for
+//! Of each file the columns `seq` and `time` are read, hour by hour; what is kept is a bit for each row of one file, and a few ranges for
 //! each hour. The sink may go on meanwhile: an hour whose directory changed while it was looked at is looked at again.
 
+mod committed;
 mod finding;
 mod gaps;
 mod hour;
@@ -15,9 +17,11 @@ pub use numbers::Range;
 use crate::compact::swap::hours_in;
 use crate::hours::{LONGEST_DOWNTIME_HOURS, SUCCESS, Success, parse};
 use crate::read::Blocking;
+use crate::retention::oldest_kept;
 use crate::roll::Hour;
-use crate::store::staging::STAGING;
+use crate::store::staging::{STAGING, now};
 use crate::store::{Passing, Store, StoreError, Trouble, names_in};
+use committed::{Committed, OfShard};
 use gaps::Gaps;
 use greyhound_sdk::Shard;
 use hour::Look;
@@ -25,6 +29,7 @@ use numbers::Ranges;
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What is verified.
 #[derive(Debug, Clone, Default)]
@@ -33,8 +38,21 @@ pub struct Scope {
     pub topics: Vec<String>,
     /// This day alone.
     pub day: Option<Day>,
-    /// Old days may have been removed: a shard need not begin with its first row.
-    pub retained: bool,
+    /// Days that have been over for so long may have been removed: a shard need not begin with its first row.
+    pub retention: Option<Duration>,
+    /// What the journals of nodes that answered said, before this.
+    pub journals: Vec<Journal>,
+}
+
+/// A node's journal of one topic.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    /// Its shard.
+    pub shard: String,
+    /// The topic.
+    pub topic: String,
+    /// The number after the last row that the node's sink has committed.
+    pub committed: u64,
 }
 
 /// A day (UTC), as people write it: `YYYY-MM-DD`.
@@ -78,8 +96,9 @@ pub async fn verify(
     report: impl FnMut(Report) + Send + 'static,
 ) -> Result<(), StoreError> {
     let store = Blocking::new(store);
-    let mut verifier = Verifier { store, begins: scope.day.is_none() && !scope.retained, day: scope.day, progress, report };
-    let done = tokio::task::spawn_blocking(move || verifier.tables(&scope.topics)).await;
+    let begins = scope.day.is_none() && scope.retention.is_none();
+    let mut verifier = Verifier { store, begins, day: scope.day, committed: Committed::default(), progress, report };
+    let done = tokio::task::spawn_blocking(move || verifier.tables(&scope)).await;
     done.unwrap_or_else(|e| Err(Trouble::passing(Passing::Other, e).at("verify", "the tables")))
 }
 
@@ -96,13 +115,22 @@ struct Verifier<P, R> {
     day: Option<Day>,
     /// Whether all tables begin with row 0.
     begins: bool,
+    committed: Committed,
     progress: P,
     report: R,
 }
 
 impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
-    fn tables(&mut self, topics: &[String]) -> Result<(), StoreError> {
-        let mut all = self.list("")?;
+    fn tables(&mut self, scope: &Scope) -> Result<(), StoreError> {
+        let topics = &scope.topics;
+        let now = Hour(i64::try_from(now() / 3600).unwrap_or(0));
+        let kept = scope.retention.and_then(|age| oldest_kept(now, age));
+        let wanted = |hour: Hour| scope.day.is_none_or(|only| only.0.day() == hour.day()) && kept.is_none_or(|kept| hour >= kept);
+        // First: what is committed meanwhile is more than what is expected.
+        let journals = if scope.day.is_none() { scope.journals.as_slice() } else { &[] };
+        self.committed = Committed::read(&self.store, journals, wanted)?;
+        let mut all: BTreeSet<String> = self.list("")?.into_iter().collect();
+        all.extend(self.committed.topics());
         all.retain(|name| !name.starts_with(['_', '.']) && (topics.is_empty() || topics.contains(name)));
         for topic in &all {
             let mut strays = Vec::new();
@@ -133,6 +161,9 @@ impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
                     shards.entry(shard).or_default().insert(hour);
                 }
             }
+        }
+        for shard in self.committed.shards(topic) {
+            shards.entry(shard).or_default();
         }
         // An hour that is just being swapped has no directory in the table.
         for shard in self.list(STAGING)?.into_iter().filter_map(|name| name.parse::<Shard>().ok()) {
@@ -198,7 +229,7 @@ impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
         let mut open = Vec::new();
         for hour in hours {
             let look = match Look::at(&self.store, topic, shard, *hour, &self.progress) {
-                Err(e) if e.is_obstacle() => {
+                Err(e) if e.is_obstacle() || e.unreadable.is_some() => {
                     report.findings.push(Finding::Damaged { why: e.to_string() });
                     continue;
                 }
@@ -226,7 +257,8 @@ impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
         }
         self.forget_closed(&mut report.findings)?;
         report.range = all.rows.first().zip(all.rows.last());
-        let holes = report.range.map(|(first, last)| all.rows.holes(if self.begins { 0 } else { first }, last)).unwrap_or_default();
+        let expected = self.committed.of(topic, shard);
+        let holes = self.holes(&all.rows, expected);
         if !holes.is_empty() {
             // Read after the rows: what was shed meanwhile is told there.
             let all_gaps = Gaps::read(&self.store)?;
@@ -234,12 +266,30 @@ impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
             for hole in holes {
                 let is_open = all.hour_of(hole.1 + 1).is_some_and(|hour| !all_gaps.is_closed(shard.as_str(), hour));
                 report.recorded += gaps.common(&Ranges::of(vec![hole])).iter().map(|(first, last)| last - first + 1).sum::<u64>();
-                let after = hole.0.checked_sub(1).map(|row| all.place_of(row));
+                let after = hole.0.checked_sub(1).map(|row| all.place_of(row)).filter(|place| !place.is_empty());
+                let committed = |rows| expected.and_then(|it| it.file_with(rows)).map(str::to_owned);
+                // A journal may have a gap at its end.
+                let is_open = is_open || report.range.is_none_or(|(_, last)| hole.0 > last);
                 let unrecorded = gaps.holes(hole.0, hole.1 + 1).into_iter();
-                report.findings.extend(unrecorded.map(|rows| Finding::Missing { rows, after: after.clone(), is_open }));
+                report.findings.extend(unrecorded.map(|rows| Finding::Missing {
+                    rows,
+                    after: after.clone(),
+                    is_open,
+                    committed: committed(rows),
+                }));
             }
         }
         Ok(report)
+    }
+
+    /// What is not in `rows`: between them, and of what was committed.
+    fn holes(&self, rows: &Ranges, expected: Option<&OfShard>) -> Vec<Range> {
+        let begin = if self.begins { Some(0) } else { rows.first() };
+        let end = rows.last().map(|last| last + 1).max(expected.and_then(|it| it.journal));
+        let mut holes = begin.zip(end).map(|(begin, end)| rows.holes(begin, end)).unwrap_or_default();
+        let files = expected.map(OfShard::rows).unwrap_or_default();
+        holes.extend(files.as_slice().iter().flat_map(|(first, last)| rows.holes(*first, last + 1)));
+        Ranges::of(holes).as_slice().to_vec()
     }
 
     fn list(&self, path: &str) -> Result<Vec<String>, StoreError> {
