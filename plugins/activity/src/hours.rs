@@ -157,6 +157,40 @@ impl Hours {
         Ok(())
     }
 
+    /// Removes the `_SUCCESS` of an hour that was closed, which is to get a file.
+    ///
+    /// # Errors
+    /// If the store cannot.
+    pub async fn unmark(&self, hour: Hour) -> Result<(), StoreError> {
+        match self.next.is_some_and(|(next, _)| hour < next) {
+            true => self.store.remove(&format!("{}/{SUCCESS}", self.directory(hour))).await,
+            false => Ok(()),
+        }
+    }
+
+    /// The rows that all files have, in order, and the oldest hour that should be closed and is not.
+    ///
+    /// # Errors
+    /// If the store, or a file, cannot be read.
+    pub async fn present(&self) -> Result<(Vec<(u64, u64)>, Option<Hour>), StoreError> {
+        let (mut present, mut unmarked) = (Vec::new(), None);
+        for day in self.newest_first(&self.topic, "dt=").await? {
+            for name in self.newest_first(&format!("{}/{day}", self.topic), "hour=").await? {
+                let Some(hour) = parse(&day, &name) else { continue };
+                let names = names_in(self.store.as_ref(), &self.directory(hour)).await?;
+                if names.is_empty() {
+                    continue;
+                }
+                present.extend(self.footers(hour).await?.iter().flat_map(Footer::ranges));
+                if self.next.is_some_and(|(next, _)| hour < next) && !names.iter().any(|name| name == SUCCESS) {
+                    unmarked = Some(hour);
+                }
+            }
+        }
+        present.sort_unstable();
+        Ok((present, unmarked))
+    }
+
     /// The first row of the hours after `hour`, up to `end`.
     ///
     /// # Errors
@@ -177,6 +211,11 @@ impl Hours {
 
     /// What the `_SUCCESS` of an hour would say, if the row before it is the one before `expected`.
     async fn survey(&self, hour: Hour, expected: u64) -> Result<Success, StoreError> {
+        Ok(Success::of(&self.topic, &self.shard, expected, &self.footers(hour).await?))
+    }
+
+    /// Of an hour's files, in the order of their names.
+    async fn footers(&self, hour: Hour) -> Result<Vec<Footer>, StoreError> {
         let directory = self.directory(hour);
         let mut footers = Vec::new();
         for name in self.store.list(&directory).await?.iter().filter(|n| n.ends_with(".parquet")) {
@@ -197,7 +236,7 @@ impl Hours {
                 ),
             }
         }
-        Ok(Success::of(&self.topic, &self.shard, expected, &footers))
+        Ok(footers)
     }
 
     /// Writes the `_SUCCESS` of an hour. One that an attempt made whose answer was lost stays, one that is no longer right goes.

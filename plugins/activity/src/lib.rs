@@ -10,6 +10,7 @@ pub mod commit;
 pub mod compact;
 pub mod config;
 pub mod ddl;
+pub mod desk;
 pub mod encode;
 mod failpoint;
 pub mod hours;
@@ -28,6 +29,7 @@ use age::Oldest;
 use async_trait::async_trait;
 use compact::Compactor;
 pub use config::Config;
+use desk::Desk;
 use greyhound_sdk::config::Problems;
 use greyhound_sdk::fs::OsFileSystem;
 use greyhound_sdk::place;
@@ -99,7 +101,7 @@ impl Plugin for Activity {
         metrics::describe();
         let (store, shown) = open(&config).await?;
         let compactor = Compactor::new(store.clone(), config.file_size.as_u64(), config.retention);
-        let tables = Tables { bus: context.bus, store, compactor, policy: config.policy() };
+        let tables = Tables { bus: context.bus, store, compactor, policy: config.policy(), desk: Desk::of_process() };
         Ok(Box::new(Sink { tables, health: context.health, shown }))
     }
 }
@@ -127,6 +129,10 @@ pub async fn open(config: &Config) -> Result<(Arc<dyn Probe>, String), Error> {
 
 #[async_trait]
 impl Component for Sink {
+    fn routes(&mut self) -> axum::Router {
+        self.tables.desk.routes()
+    }
+
     fn announce(&self) -> Vec<(String, String)> {
         vec![("tables".into(), self.shown.clone())]
     }

@@ -1,11 +1,13 @@
 //! One table: reads its topic, encodes, commits, closes hours.
 
 mod refill;
+mod repair;
 
 use crate::CONSUMER;
 use crate::aside::Aside;
 use crate::commit::{Committer, Found, Outcome, directory};
 use crate::compact::{Compaction, Compactor};
+use crate::desk::{Desk, Request};
 use crate::encode::{Appended, Digest, Encoded, Encoder, Footer};
 use crate::failpoint;
 use crate::hours::{Closing, Hours, SUCCESS};
@@ -20,6 +22,7 @@ use parquet::errors::ParquetError;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 /// How much is read, and encoded, at a time.
@@ -39,6 +42,8 @@ pub struct Tables {
     pub compactor: Compactor,
     /// When their files are committed.
     pub policy: Policy,
+    /// Where operators ask them.
+    pub desk: Desk,
 }
 
 /// The writer of one table.
@@ -55,6 +60,7 @@ pub struct Table {
     policy: Policy,
     health: Health,
     drain: Drain,
+    requests: mpsc::Receiver<Request>,
     open: Option<Open>,
 }
 
@@ -114,6 +120,7 @@ impl Table {
             policy: tables.policy,
             health,
             drain,
+            requests: tables.desk.register(topic),
             open: None,
         })
     }
@@ -149,6 +156,11 @@ impl Table {
                     self.close_hours().await?;
                     // Rows have their turn, however long that took.
                     look.reset();
+                }
+                Some(request) = self.requests.recv() => {
+                    let repaired = self.repair().await?;
+                    // Who asked may have gone.
+                    let _ = request.send(repaired);
                 }
                 batches = self.consumer.next(READ_BYTES) => {
                     let batches = batches?;
@@ -296,11 +308,7 @@ impl Table {
 
     /// Tells of a file that is in the table. Its hour may have been closed before.
     async fn record(&mut self, file: &Committed) -> Result<(), Stop> {
-        let mut retry = self.retry("reopen hour");
-        while let Err(e) = self.hours.reopen(file.hour).await {
-            retry.wait(e).await?;
-        }
-        retry.done();
+        self.reopen(file.hour).await?;
         if let Some(recorder) = &mut self.recorder {
             recorder.record(file);
         }
@@ -309,6 +317,16 @@ impl Table {
         counter!(names::FILES, "topic" => self.topic.clone()).increment(1);
         histogram!(names::COMMIT_SECONDS, "topic" => self.topic.clone()).record(file.duration);
         tracing::debug!(topic = self.topic, ?file, "committed");
+        Ok(())
+    }
+
+    /// Has an hour closed anew, if it was.
+    async fn reopen(&mut self, hour: Hour) -> Result<(), Stop> {
+        let mut retry = self.retry("reopen hour");
+        while let Err(e) = self.hours.reopen(hour).await {
+            retry.wait(e).await?;
+        }
+        retry.done();
         Ok(())
     }
 

@@ -1,10 +1,12 @@
 //! `greyhound tables repair`
 
+use super::super::admin::Client;
 use super::super::failure::Failure;
 use super::super::program;
 use clap::Args;
 use greyhound_activity::compact::swap::Settled;
 use greyhound_activity::repair::repair;
+use serde_json::Value;
 use std::io::{Write, stdout};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,6 +19,10 @@ A node puts its own things in order when it starts: this is for nodes that will 
 had taken out of a table when its node died, and removes what was left behind in _staging more than an hour ago. No row is ever
 removed. Nodes may go on meanwhile; it can be run again and again.
 
+With --from-journal it asks the running node instead (admin.listen): rows that were committed, that no file of a table has any more,
+and that the node's journal still has (log.retention), are written again, and their hours are marked as complete anew. Each node
+has its own journal: run it on each. New rows wait in the journal meanwhile.
+
 Exit status:
   0  everything is in order
   1  an hour is not complete, and there is no other copy of it; something is in the way, which is named, and the rest is done;
@@ -25,10 +31,17 @@ Exit status:
 /// Finish what nodes that are no more left in the midst.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
-pub(in crate::cli) struct Repair {}
+pub(in crate::cli) struct Repair {
+    /// Have the running node write rows again that its tables have lost and its journal still has
+    #[arg(long)]
+    from_journal: bool,
+}
 
 impl Repair {
     pub(super) async fn run(self, file: Option<PathBuf>) -> Result<(), Failure> {
+        if self.from_journal {
+            return from_journal(file).await;
+        }
         let config: greyhound_activity::Config = program::load(file)?.config.plugin(program::ACTIVITY)?;
         let (store, shown) = greyhound_activity::open(&config).await.map_err(|e| Failure::failed(e.to_string()))?;
         let (mut done, mut lost, mut obstacles, mut lines) = (0, 0, 0, stdout());
@@ -51,4 +64,18 @@ impl Repair {
             _ => Err(Failure::failed(format!("hours that nothing here can complete: {lost}; things in the way: {obstacles}"))),
         }
     }
+}
+
+/// Asks the running node.
+async fn from_journal(file: Option<PathBuf>) -> Result<(), Failure> {
+    let client = Client::new(&program::load(file)?.host.settings().admin)?;
+    let answer = client.post("/v1/activity/repair", Vec::new()).await?;
+    let (mut out, mut rows) = (stdout(), 0);
+    for table in answer["tables"].as_array().into_iter().flatten() {
+        rows += table["rows"].as_u64().unwrap_or(0);
+        for path in table["files"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            writeln!(out, "written again: {path}")?;
+        }
+    }
+    Ok(writeln!(out, "rows written again from the journal: {rows}")?)
 }

@@ -135,6 +135,18 @@ impl Compaction {
         self.settle().await
     }
 
+    /// Stops what is being rewritten, so that the files of closed hours can be changed; it is done again later.
+    ///
+    /// # Errors
+    /// If the store cannot remove what was made so far.
+    pub async fn rest(&mut self) -> Result<(), StoreError> {
+        if let Some(job) = self.job.take() {
+            self.later.insert(job.hour);
+        }
+        self.compactor.idle().await;
+        self.settle().await
+    }
+
     /// Takes note that these hours are closed.
     pub fn closed(&mut self, hours: impl IntoIterator<Item = Hour>) {
         self.waiting.extend(hours);

@@ -78,6 +78,11 @@ impl Table {
 
     async fn put_again(&mut self, written: &mut Vec<Committed>) -> Result<(), Stop> {
         let Some(Open { span, encoder, .. }) = self.open.take() else { return Ok(()) };
+        let mut retry = self.retry("reopen hour");
+        while let Err(e) = self.hours.unmark(span.hour).await {
+            retry.wait(e).await?;
+        }
+        retry.done();
         let file = self.put(span, encoder).await?;
         self.record(&file).await?;
         tracing::warn!(

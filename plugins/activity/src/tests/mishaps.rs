@@ -328,3 +328,35 @@ impl Store for Unreadable {
         self.local.remove_tree(path).await
     }
 }
+
+#[tokio::test]
+async fn what_a_table_has_lost_is_written_again_from_the_journal_when_asked() {
+    for lost in ["file", "hours", "table"] {
+        let node = Node::new().await;
+        node.close().await;
+        node.memory.set_time(NOON + 3 * HOUR_US);
+        publish(&node.memory, 30..40);
+        let table = node.start().await;
+        eventually("all is committed", || node.memory.cursor(CONSUMER, TOPIC) == Some(40)).await;
+        match lost {
+            "file" => fs::remove_file(node.file(10)).unwrap(),
+            "hours" => fs::remove_dir_all(node.place()).unwrap(),
+            _ => fs::remove_dir_all(node.root.path().join(TOPIC)).unwrap(),
+        }
+        let repaired = super::memory_desk().repair().await.unwrap();
+        let rows: u64 = repaired.iter().map(|table| table.rows).sum();
+        assert_eq!(
+            rows,
+            match lost {
+                "file" => 10,
+                "hours" => 30,
+                _ => 40,
+            }
+        );
+        eventually("the hour is closed anew", || node.success().is_some()).await;
+        assert_eq!(node.rows(), (0..30).collect::<Vec<_>>());
+        assert_eq!((node.success().unwrap().rows, node.success().unwrap().gaps), (30, vec![]));
+        assert_eq!(super::memory_desk().repair().await.unwrap()[0].rows, 0, "nothing is there twice");
+        table.drained().await.unwrap();
+    }
+}

@@ -11,6 +11,7 @@ mod verify;
 use crate::age::Oldest;
 use crate::commit::directory;
 use crate::compact::Compactor;
+use crate::desk::Desk;
 use crate::hours::Success;
 use crate::record::{self, SINK_TOPIC};
 use crate::roll::{HOUR_US, Hour, Policy};
@@ -78,8 +79,17 @@ async fn start_with(memory: &MemoryBus, store: Arc<dyn Store>, policy: Policy, c
     start_topic(memory, TOPIC, store, policy, compactor).await
 }
 
+thread_local! {
+    /// Where a test asks its tables.
+    static DESK: Desk = Desk::default();
+}
+
+fn memory_desk() -> Desk {
+    DESK.with(Clone::clone)
+}
+
 async fn start_topic(memory: &MemoryBus, topic: &str, store: Arc<dyn Store>, policy: Policy, compactor: Compactor) -> Running {
-    let tables = Tables { bus: memory.bus(), store, compactor, policy };
+    let tables = Tables { bus: memory.bus(), store, compactor, policy, desk: memory_desk() };
     let (handle, drain) = Drain::new();
     let health = Health::default().of(topic);
     let table = Table::new(&tables, topic, health.clone(), drain).await.unwrap();
