@@ -18,12 +18,7 @@ pub(crate) fn install() -> Recorder {
 
 impl Recorder {
     pub(super) fn render(&self) -> String {
-        self.upkeep();
-        self.0.render()
-    }
-
-    /// Folds what was measured into the histograms. Without this now and then, it piles up where nobody scrapes.
-    pub(super) fn upkeep(&self) {
         self.0.run_upkeep();
+        self.0.render()
     }
 }

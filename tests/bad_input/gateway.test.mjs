@@ -27,7 +27,8 @@ describe('bad input at the gateway', () => {
     'no transport': ['/socket.io/?EIO=4', 0],
     'an unknown transport': ['/socket.io/?EIO=4&transport=pigeon', 0],
     'an unknown session': ['/socket.io/?EIO=4&transport=polling&sid=AAAAAAAAAAAAAAAA', 1],
-    'an unsupported protocol': ['/socket.io/?EIO=9&transport=polling', 5],
+    'no upgrade to a WebSocket': ['/socket.io/?EIO=4&transport=websocket', 3],
+    'JSONP': ['/socket.io/?EIO=3&transport=polling&j=0', 3],
   }
   for (const [name, [path, code]] of Object.entries(handshakes)) {
     test(`a handshake with ${name} is answered as Node does`, async () => {

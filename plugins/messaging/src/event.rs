@@ -1,9 +1,9 @@
 //! An event on its way to clients.
 
-use crate::gateway::{MARK, text_frame};
+use crate::gateway::{MARK, binary_frame, text_frame};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use serde::de::Error as _;
 use serde_json::Value as Json;
 use serde_json::value::RawValue;
@@ -65,25 +65,50 @@ impl Event {
         inline(format!("[{}", &self.text[self.args_at..]), &self.attachments)
     }
 
-    /// The event as the library takes it.
-    pub(crate) fn packet(&self, namespace: &str) -> Packet {
-        let attachments = (!self.attachments.is_empty()).then(|| self.attachments.clone().into());
-        Packet::event(namespace.to_owned(), Value::Str(self.text.clone().into(), attachments))
+    /// The event as the library takes it, and whether it has a mark at its end: where it has attachments, those are its end.
+    pub(crate) fn marked_packet(&self, namespace: &str) -> (Packet, bool) {
+        if self.attachments.is_empty() {
+            return (Packet::event(namespace.to_owned(), Value::Str(format!("{}{MARK}", self.text).into(), None)), true);
+        }
+        let attachments = Some(self.attachments.clone().into());
+        (Packet::event(namespace.to_owned(), Value::Str(self.text.clone().into(), attachments)), false)
     }
 
-    /// The same with a mark at the end.
-    pub(crate) fn marked_packet(&self, namespace: &str) -> Packet {
-        Packet::event(namespace.to_owned(), Value::Str(format!("{}{MARK}", self.text).into(), None))
-    }
-
-    /// The event as it is written to a WebSocket (engine.io: `4`, a message; socket.io: `2`, an event); none where it has
-    /// attachments.
-    pub(crate) fn frame(&self, namespace: &str) -> Option<Bytes> {
-        let frame = || match namespace {
-            "/" => text_frame(&["42", &self.text]),
-            other => text_frame(&["42", other, ",", &self.text]),
+    /// The event as it is written to a WebSocket (engine.io: `4`, a message; socket.io: `2`, an event, or `5`, one with so many
+    /// attachments, which follow).
+    pub(crate) fn frames(&self, namespace: &str) -> Frames {
+        let kind = match self.attachments.len() {
+            0 => "42".to_owned(),
+            count => format!("45{count}-"),
         };
-        self.attachments.is_empty().then(frame)
+        let text = match namespace {
+            "/" => text_frame(&[&kind, &self.text]),
+            other => text_frame(&[&kind, other, ",", &self.text]),
+        };
+        if self.attachments.is_empty() {
+            return Frames { v3: text.clone(), v4: text };
+        }
+        // Engine.io 3 has the packet's type before the bytes.
+        let with = |prefix: &[u8]| {
+            let attachments = self.attachments.iter().map(|bytes| binary_frame(&[prefix, bytes]));
+            std::iter::once(text.clone()).chain(attachments).fold(BytesMut::new(), |mut all, frame| {
+                all.extend_from_slice(&frame);
+                all
+            })
+        };
+        Frames { v3: with(&[4]).freeze(), v4: with(&[]).freeze() }
+    }
+}
+
+/// An event as it is written to clients of either protocol.
+pub(crate) struct Frames {
+    v3: Bytes,
+    v4: Bytes,
+}
+
+impl Frames {
+    pub(crate) fn of(&self, protocol: i32) -> &Bytes {
+        if protocol == 3 { &self.v3 } else { &self.v4 }
     }
 }
 

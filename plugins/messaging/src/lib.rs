@@ -99,7 +99,7 @@ impl Plugin for Messaging {
             (Namespaces::new(interest.clone(), config.auth.guests), Arc::new(Links::new(config.buffer, config.write_timeout)));
         let cluster = Cluster::new(&config.redis, namespaces.clone(), interest);
         let verifier = Verifier::new(&config.auth, &secret);
-        let handlers = Handlers::new(&config, verifier, topics.clone(), links.clone(), namespaces.clone(), cluster.clone());
+        let handlers = Handlers::new(&config, verifier, topics.clone(), namespaces.clone(), cluster.clone());
         let handlers = Arc::new(handlers);
         let max_payload = usize::try_from(config.max_payload.as_u64())?;
         let admin = http::routes(self.emitter.clone(), max_payload);

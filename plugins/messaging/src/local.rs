@@ -64,13 +64,13 @@ impl Local {
     /// Disconnects the members of `target`, or closes their connections.
     pub(crate) fn disconnect(&self, namespace: &Fanout, target: &Target, close: bool) -> usize {
         let members = namespace.members(target);
-        members.sessions().iter().for_each(|session| namespace.disconnect(session.sid));
+        members.sessions().iter().for_each(|session| namespace.disconnect(session));
         if close {
             let members = members.clone();
             tokio::spawn(async move {
                 // They are told first: who only loses the connection connects again.
                 tokio::time::sleep(FAREWELL).await;
-                members.sessions().iter().for_each(|session| session.hang_up());
+                members.sessions().iter().for_each(|session| session.link().doom());
             });
         }
         members.len()

@@ -2,6 +2,13 @@
 
 /// Sockets that are connected.
 pub const CONNECTIONS: &str = "greyhound_messaging_connections";
+/// Connections of clients, from handshake to end, whatever sockets are on them.
+pub const SESSIONS: &str = "greyhound_messaging_sessions";
+/// Clients that were refused, by `limit`: connection, address, all (too many have not authenticated, over one connection, from one
+/// address, or at all), descriptors (no open file is left for them).
+pub const REFUSED_SESSIONS: &str = "greyhound_messaging_refused_sessions_total";
+/// From receipt of a message until the kernel, or a poll, has it, seconds, histogram: of all that are written at a time, the oldest.
+pub const DELAY: &str = "greyhound_messaging_delivery_delay_seconds";
 /// Attempts to authenticate, by `outcome`.
 pub const AUTHENTICATIONS: &str = "greyhound_messaging_authentications_total";
 /// Messages published.
@@ -24,7 +31,10 @@ pub const REDIS_LOST: &str = "greyhound_messaging_redis_lost_total";
 pub const REDIS_REFUSED: &str = "greyhound_messaging_redis_refused_requests_total";
 
 pub(crate) fn describe() {
-    use metrics::{describe_counter, describe_gauge};
+    use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+    describe_gauge!(SESSIONS, "Connections of clients, from handshake to end");
+    describe_counter!(REFUSED_SESSIONS, "Clients that were refused");
+    describe_histogram!(DELAY, Unit::Seconds, "From receipt of a message until the kernel, or a poll, has it");
     describe_gauge!(REDIS_UP, "Whether the cluster is reached");
     describe_counter!(REDIS_OUTAGES, "How often Redis was lost");
     describe_counter!(REDIS_RECEIVED, "What came from Redis");

@@ -3,7 +3,7 @@
 use crate::cluster::protocol::Target;
 use crate::event::Event;
 use crate::fanout::{Acks, Fanout, Namespaces, Roster, Sent};
-use crate::gateway::{Links, Session};
+use crate::gateway::{Links, Moment, Session};
 use crate::metrics as names;
 use crate::rows::{DeliveryRow, MessageRow, Topics, column, delivery_outcome};
 use arrow_array::{ArrayRef, Int8Array, Int32Array, Int64Array, RecordBatch};
@@ -104,7 +104,7 @@ impl Outlet {
         if roster.len() == 0 {
             return receipt;
         }
-        let sent = namespace.send(&event, &roster, target.volatile, &self.links);
+        let sent = namespace.send(&event, &roster, target.volatile, (self.recorded(seq), Moment::of(received)), &self.links);
         drop(rooms);
         let latency = micros(received);
         self.settle(&sent, &roster, target.volatile);
@@ -135,7 +135,7 @@ impl Outlet {
         let rooms = namespace.rooms.read();
         let roster = rooms.roster(&target.rooms, &target.except);
         let seq = self.record_message(name, &event, target, source, roster.len());
-        let acks = namespace.send_with_ack(&event, &roster, timeout);
+        let acks = namespace.send_with_ack(&event, &roster, (self.recorded(seq), Moment::of(received)), timeout);
         drop(rooms);
         if let (true, Some(seq)) = (self.record_deliveries, seq) {
             // Whether it found room is known by its acknowledgement only.
@@ -145,6 +145,11 @@ impl Outlet {
         let (acknowledged, receiver) = mpsc::channel(roster.len().max(1));
         tokio::spawn(self.clone().collect(acks, seq, roster, received, acknowledged));
         (receipt, receiver)
+    }
+
+    /// The number of a message's row as its deliveries name it; negative where they are not recorded.
+    fn recorded(&self, seq: Option<u64>) -> i64 {
+        seq.filter(|_| self.record_deliveries).map_or(-1, column)
     }
 
     async fn collect(
@@ -192,7 +197,7 @@ impl Outlet {
     fn settle(&self, sent: &Sent, roster: &Roster, volatile: bool) {
         let slow = |session: &Session, outcome: i8| {
             if outcome == delivery_outcome::DROPPED && !volatile {
-                session.too_slow();
+                session.link().too_slow();
             }
         };
         match sent {

@@ -2,7 +2,7 @@
 //!
 //! Each namespace has one [`Fanout`]. It keeps rooms of its own in place of the library's, so that the rows of a broadcast
 //! need no look-up by recipient: a room's members are columns that are ready to be used. An event is encoded once, as the
-//! frame that each client gets, and put into the outbox of each connection; who cannot be reached so gets it through the
+//! frames that each client gets, and put into the outbox of each connection; who cannot be reached so gets it through the
 //! library.
 
 mod rooms;
@@ -11,15 +11,15 @@ mod roster;
 use crate::cluster::Interest;
 use crate::cluster::protocol::Target;
 use crate::event::Event;
-use crate::gateway::{Links, Session};
-use crate::rows::delivery_outcome::{DROPPED, QUEUED, UNKNOWN};
+use crate::gateway::{Links, Moment, Session};
+use crate::rows::delivery_outcome::{DROPPED, QUEUED};
 use futures_util::stream::SelectAll;
 use parking_lot::RwLock;
 pub(crate) use rooms::Rooms;
 pub(crate) use roster::Roster;
 use socketioxide::adapter::Emitter;
 use socketioxide::socket::Sid;
-use socketioxide_core::adapter::{BroadcastFlags, BroadcastOptions, CoreAdapter, CoreLocalAdapter, DefinedAdapter, SocketEmitter};
+use socketioxide_core::adapter::{BroadcastOptions, CoreAdapter, CoreLocalAdapter, DefinedAdapter, SocketEmitter};
 use socketioxide_core::packet::Packet;
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -76,12 +76,13 @@ impl Namespaces {
 }
 
 impl Fanout {
-    /// Sends an event to those whose roster this is. Nobody may join or leave meanwhile.
-    pub(crate) fn send(&self, event: &Event, roster: &Roster, volatile: bool, links: &Links) -> Sent {
-        let (frame, mut due) = (event.frame(self.local.path()), Vec::new());
-        let mut library = ThroughLibrary { local: &self.local, event, volatile, marked: None, unmarked: None };
+    /// Sends an event to those whose roster this is. Nobody may join or leave meanwhile. `message` is the number of its row,
+    /// negative where its deliveries are not recorded, and when it was received.
+    pub(crate) fn send(&self, event: &Event, roster: &Roster, volatile: bool, message: (i64, Moment), links: &Links) -> Sent {
+        let (frames, mut due) = (event.frames(self.local.path()), Vec::new());
+        let mut library = ThroughLibrary { local: &self.local, event, volatile, message, packet: None };
         let sent = Sent::each(roster.sessions().iter().map(|session| {
-            let direct = frame.as_ref().and_then(|frame| session.send(frame, volatile, &mut due));
+            let direct = session.send(frames.of(session.protocol), volatile, message, &mut due);
             direct.map_or_else(|| library.send(session), |room| if room { QUEUED } else { DROPPED })
         }));
         links.write_to(due);
@@ -89,14 +90,17 @@ impl Fanout {
     }
 
     /// Sends an event to those whose roster this is; they acknowledge it within `timeout`, or not.
-    pub(crate) fn send_with_ack(&self, event: &Event, roster: &Roster, timeout: Duration) -> Acks {
-        let packet = event.packet(self.local.path());
+    pub(crate) fn send_with_ack(&self, event: &Event, roster: &Roster, message: (i64, Moment), timeout: Duration) -> Acks {
+        let (packet, marked) = event.marked_packet(self.local.path());
         let send = |session: &Arc<Session>| {
-            let (ack, _) = self.local.broadcast_with_ack(packet.clone(), BroadcastOptions::new(session.sid), Some(timeout));
-            session.sent_unmarked();
-            Box::pin(ack)
+            let mut ack = None;
+            session.send_through_library(marked, message, || {
+                ack = Some(self.local.broadcast_with_ack(packet.clone(), BroadcastOptions::new(session.sid), Some(timeout)).0);
+                true
+            });
+            ack.map(Box::pin)
         };
-        roster.sessions().iter().map(send).collect()
+        roster.sessions().iter().filter_map(send).collect()
     }
 
     /// Lets the members of `target` join `rooms`.
@@ -141,17 +145,17 @@ impl Fanout {
         own.know(session)
     }
 
-    /// Disconnects a socket, if it is there.
-    pub(crate) fn disconnect(&self, sid: Sid) {
-        let _ = self.local.disconnect_socket(BroadcastOptions::new(sid));
+    /// Disconnects a socket from the namespace. If it does not take even that, its connection is closed.
+    pub(crate) fn disconnect(&self, session: &Session) {
+        if self.local.disconnect_socket(BroadcastOptions::new(session.sid)).is_err() {
+            session.link().doom();
+        }
     }
 
-    /// Disconnects every socket.
-    pub(crate) fn disconnect_all(&self) {
-        // Those that are closing already are an error of no interest.
-        let mut all = BroadcastOptions::default();
-        all.add_flag(BroadcastFlags::Broadcast);
-        let _ = self.local.disconnect_socket(all);
+    /// Takes out a socket whose connection is over, if it is still there.
+    pub(crate) fn reap(&self, sid: Sid) {
+        // It is going already, as a rule.
+        let _ = self.local.disconnect_socket(BroadcastOptions::new(sid));
     }
 }
 
@@ -160,43 +164,26 @@ struct ThroughLibrary<'a> {
     local: &'a CoreLocalAdapter<Emitter>,
     event: &'a Event,
     volatile: bool,
-    /// The event, made when the first needs it.
-    marked: Option<Packet>,
-    unmarked: Option<Packet>,
+    message: (i64, Moment),
+    /// The event and whether it is marked, made when the first needs it.
+    packet: Option<(Packet, bool)>,
 }
 
 impl ThroughLibrary<'_> {
     /// Returns the outcome.
     fn send(&mut self, session: &Session) -> i8 {
-        if self.volatile && session.is_polling() {
-            // Dropped where it does not poll at this moment: the library does not tell.
-            let mut options = BroadcastOptions::new(session.sid);
-            options.add_flag(BroadcastFlags::Volatile);
-            let _ = self.local.broadcast(self.packet(false), options);
-            return UNKNOWN;
-        }
         if self.volatile && session.link().is_behind() {
             return DROPPED;
         }
+        let (packet, marked) = self.packet.get_or_insert_with(|| self.event.marked_packet(self.local.path()));
         let mut outcome = DROPPED;
-        let marks = self.event.attachments.is_empty();
-        session.send_through_library(marks, |marked| {
-            let sent = self.local.broadcast(self.packet(marked), BroadcastOptions::new(session.sid)).is_ok();
-            if sent {
+        session.send_through_library(*marked, self.message, || {
+            if self.local.broadcast(packet.clone(), BroadcastOptions::new(session.sid)).is_ok() {
                 outcome = QUEUED;
             }
-            sent
+            outcome == QUEUED
         });
         outcome
-    }
-
-    fn packet(&mut self, marked: bool) -> Packet {
-        let (event, namespace) = (self.event, self.local.path());
-        match marked {
-            true => self.marked.get_or_insert_with(|| event.marked_packet(namespace)),
-            false => self.unmarked.get_or_insert_with(|| event.packet(namespace)),
-        }
-        .clone()
     }
 }
 

@@ -212,7 +212,7 @@ mod tests {
         assert_eq!((own.roster(&[], &[]).len(), own.roster(&sid, &[]).len(), own.all().len()), (1, 1, 1));
         own.exit(session.sid, &session.rooms());
         assert_eq!((own.roster(&[], &[]).len(), own.all().len(), own.rooms.len()), (0, 0, 0));
-        session.close("websocket", "over");
+        session.close("over");
         assert!(!own.enter(&session) && !own.know(&session) && own.all().is_empty());
     }
 

@@ -15,8 +15,6 @@ const MOST_WAITING: usize = 1 << 16;
 /// (`plugins.messaging.buffer`) is for messages as well.
 const BURST: usize = 128;
 const MOMENT: Duration = Duration::from_millis(1);
-/// The moment of a client that polls, of which nobody sees whether it reads: several of its polls.
-const POLLING_MOMENT: Duration = Duration::from_millis(100);
 
 /// An empty tuple of arguments; `()` would be one argument, `null`.
 pub(super) const NO_ARGUMENTS: [u8; 0] = [];
@@ -53,8 +51,7 @@ async fn send(mut waiting: mpsc::Receiver<Waiting>, session: Weak<Session>, topi
         }
         burst += 1;
         if burst % BURST == 0 {
-            let polls = session.upgrade().is_some_and(|s| s.is_polling());
-            sleep(if polls { POLLING_MOMENT } else { MOMENT }).await;
+            sleep(MOMENT).await;
             while session.upgrade().is_some_and(|s| s.link().is_behind() && !s.is_closed()) {
                 sleep(MOMENT).await;
             }
@@ -63,7 +60,7 @@ async fn send(mut waiting: mpsc::Receiver<Waiting>, session: Weak<Session>, topi
             && let Some(session) = session.upgrade()
         {
             // Better closed than waiting for an ack that never comes.
-            session.too_slow();
+            session.link().too_slow();
         }
     }
 }

@@ -11,12 +11,32 @@ const LONGEST_HEADER: usize = 10;
 /// A text frame of these parts, one after the other.
 pub(crate) fn text_frame(parts: &[&str]) -> Bytes {
     let len: usize = parts.iter().map(|part| part.len()).sum();
-    let mut frame = BytesMut::with_capacity(LONGEST_HEADER + len).writer();
-    let header = FrameHeader { is_final: true, opcode: OpCode::Data(Data::Text), ..FrameHeader::default() };
-    header.format(len as u64, &mut frame).expect("writing to memory does not fail");
-    let mut frame = frame.into_inner();
+    let mut frame = begun(Data::Text, len);
     parts.iter().for_each(|part| frame.put_slice(part.as_bytes()));
     frame.freeze()
+}
+
+/// A binary frame of these parts, one after the other.
+pub(crate) fn binary_frame(parts: &[&[u8]]) -> Bytes {
+    let len: usize = parts.iter().map(|part| part.len()).sum();
+    let mut frame = begun(Data::Binary, len);
+    parts.iter().for_each(|part| frame.put_slice(part));
+    frame.freeze()
+}
+
+fn begun(data: Data, len: usize) -> BytesMut {
+    let mut frame = BytesMut::with_capacity(LONGEST_HEADER + len).writer();
+    let header = FrameHeader { is_final: true, opcode: OpCode::Data(data), ..FrameHeader::default() };
+    header.format(len as u64, &mut frame).expect("writing to memory does not fail");
+    frame.into_inner()
+}
+
+/// Puts a frame as a client's WebSocket brings it, with a mask that changes nothing.
+pub(super) fn client_frame(data: Data, parts: &[&[u8]], to: &mut BytesMut) {
+    let len: usize = parts.iter().map(|part| part.len()).sum();
+    let header = FrameHeader { is_final: true, opcode: OpCode::Data(data), mask: Some([0; 4]), ..FrameHeader::default() };
+    header.format(len as u64, &mut to.writer()).expect("writing to memory does not fail");
+    parts.iter().for_each(|part| to.put_slice(part));
 }
 
 /// The opcode and the payload of the first frame, and what comes after it. None where that is no whole frame.

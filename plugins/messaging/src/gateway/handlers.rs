@@ -1,8 +1,8 @@
 //! What happens when a client connects, authenticates, emits and goes.
 
 use super::acks::NO_ARGUMENTS;
-use super::handshake::{Auth, Refusals, link, query, recorded, request_token};
-use super::links::Links;
+use super::handshake::{Auth, Refusals, link, recorded, request_token};
+use super::link::FAREWELL;
 use super::push::Push;
 use super::session::{Opened, Session};
 use crate::auth::{Identity, Rejection, Verifier, base_domain};
@@ -22,7 +22,7 @@ use serde_json::value::RawValue;
 use socketioxide::extract::{AckSender, SocketRef, TryData};
 use socketioxide::handler::ConnectHandler;
 use socketioxide::socket::DisconnectReason;
-use socketioxide::{AckError, ProtocolVersion, SocketIo, TransportType};
+use socketioxide::{AckError, SocketIo};
 use std::collections::HashMap;
 use std::future::ready;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
@@ -34,7 +34,6 @@ type Socket = SocketRef<Fanout>;
 /// The gateway's reactions to its clients.
 pub(crate) struct Handlers {
     pub(crate) topics: Arc<Topics>,
-    pub(crate) links: Arc<Links>,
     pub(crate) namespaces: Namespaces,
     /// None where this node is alone.
     pub(crate) cluster: Option<Arc<Cluster>>,
@@ -84,13 +83,11 @@ impl Handlers {
         config: &Config,
         verifier: Verifier,
         topics: Arc<Topics>,
-        links: Arc<Links>,
         namespaces: Namespaces,
         cluster: Option<Arc<Cluster>>,
     ) -> Self {
         Self {
             topics,
-            links,
             namespaces,
             cluster,
             verifier,
@@ -131,6 +128,7 @@ impl Handlers {
             verified => verified.and_then(Result::ok),
         };
         let session = Arc::new(self.open(socket, auth.rest));
+        session.ride();
         if self.stopping.load(SeqCst) {
             // It began while this one was opened; the session's end writes its closed row.
             return Err(Rejection::STOPPING);
@@ -147,14 +145,13 @@ impl Handlers {
     fn open(&self, socket: &Socket, auth: Option<Box<RawValue>>) -> Session {
         let parts = socket.req_parts();
         let link = link(parts);
-        // Socket.io 5 is spoken over engine.io 4, socket.io 4 over engine.io 3.
-        let protocol = if socket.protocol() == ProtocolVersion::V5 { 4 } else { 3 };
+        let protocol = i32::from(link.protocol.number());
         let (agent, origin) = (recorded(&parts.headers, header::USER_AGENT), recorded(&parts.headers, header::ORIGIN));
         let address = link.peer.ip().to_canonical().to_string();
         let row = ConnectionRow {
             event: connection_event::OPENED,
             namespace: socket.ns(),
-            transport: transport(socket.transport_type()),
+            transport: link.transport(),
             protocol,
             address: Some(&address),
             agent: agent.as_deref(),
@@ -162,22 +159,8 @@ impl Handlers {
             ..ConnectionRow::default()
         };
         let connection = numbered(self.topics.offer_connection(Share::Stranger(&address), &row)).map_or(-1, column);
-        let (links, topics, open) = (self.links.clone(), self.topics.clone(), self.open.clone());
-        // Of the request that the session began with: it may be on another connection by now, also for a namespace that it
-        // comes to later.
-        let websocket = query(&parts.uri, "transport").as_deref() == Some("websocket");
-        Session::new(Opened {
-            sid: socket.id,
-            connection,
-            namespace: socket.ns().into(),
-            protocol,
-            auth,
-            websocket,
-            link,
-            links,
-            topics,
-            open,
-        })
+        let (topics, open) = (self.topics.clone(), self.open.clone());
+        Session::new(Opened { sid: socket.id, connection, namespace: socket.ns().into(), protocol, auth, link, topics, open })
     }
 
     /// The handlers' bodies run before the library spawns what they return: in the client's order.
@@ -212,18 +195,15 @@ impl Handlers {
         }
     }
 
-    /// A socket must not outlive the WebSocket connection that it came with.
+    /// A socket must not outlive the connection that it came with.
     fn reap_with_link(&self, socket: &Socket) {
-        if socket.transport_type() != TransportType::Websocket || self.links.upgraded(socket.id).is_some() {
-            return;
-        }
         let (link, sid, namespaces) = (link(socket.req_parts()), socket.id, self.namespaces.clone());
         link.at_end(move || {
             let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
             // The library notices as a rule by itself, a moment later: then with its own reason.
             runtime.spawn(async move {
                 tokio::time::sleep(Duration::from_secs(1)).await;
-                namespaces.all().iter().for_each(|namespace| namespace.disconnect(sid));
+                namespaces.all().iter().for_each(|namespace| namespace.reap(sid));
             });
         });
     }
@@ -237,9 +217,18 @@ impl Handlers {
             let attempt = Attempt { outcome: auth_outcome::TIMEOUT, method: None, user: None, site: None, reason };
             this.record_attempt(Some(session.connection), &attempt, &socket);
             session.because("authentication timeout");
-            let _ = socket.disconnect();
+            this.dismiss(socket, &session).await;
         });
         session.until_authenticated(timer.abort_handle());
+    }
+
+    /// Disconnects a socket and, unless another one of the same client has authenticated, closes the connection.
+    async fn dismiss(&self, socket: Socket, session: &Session) {
+        let _ = socket.disconnect();
+        tokio::time::sleep(FAREWELL).await;
+        if session.link().is_unproven() {
+            session.link().close();
+        }
     }
 
     fn authenticate(&self, socket: &Socket, session: &Arc<Session>, credentials: Option<Credentials>) {
@@ -268,7 +257,7 @@ impl Handlers {
                 let Some(session) = session.upgrade().filter(|session| !over && !session.is_closed()) else { return };
                 session.because("unauthorized");
                 if let Some(namespace) = namespaces.get(&session.namespace) {
-                    namespace.disconnect(session.sid);
+                    namespace.disconnect(&session);
                 }
             });
         }
@@ -316,7 +305,7 @@ impl Handlers {
         if RESERVED.contains(&push.event.as_str()) {
             // As Node's parser does.
             session.because("parse error");
-            self.close(socket, session);
+            session.link().doom();
             return;
         }
         let Some(user) = session.user() else {
@@ -338,7 +327,7 @@ impl Handlers {
             Ok(seq) if push.wants_ack => {
                 if session.acks.expect(seq, ack, session, &self.topics).is_err() {
                     session.because("overload");
-                    self.close(socket, session);
+                    session.link().doom();
                 }
             }
             offered => drop(numbered(offered)),
@@ -349,21 +338,13 @@ impl Handlers {
     fn guesses(&self, socket: &Socket, session: &Session) {
         session.because("too many refusals");
         if !session.is_closed() && socket.clone().disconnect().is_err() {
-            self.close(socket, session);
-        }
-    }
-
-    /// Closes a client's connection; that of one that polls may carry others' requests as well, and stays.
-    fn close(&self, socket: &Socket, session: &Session) {
-        match session.is_polling() {
-            true => drop(socket.clone().disconnect()),
-            false => session.link().doom(),
+            session.link().doom();
         }
     }
 
     fn gone(&self, socket: &Socket, session: &Arc<Session>, reason: DisconnectReason) {
         // First closed, then taken out: whoever puts it into a room looks for this afterwards.
-        session.close(transport(socket.transport_type()), in_words(reason));
+        session.close(in_words(reason));
         if let Some(namespace) = self.namespaces.get(socket.ns()) {
             namespace.rooms.write().exit(socket.id, &session.rooms());
         }
@@ -407,13 +388,6 @@ fn address(socket: &Socket) -> usize {
     std::ptr::from_ref(&**socket).addr()
 }
 
-fn transport(transport: TransportType) -> &'static str {
-    match transport {
-        TransportType::Polling => "polling",
-        TransportType::Websocket => "websocket",
-    }
-}
-
 /// As Node says it.
 fn in_words(reason: DisconnectReason) -> &'static str {
     match reason {
@@ -428,19 +402,24 @@ fn in_words(reason: DisconnectReason) -> &'static str {
 }
 
 impl Handlers {
-    /// Disconnects every socket, because the server stops.
-    pub(crate) fn disconnect_all(&self) {
+    /// Lets every client go, because the server stops: its connection is closed, not its socket, so that it comes back by itself
+    /// when the server does, or to another node.
+    pub(crate) fn let_all_go(&self) {
         self.stopping.store(true, SeqCst);
-        for namespace in self.namespaces.all() {
-            namespace.rooms.read().all().iter().for_each(|session| session.because("server shutting down"));
-            namespace.disconnect_all();
-        }
+        self.each_session(|session| {
+            session.because("server shutting down");
+            session.link().close();
+        });
     }
 
     /// Closes the connections of those who are still open.
     pub(crate) fn close_all(&self) {
+        self.each_session(|session| session.link().doom());
+    }
+
+    fn each_session(&self, what: impl Fn(&Session)) {
         for namespace in self.namespaces.all() {
-            namespace.rooms.read().all().iter().for_each(|session| session.link().doom());
+            namespace.rooms.read().all().iter().for_each(|session| what(session));
         }
     }
 

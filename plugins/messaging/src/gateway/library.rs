@@ -6,6 +6,8 @@
 //! beside it before the mark has come out. (Acknowledgements of what clients push have no place among the events.)
 
 use super::frame::first_frame;
+use super::outbox::Delivery;
+use std::collections::VecDeque;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 const TEXT: OpCode = OpCode::Data(Data::Text);
@@ -19,14 +21,12 @@ pub(crate) const MARK: char = ' ';
 /// What is known of the library's side of a connection.
 #[derive(Default)]
 pub(super) struct Library {
-    /// From here on frames are written.
-    switched: bool,
-    /// What is sent through the library from now on comes out here: no poll takes it.
-    websocket: bool,
     /// Marks that went in.
     sent: u64,
     /// Marks that came out.
     seen: u64,
+    /// What is marked and has not come out yet.
+    outstanding: VecDeque<Delivery>,
     /// Attachments that are to follow at once.
     attachments: usize,
     /// Nothing may follow.
@@ -34,19 +34,10 @@ pub(super) struct Library {
 }
 
 impl Library {
-    /// The connection becomes a WebSocket.
-    pub(super) fn switch(&mut self) {
-        self.switched = true;
-    }
-
-    /// Whether marks are of use.
-    pub(super) fn is_websocket(&self) -> bool {
-        self.websocket
-    }
-
-    /// A mark went in; returns its number.
-    pub(super) fn mark(&mut self) -> u64 {
+    /// An event went in that ends with a mark; returns the mark's number.
+    pub(super) fn mark(&mut self, delivery: Delivery) -> u64 {
         self.sent += 1;
+        self.outstanding.push_back(delivery);
         self.sent
     }
 
@@ -55,24 +46,37 @@ impl Library {
         mark != 0 && mark <= self.seen && self.attachments == 0 && !self.closing
     }
 
-    /// The library writes `bytes`: whole frames, where it is frames.
-    pub(super) fn writes(&mut self, mut bytes: &[u8]) {
-        while let Some((opcode, payload, rest)) = first_frame(bytes).filter(|_| self.switched) {
-            self.frame(opcode, payload);
-            bytes = rest;
+    /// The library writes `frames`. Returns the first marked event and where its frame ends; none where there is none in them.
+    pub(super) fn next_delivery(&mut self, frames: &[u8]) -> Option<(usize, Delivery)> {
+        let mut all = frames;
+        while let Some((opcode, payload, rest)) = first_frame(all) {
+            if self.frame(opcode, payload) {
+                let delivery = self.outstanding.pop_front().unwrap_or(Delivery::NONE);
+                return Some((frames.len() - rest.len(), delivery));
+            }
+            all = rest;
         }
+        None
     }
 
-    fn frame(&mut self, opcode: OpCode, payload: &[u8]) {
+    /// What went in with a mark that did not come out.
+    pub(super) fn take_outstanding(&mut self) -> VecDeque<Delivery> {
+        std::mem::take(&mut self.outstanding)
+    }
+
+    /// Returns whether the frame ends with a mark.
+    fn frame(&mut self, opcode: OpCode, payload: &[u8]) -> bool {
         match (opcode, payload) {
-            // The session's begin, or the answer to the probe before an upgrade, while which nothing is taken by polls.
-            (TEXT, [b'0', ..] | b"3probe") => self.websocket = true,
             (CLOSE, _) | (TEXT, b"1") => self.closing = true,
             (TEXT, [b'4', b'5' | b'6', count @ ..]) => self.attachments = self.attachments.saturating_add(number(count)),
-            (TEXT, [b'4', .., last]) if *last == MARK as u8 => self.seen += 1,
+            (TEXT, [b'4', .., last]) if *last == MARK as u8 => {
+                self.seen += 1;
+                return true;
+            }
             (BINARY, _) => self.attachments = self.attachments.saturating_sub(1),
             _ => {}
         }
+        false
     }
 }
 
@@ -86,59 +90,62 @@ mod tests {
     use super::super::frame::text_frame;
     use super::*;
 
-    fn writes(library: &mut Library, texts: &[&str]) {
+    /// Returns the messages of the deliveries that came out.
+    fn writes(library: &mut Library, texts: &[&str]) -> Vec<i64> {
         let frames: Vec<u8> = texts.iter().flat_map(|text| text_frame(&[text]).to_vec()).collect();
-        library.writes(&frames);
+        let (mut rest, mut came_out) = (frames.as_slice(), Vec::new());
+        while let Some((end, delivery)) = library.next_delivery(rest) {
+            rest = &rest[end..];
+            came_out.push(delivery.message);
+        }
+        came_out
     }
 
-    fn on_a_websocket() -> Library {
-        let mut library = Library::default();
-        library.switch();
-        library.writes(b"HTTP/1.1 101 Switching Protocols\r\n\r\n");
-        assert!(!library.is_websocket());
-        writes(&mut library, &["0{\"sid\":\"x\"}"]);
-        library
+    fn delivery(message: i64) -> Delivery {
+        Delivery { message, ..Delivery::NONE }
     }
 
     #[test]
     fn an_event_is_past_when_its_mark_has_come_out() {
-        let mut library = on_a_websocket();
-        assert!(library.is_websocket() && !library.is_past(0));
-        let (first, second) = (library.mark(), library.mark());
-        writes(&mut library, &["40{\"sid\":\"y\"}", "2", "42[\"a\"] "]);
+        let mut library = Library::default();
+        assert!(!library.is_past(0));
+        let (first, second) = (library.mark(delivery(1)), library.mark(delivery(2)));
+        assert_eq!(writes(&mut library, &["0{}", "40{\"sid\":\"y\"}", "2", "42[\"a\"] "]), [1]);
         assert!(library.is_past(first) && !library.is_past(second) && !library.is_past(0));
-        writes(&mut library, &["43[\"b \"]", "42/n,[\"c\"] "]);
+        assert_eq!(writes(&mut library, &["43[\"b \"]", "42/n,[\"c\"] "]), [2]);
         assert!(library.is_past(second));
     }
 
     #[test]
+    fn what_did_not_come_out_is_outstanding() {
+        let mut library = Library::default();
+        let marks = [1, 2, 3].map(|message| library.mark(delivery(message)));
+        assert_eq!(marks, [1, 2, 3]);
+        assert_eq!(writes(&mut library, &["42[\"a\"] "]), [1]);
+        assert_eq!(library.take_outstanding(), [delivery(2), delivery(3)]);
+    }
+
+    #[test]
     fn nothing_comes_between_an_event_and_its_attachments() {
-        let mut library = on_a_websocket();
-        let mark = library.mark();
+        let mut library = Library::default();
+        let mark = library.mark(delivery(1));
         writes(&mut library, &["42[\"a\"] ", "452-[\"b\",{\"_placeholder\":true,\"num\":0}]"]);
         assert!(!library.is_past(mark));
-        library.writes(&[0x82, 1, b'x']);
+        assert_eq!(library.next_delivery(&[0x82, 1, b'x']), None);
         assert!(!library.is_past(mark));
-        library.writes(&[0x82, 1, b'x']);
+        assert_eq!(library.next_delivery(&[0x82, 1, b'x']), None);
         assert!(library.is_past(mark));
     }
 
     #[test]
     fn nothing_follows_the_end() {
         for end in [&[0x88, 2, 3, 232][..], &[0x81, 1, b'1']] {
-            let mut library = on_a_websocket();
-            let mark = library.mark();
+            let mut library = Library::default();
+            let mark = library.mark(delivery(1));
             writes(&mut library, &["42[\"a\"] "]);
             assert!(library.is_past(mark));
-            library.writes(end);
+            assert_eq!(library.next_delivery(end), None);
             assert!(!library.is_past(mark));
         }
-    }
-
-    #[test]
-    fn a_polls_answer_is_no_frame() {
-        let mut library = Library::default();
-        writes(&mut library, &["0{\"sid\":\"x\"}"]);
-        assert!(!library.is_websocket());
     }
 }

@@ -1,39 +1,75 @@
-//! One TCP connection of a client, as the rest of the gateway sees it.
+//! The connection of one client, from its handshake to its end, as the rest of the gateway sees it: it may begin with polling
+//! and go on over a WebSocket.
 
+use super::admission::Unproven;
+use super::engine::Protocol;
 use super::links::Links;
-use super::outbox::{Outbox, Turn, Wrote};
+use super::outbox::{Delivery, Outbox, Sink, Turn, Wrote};
+use super::stream::{Post, Slot};
+use crate::metrics as names;
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
+use metrics::gauge;
 use parking_lot::{Mutex, MutexGuard};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
-use tokio::net::tcp::OwnedWriteHalf;
+use std::time::Duration;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-/// What is known of a TCP connection, and what is to be written to it. Shared by its guard and the sessions that use it.
+/// How long a client may take for the last word that is sent to it.
+pub(crate) const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What is known of a client's connection, and what is to be written to it. Shared by its stream and the sessions that use it.
 pub(crate) struct Link {
     pub(crate) peer: SocketAddr,
+    pub(crate) protocol: Protocol,
+    websocket: AtomicBool,
     received: AtomicU64,
     sent: AtomicU64,
     slow: AtomicBool,
     doomed: AtomicBool,
+    /// Why the server closes it.
+    reason: OnceLock<&'static str>,
     outbox: Mutex<Outbox>,
     /// The library's task that reads.
     reader: AtomicWaker,
     /// The library's task that waits until all that it wrote is written.
     writer: AtomicWaker,
+    polling: Option<Polling>,
     end: Mutex<End>,
+    /// Until one of its sessions has authenticated.
+    unproven: Mutex<Option<Unproven>>,
     all: Arc<Links>,
+}
+
+/// What a connection has that began with polling.
+pub(super) struct Polling {
+    /// Takes what is posted to the library's task that reads.
+    posts: mpsc::Sender<Post>,
+    /// A WebSocket is tried.
+    upgrading: AtomicBool,
+    /// The poll that waits is to be answered although nothing is there.
+    released: AtomicBool,
+    /// The number of the last poll, which takes what is there.
+    last_poll: AtomicU64,
+}
+
+/// Who is told when a connection is over.
+pub(super) trait Passenger: Send + Sync {
+    /// It does not want to be told any more.
+    fn has_left(&self) -> bool;
+    /// The connection is over; `unsent` are the deliveries that were not written, its own among them.
+    fn link_ended(&self, unsent: &[Delivery]);
 }
 
 /// What ends with a connection.
 enum End {
-    None,
-    Call(Box<dyn FnOnce() + Send>),
-    /// The connection is gone.
+    Open { passengers: Vec<Arc<dyn Passenger>>, call: Option<Box<dyn FnOnce() + Send>> },
     Over,
 }
 
@@ -47,20 +83,64 @@ pub(super) enum Passage {
     Refused,
 }
 
+/// What a poll came to.
+pub(super) enum Polled {
+    /// Frames, perhaps none.
+    Frames(Vec<Bytes>),
+    /// Another poll came later and takes what is there.
+    Overtaken,
+    /// The connection is over.
+    Over,
+}
+
+impl Polling {
+    pub(super) fn new(posts: mpsc::Sender<Post>) -> Self {
+        Self { posts, upgrading: AtomicBool::new(false), released: AtomicBool::new(false), last_poll: AtomicU64::new(0) }
+    }
+}
+
 impl Link {
-    pub(crate) fn new(peer: SocketAddr, stream: Option<OwnedWriteHalf>, all: Arc<Links>) -> Self {
+    /// `polling` is what a connection has that begins with it; `socket` is the WebSocket of one that begins so.
+    pub(super) fn new(
+        (peer, protocol): (SocketAddr, Protocol),
+        socket: Option<OwnedWriteHalf>,
+        polling: Option<Polling>,
+        unproven: Option<Unproven>,
+        all: Arc<Links>,
+    ) -> Self {
+        gauge!(names::SESSIONS).increment(1);
+        let websocket = AtomicBool::new(socket.is_some());
+        let sink = match (socket, &polling) {
+            (Some(socket), _) => Sink::Socket(Arc::new(socket)),
+            (None, Some(_)) => Sink::Poll(None),
+            (None, None) => Sink::Closed,
+        };
         Self {
             peer,
+            protocol,
+            websocket,
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             slow: AtomicBool::new(false),
             doomed: AtomicBool::new(false),
-            outbox: Mutex::new(Outbox::new(stream)),
+            reason: OnceLock::new(),
+            outbox: Mutex::new(Outbox::new(sink)),
             reader: AtomicWaker::new(),
             writer: AtomicWaker::new(),
-            end: Mutex::new(End::None),
+            polling,
+            end: Mutex::new(End::Open { passengers: Vec::new(), call: None }),
+            unproven: Mutex::new(unproven),
             all,
         }
+    }
+
+    /// The transport that it uses by now.
+    pub(crate) fn transport(&self) -> &'static str {
+        if self.is_polling() { "polling" } else { "websocket" }
+    }
+
+    pub(crate) fn is_polling(&self) -> bool {
+        !self.websocket.load(Relaxed)
     }
 
     /// Whether bytes wait that the client does not take.
@@ -79,11 +159,55 @@ impl Link {
         self.doom();
     }
 
-    /// Closes the connection.
+    /// Closes the connection at once.
     pub(crate) fn doom(&self) {
         self.doomed.store(true, Relaxed);
         self.reader.wake();
         self.writer.wake();
+    }
+
+    /// Closes the connection when all is written that waits, within a moment. To be called in a runtime.
+    pub(crate) fn close(self: &Arc<Self>) {
+        {
+            let mut outbox = self.outbox.lock();
+            if outbox.is_closed() || outbox.is_closing() {
+                return;
+            }
+            outbox.close_after_all();
+            if !outbox.is_behind() && outbox.turn == Turn::Nobody {
+                self.write_locked(&mut outbox);
+            }
+        }
+        let link = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(FAREWELL).await;
+            link.doom();
+        });
+    }
+
+    /// Says why the server is about to close it; the first word counts.
+    pub(crate) fn because(&self, reason: &'static str) {
+        let _ = self.reason.set(reason);
+    }
+
+    /// Why the server closed it.
+    pub(crate) fn reason(&self) -> Option<&'static str> {
+        if self.is_slow() { Some("slow client") } else { self.reason.get().copied() }
+    }
+
+    /// One of its sessions has authenticated.
+    pub(super) fn proven(&self) {
+        self.unproven.lock().take();
+    }
+
+    /// Whether none of its sessions has authenticated.
+    pub(super) fn is_unproven(&self) -> bool {
+        self.unproven.lock().is_some()
+    }
+
+    /// Whether the library is done with it.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(*self.end.lock(), End::Over)
     }
 
     /// Bytes received and sent.
@@ -91,13 +215,11 @@ impl Link {
         (self.received.load(Relaxed), self.sent.load(Relaxed))
     }
 
-    /// Lets `what` be called when the connection is gone; at once, where it is. Only the first call counts: a
-    /// connection carries one WebSocket, however many sockets come and go on it.
+    /// Lets `what` be called when the connection is gone; at once, where it is. Only the first call counts.
     pub(crate) fn at_end(&self, what: impl FnOnce() + Send + 'static) {
         let mut end = self.end.lock();
-        match *end {
-            End::None => *end = End::Call(Box::new(what)),
-            End::Call(_) => {}
+        match &mut *end {
+            End::Open { call, .. } => drop(call.get_or_insert_with(|| Box::new(what))),
             End::Over => {
                 drop(end);
                 what();
@@ -105,17 +227,30 @@ impl Link {
         }
     }
 
-    /// The connection becomes a WebSocket.
-    pub(super) fn switch(&self) {
-        self.outbox.lock().library.switch();
+    /// Lets a passenger be told when the connection is over.
+    pub(super) fn carry(&self, passenger: Arc<dyn Passenger>) {
+        if let End::Open { passengers, .. } = &mut *self.end.lock() {
+            passengers.retain(|other| !other.has_left());
+            passengers.push(passenger);
+        }
     }
 
     /// Lets `frame` be written after all that was sent before to the socket whose last mark is `mark`; where this is
     /// the first that waits, `due` gets this link. Returns whether there was room; none where it has to go through the
     /// library.
-    pub(super) fn send(self: &Arc<Self>, frame: &Bytes, mark: &AtomicU64, volatile: bool, due: &mut Vec<Arc<Link>>) -> Option<bool> {
+    pub(super) fn send(
+        self: &Arc<Self>,
+        frame: &Bytes,
+        mark: &AtomicU64,
+        volatile: bool,
+        delivery: Delivery,
+        due: &mut Vec<Arc<Link>>,
+    ) -> Option<bool> {
         let mut outbox = self.outbox.lock();
-        if outbox.is_closed() || self.check().is_err() || !outbox.library.is_past(mark.load(Relaxed)) {
+        if outbox.is_closing() || outbox.is_closed() {
+            return Some(false);
+        }
+        if self.check().is_err() || !outbox.library.is_past(mark.load(Relaxed)) {
             return None;
         }
         if volatile && outbox.is_behind() {
@@ -125,13 +260,13 @@ impl Link {
         if outbox.len() >= self.all.buffer
             && let Wrote::Failed(error) = outbox.write(&self.sent)
         {
-            self.failed(&error);
-            return None;
+            self.broke(&mut outbox, &error);
+            return Some(false);
         }
         if outbox.len() >= self.all.buffer {
             return Some(false);
         }
-        outbox.push(frame.clone());
+        outbox.push(frame.clone(), delivery);
         if outbox.turn == Turn::Nobody {
             outbox.turn = Turn::Writers;
             due.push(self.clone());
@@ -139,12 +274,12 @@ impl Link {
         Some(true)
     }
 
-    /// Sends through the library. `send` is told whether a mark at the end is of use.
-    pub(super) fn send_through_library(&self, mark: &AtomicU64, send: impl FnOnce(bool) -> Passage) {
+    /// Sends through the library; `send` returns how.
+    pub(super) fn send_through_library(&self, mark: &AtomicU64, delivery: Delivery, send: impl FnOnce() -> Passage) {
         // Locked meanwhile: marks come out in the order in which they are counted.
         let mut outbox = self.outbox.lock();
-        match send(outbox.library.is_websocket()) {
-            Passage::Marked => mark.store(outbox.library.mark(), Relaxed),
+        match send() {
+            Passage::Marked => mark.store(outbox.library.mark(delivery), Relaxed),
             Passage::Unmarked => mark.store(0, Relaxed),
             Passage::Refused => {}
         }
@@ -154,48 +289,63 @@ impl Link {
     pub(super) fn write(self: &Arc<Self>) {
         let mut outbox = self.outbox.lock();
         if outbox.turn == Turn::Writers {
-            let _ = self.write_locked(&mut outbox);
+            self.write_locked(&mut outbox);
         }
     }
 
-    fn write_locked(self: &Arc<Self>, outbox: &mut MutexGuard<'_, Outbox>) -> io::Result<()> {
+    fn write_locked(self: &Arc<Self>, outbox: &mut MutexGuard<'_, Outbox>) {
+        let oldest = outbox.oldest();
         outbox.turn = match outbox.write(&self.sent) {
-            Wrote::All => Turn::Nobody,
+            Wrote::All => {
+                self.all.count_delay(oldest);
+                if outbox.is_closing() {
+                    self.doom();
+                }
+                Turn::Nobody
+            }
+            Wrote::ForPoll => Turn::Nobody,
             Wrote::Some => {
                 tokio::spawn(self.clone().wait_for_client());
                 Turn::Client
             }
-            Wrote::Failed(error) => {
-                self.failed(&error);
-                return Err(error);
-            }
+            Wrote::Failed(error) => return self.broke(outbox, &error),
         };
-        Ok(())
     }
 
     /// Writes as the client takes it, until nothing waits. A client that takes nothing for too long is closed.
     async fn wait_for_client(self: Arc<Self>) {
         loop {
-            let Some(stream) = self.outbox.lock().stream() else { break };
-            if timeout(self.all.write_timeout, stream.writable()).await.is_err() {
+            let Some(socket) = self.outbox.lock().socket() else { break };
+            if timeout(self.all.write_timeout, socket.writable()).await.is_err() {
                 self.outbox.lock().close();
                 return self.too_slow();
             }
             let mut outbox = self.outbox.lock();
+            let oldest = outbox.oldest();
             match outbox.write(&self.sent) {
                 Wrote::Some if outbox.holds_up_library() => {}
                 Wrote::Some => self.writer.wake(),
-                Wrote::All => {
+                Wrote::All | Wrote::ForPoll => {
+                    self.all.count_delay(oldest);
+                    if outbox.is_closing() {
+                        self.doom();
+                    }
                     outbox.turn = Turn::Nobody;
                     break;
                 }
                 Wrote::Failed(error) => {
-                    self.failed(&error);
+                    self.broke(&mut outbox, &error);
                     break;
                 }
             }
         }
         self.writer.wake();
+    }
+
+    /// A write failed.
+    fn broke(&self, outbox: &mut MutexGuard<'_, Outbox>, error: &io::Error) {
+        outbox.close();
+        self.failed(error);
     }
 
     /// A read or a write failed. The kernel may lose patience (`TCP_USER_TIMEOUT`) a moment before the gateway does. Otherwise the connection is
@@ -221,43 +371,157 @@ impl Link {
         self.received.fetch_add(bytes as u64, Relaxed);
     }
 
-    /// Takes what the library writes, all of it, when all that it wrote before is written.
+    pub(super) fn count_sent(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Relaxed);
+    }
+
+    /// Takes what the library writes, all of it, when all that it wrote before is written. Never fails: that a connection broke is
+    /// for who reads, so that the library ends each session in one way, also one whose open packet cannot be written.
     pub(super) fn poll_take(self: &Arc<Self>, cx: &Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let mut outbox = ready!(self.poll_ready(cx))?;
+        let mut outbox = ready!(self.poll_ready(cx));
+        if outbox.is_closing() || outbox.is_closed() {
+            return Poll::Ready(Ok(parts.iter().map(|part| part.len()).sum()));
+        }
         let len = outbox.take(parts);
+        if outbox.is_polled() && outbox.len() > self.all.buffer {
+            self.too_slow();
+        }
         if !outbox.is_behind() {
-            self.write_locked(&mut outbox)?;
+            self.write_locked(&mut outbox);
         }
         Poll::Ready(Ok(len))
     }
 
     /// Waits until all that the library wrote is written.
     pub(super) fn poll_written(self: &Arc<Self>, cx: &Context<'_>) -> Poll<io::Result<()>> {
-        let mut outbox = ready!(self.poll_ready(cx))?;
-        if !outbox.is_behind() {
-            self.write_locked(&mut outbox)?;
+        let mut outbox = ready!(self.poll_ready(cx));
+        if !outbox.is_behind() && !outbox.is_closed() {
+            self.write_locked(&mut outbox);
         }
         drop(outbox);
-        self.poll_ready(cx).map_ok(drop)
+        self.poll_ready(cx).map(|_| Ok(()))
     }
 
-    fn poll_ready(&self, cx: &Context<'_>) -> Poll<io::Result<MutexGuard<'_, Outbox>>> {
+    fn poll_ready(&self, cx: &Context<'_>) -> Poll<MutexGuard<'_, Outbox>> {
         let outbox = self.outbox.lock();
-        if outbox.holds_up_library() {
+        if outbox.holds_up_library() && self.check().is_ok() {
             self.writer.register(cx.waker());
-            self.check()?;
-            return Poll::Pending;
+            // It may have been doomed meanwhile.
+            if self.check().is_ok() {
+                return Poll::Pending;
+            }
         }
-        self.check()?;
-        Poll::Ready(Ok(outbox))
+        Poll::Ready(outbox)
     }
 
     /// The library is done with the connection.
     pub(super) fn ended(&self) {
-        self.outbox.lock().close();
-        let end = std::mem::replace(&mut *self.end.lock(), End::Over);
-        if let End::Call(what) = end {
-            what();
+        gauge!(names::SESSIONS).decrement(1);
+        self.unproven.lock().take();
+        let unsent = self.outbox.lock().end();
+        self.writer.wake();
+        let End::Open { passengers, call } = std::mem::replace(&mut *self.end.lock(), End::Over) else { return };
+        passengers.iter().for_each(|passenger| passenger.link_ended(&unsent));
+        if let Some(call) = call {
+            call();
+        }
+    }
+}
+
+/// A client that polls.
+impl Link {
+    /// Hands the frames of a POST to the library, when it has taken those of the last. Returns whether it still takes any.
+    pub(super) async fn post(&self, frames: Bytes) -> bool {
+        let Some(polling) = self.polling.as_ref().filter(|_| self.is_polling()) else { return false };
+        self.check().is_ok() && polling.posts.send(Post::Frames(frames)).await.is_ok()
+    }
+
+    /// Waits for what the client is to get. While a WebSocket is tried, it waits for a moment only, so that the client can
+    /// leave off.
+    pub(super) async fn poll(&self, moment: Duration) -> Polled {
+        let Some(polling) = self.polling.as_ref().filter(|_| self.is_polling()) else { return Polled::Over };
+        let number = polling.last_poll.fetch_add(1, Relaxed) + 1;
+        // The one before it is answered.
+        self.outbox.lock().wake_poll();
+        let _leaves = LeavesOff { link: self, polling, number };
+        let poll = std::future::poll_fn(|cx| self.poll_polled(polling, number, cx));
+        if polling.upgrading.load(Relaxed) {
+            return timeout(moment, poll).await.unwrap_or(Polled::Frames(Vec::new()));
+        }
+        poll.await
+    }
+
+    fn poll_polled(&self, polling: &Polling, number: u64, cx: &Context<'_>) -> Poll<Polled> {
+        let mut outbox = self.outbox.lock();
+        if polling.last_poll.load(Relaxed) != number {
+            return Poll::Ready(Polled::Overtaken);
+        }
+        if outbox.len() > 0 && outbox.is_polled() {
+            let oldest = outbox.oldest();
+            let frames = outbox.take_for_poll().collect();
+            self.all.count_delay(oldest);
+            if outbox.is_closing() {
+                self.doom();
+            }
+            return Poll::Ready(Polled::Frames(frames));
+        }
+        if outbox.is_closed() {
+            return Poll::Ready(Polled::Over);
+        }
+        if polling.released.swap(false, Relaxed) || !outbox.is_polled() {
+            outbox.set_poll(None);
+            return Poll::Ready(Polled::Frames(Vec::new()));
+        }
+        outbox.set_poll(Some(cx.waker().clone()));
+        Poll::Pending
+    }
+
+    /// A WebSocket has been probed: the client leaves off polling as soon as its poll is answered.
+    pub(super) fn begin_upgrade(&self) {
+        let Some(polling) = &self.polling else { return };
+        polling.upgrading.store(true, Relaxed);
+        let mut outbox = self.outbox.lock();
+        polling.released.store(outbox.has_poll(), Relaxed);
+        outbox.wake_poll();
+    }
+
+    /// The WebSocket came to nothing.
+    pub(super) fn abandon_upgrade(&self) {
+        if let Some(polling) = &self.polling {
+            polling.upgrading.store(false, Relaxed);
+        }
+    }
+
+    /// The client goes on over a WebSocket; `rest` was read from it already. Returns whether it polled until now.
+    pub(super) async fn upgrade(self: &Arc<Self>, reads: OwnedReadHalf, writes: OwnedWriteHalf, rest: Bytes, slot: Slot) -> bool {
+        let Some(polling) = &self.polling else { return false };
+        {
+            let mut outbox = self.outbox.lock();
+            if !outbox.switch_to(writes) {
+                return false;
+            }
+            self.websocket.store(true, Relaxed);
+            if outbox.turn == Turn::Nobody {
+                self.write_locked(&mut outbox);
+            }
+        }
+        self.writer.wake();
+        polling.posts.send(Post::Socket(reads, rest, slot)).await.is_ok()
+    }
+}
+
+/// A poll that is answered, or whose client went away, does not wait any more.
+struct LeavesOff<'a> {
+    link: &'a Link,
+    polling: &'a Polling,
+    number: u64,
+}
+
+impl Drop for LeavesOff<'_> {
+    fn drop(&mut self) {
+        let mut outbox = self.link.outbox.lock();
+        if self.polling.last_poll.load(Relaxed) == self.number {
+            outbox.set_poll(None);
         }
     }
 }
@@ -279,13 +543,12 @@ mod tests {
         let links = Arc::new(Links::new(buffer, write_timeout));
         let (reads, writes) = stream.into_split();
         std::mem::forget(reads);
-        let (link, mark) = (Arc::new(Link::new(peer, Some(writes), links.clone())), AtomicU64::new(0));
+        let (link, mark) = (Arc::new(Link::new((peer, Protocol::V4), Some(writes), None, None, links.clone())), AtomicU64::new(0));
         tokio::spawn(async move { links.write().await });
-        link.switch();
-        assert!(link.send(&text_frame(&["42[]"]), &mark, false, &mut Vec::new()).is_none());
+        assert!(link.send(&text_frame(&["42[]"]), &mark, false, Delivery::NONE, &mut Vec::new()).is_none());
         library_writes(&link, &["0{}"]).await;
-        link.send_through_library(&mark, |marks| if marks { Passage::Marked } else { Passage::Unmarked });
-        assert!(link.send(&text_frame(&["42[]"]), &mark, false, &mut Vec::new()).is_none());
+        link.send_through_library(&mark, Delivery::NONE, || Passage::Marked);
+        assert!(link.send(&text_frame(&["42[]"]), &mark, false, Delivery::NONE, &mut Vec::new()).is_none());
         library_writes(&link, &["42[\"first\"] "]).await;
         (client, link, mark)
     }
@@ -298,7 +561,7 @@ mod tests {
 
     fn send(link: &Arc<Link>, mark: &AtomicU64, text: &str, volatile: bool) -> Option<bool> {
         let mut due = Vec::new();
-        let sent = link.send(&text_frame(&[text]), mark, volatile, &mut due);
+        let sent = link.send(&text_frame(&[text]), mark, volatile, Delivery::NONE, &mut due);
         link.all.write_to(due);
         sent
     }
@@ -349,8 +612,9 @@ mod tests {
         assert_eq!([0; 3].map(|_| send(&link, &mark, "x", false)), [Some(true), Some(true), Some(false)]);
         // Who waits for it in the library learns that it is over.
         library_writes(&link, &["2"]).await;
-        assert!(poll_fn(|cx| link.poll_written(cx)).await.is_err());
-        assert!(link.is_slow());
+        poll_fn(|cx| link.poll_written(cx)).await.unwrap();
+        assert!(link.is_slow() && link.check().is_err());
+        assert_eq!(link.outbox.lock().end().len(), 0, "deliveries that are not recorded");
         drop(client);
     }
 

@@ -1,9 +1,11 @@
 //! All TCP connections of clients together.
 
 use super::link::Link;
+use super::moment::Moment;
+use crate::metrics as names;
+use metrics::{Histogram, histogram};
 use parking_lot::Mutex;
-use socketioxide::socket::Sid;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -21,13 +23,13 @@ pub(crate) struct Links {
     /// To these something is to be written, in this order; none when the writers have stopped.
     due: Mutex<Option<VecDeque<Arc<Link>>>>,
     awake: Notify,
-    /// Of sessions that were upgraded from polling: the connection of the WebSocket.
-    upgraded: Mutex<HashMap<Sid, Arc<Link>>>,
+    /// How long messages wait until the kernel, or a poll, has them.
+    delay: Histogram,
 }
 
 impl Links {
     pub(crate) fn new(buffer: usize, write_timeout: Duration) -> Self {
-        Self { buffer, write_timeout, due: Mutex::new(Some(VecDeque::new())), awake: Notify::new(), upgraded: Mutex::default() }
+        Self { buffer, write_timeout, due: Mutex::new(Some(VecDeque::new())), awake: Notify::new(), delay: histogram!(names::DELAY) }
     }
 
     /// Lets the writers write what waits for these.
@@ -71,18 +73,10 @@ impl Links {
         }
     }
 
-    /// A polling session goes on over `link`.
-    pub(super) fn upgrade(self: &Arc<Self>, sid: Sid, link: &Arc<Link>) {
-        // The library refuses a second one.
-        let first = self.upgraded.lock().entry(sid).or_insert_with(|| link.clone()).clone();
-        if Arc::ptr_eq(&first, link) {
-            let all = self.clone();
-            link.at_end(move || drop(all.upgraded.lock().remove(&sid)));
+    /// Counts how long the message waited that was received then; one of those that are written at a time.
+    pub(super) fn count_delay(&self, oldest: Option<Moment>) {
+        if let Some(received) = oldest {
+            self.delay.record(received.elapsed());
         }
-    }
-
-    /// The WebSocket connection of a session that was upgraded.
-    pub(super) fn upgraded(&self, sid: Sid) -> Option<Arc<Link>> {
-        self.upgraded.lock().get(&sid).cloned()
     }
 }

@@ -1,12 +1,16 @@
 //! Accepts clients and serves each on a task of its own.
 
-use super::guard::Guarded;
+use super::engine::Peer;
 use super::handlers::Handlers;
+use super::link::FAREWELL;
 use super::service::Parts;
-use greyhound_sdk::Drain;
+use super::stream::Slot;
+use crate::metrics as names;
+use greyhound_sdk::{Drain, descriptors};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use metrics::counter;
 use socket2::SockRef;
 use std::io;
 use std::net::SocketAddr;
@@ -14,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -21,11 +26,10 @@ use tokio::time::{Instant, sleep, timeout_at};
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest head of a request, as Node's.
 const HTTP_BUFFER: usize = 16 << 10;
+/// So many headers a request may have; as Node.
+const HEADERS_MAX: usize = 2000;
 /// How long to wait where the system has no descriptor left.
 const NO_DESCRIPTOR_PAUSE: Duration = Duration::from_millis(100);
-
-/// How long clients may take for the last word that is sent to them.
-pub(crate) const FAREWELL: Duration = Duration::from_secs(1);
 
 /// The gateway's accept loop.
 pub(crate) struct Listener {
@@ -40,6 +44,7 @@ impl Listener {
         // Aborted where they are dropped.
         let _writers = self.writers();
         let mut connections = JoinSet::new();
+        let slots = slots();
         let mut complained = false;
         let deadline = loop {
             tokio::select! {
@@ -47,9 +52,12 @@ impl Listener {
                 at = drain.requested() => break at,
                 Some(_) = connections.join_next(), if !connections.is_empty() => {}
                 accepted = self.listener.accept() => match accepted {
-                    Ok((stream, peer)) => {
-                        complained = false;
-                        connections.spawn(self.connection(stream, peer));
+                    Ok((stream, peer)) => match slots.clone().try_acquire_owned() {
+                        Ok(slot) => {
+                            complained = false;
+                            connections.spawn(self.connection(stream, peer, slot.into()));
+                        }
+                        Err(_) => refuse(stream, &mut complained),
                     }
                     Err(e) => {
                         if !std::mem::replace(&mut complained, true) {
@@ -74,18 +82,18 @@ impl Listener {
         (0..Handle::current().metrics().num_workers()).map(|_| writer()).collect()
     }
 
-    fn connection(&self, stream: TcpStream, peer: SocketAddr) -> impl Future<Output = ()> + Send + 'static + use<> {
+    fn connection(&self, stream: TcpStream, peer: SocketAddr, slot: Slot) -> impl Future<Output = ()> + Send + 'static + use<> {
         if let Err(e) = prepare(&stream, self.parts.links().write_timeout) {
             tracing::debug!(error = %e, "a TCP option could not be set");
         }
-        let stream = Guarded::new(stream, peer, self.parts.links().clone());
-        let link = stream.link();
+        let peer = Peer { address: peer, unproven: Arc::default(), slot };
         let parts = self.parts.clone();
-        let service = service_fn(move |request| parts.clone().answer(request, link.clone()));
+        let service = service_fn(move |request| parts.clone().answer(request, peer.clone()));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
             .max_buf_size(HTTP_BUFFER)
+            .max_headers(HEADERS_MAX)
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
         async move {
@@ -96,6 +104,22 @@ impl Listener {
     }
 }
 
+/// One for each connection that clients may have open: the journal, the tables and Redis keep theirs.
+fn slots() -> Arc<Semaphore> {
+    let connections = usize::try_from(descriptors::for_clients()).unwrap_or(usize::MAX);
+    Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS)))
+}
+
+/// Closes a connection for which there is no slot.
+fn refuse(stream: TcpStream, complained: &mut bool) {
+    counter!(names::REFUSED_SESSIONS, "limit" => "descriptors").increment(1);
+    if !std::mem::replace(complained, true) {
+        let limit = descriptors::limit();
+        tracing::warn!(limit, "clients are refused: all open files that are theirs are in use; raise `ulimit -n` (systemd: LimitNOFILE)");
+    }
+    drop(stream);
+}
+
 fn prepare(stream: &TcpStream, write_timeout: Duration) -> io::Result<()> {
     stream.set_nodelay(true)?;
     SockRef::from(stream).set_tcp_user_timeout(Some(write_timeout))
@@ -104,10 +128,10 @@ fn prepare(stream: &TcpStream, write_timeout: Duration) -> io::Result<()> {
 async fn finish(handlers: &Handlers, deadline: Instant) {
     // Again and again: some may have been about to connect.
     let gone = async || {
-        handlers.disconnect_all();
+        handlers.let_all_go();
         while handlers.any_open() {
             sleep(Duration::from_millis(10)).await;
-            handlers.disconnect_all();
+            handlers.let_all_go();
         }
     };
     if timeout_at(deadline.min(Instant::now() + FAREWELL), gone()).await.is_ok() {

@@ -1,37 +1,31 @@
 //! HTTP in front of socket.io: what is answered before it, beside it and by it.
 
-use super::handshake::{Refusals, query};
-use super::link::Link;
+use super::engine::{Engine, Peer};
 use super::links::Links;
-use super::mend::mend;
 use crate::auth::Origins;
 use crate::config::Config;
+use crate::fanout::{Fanout, Namespaces};
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderValue, Request, Response, StatusCode, header};
 use axum::{Router, http};
-use socketioxide::SocketIo;
-use socketioxide::service::SocketIoService;
-use socketioxide::socket::Sid;
+use socketioxide::{ParserConfig, SocketIo};
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tower::{Layer, Service};
-use tower_http::cors::{AllowOrigin, Cors, CorsLayer};
+use tower::{Layer, Service, ServiceExt, service_fn};
+use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use crate::fanout::{Fanout, Namespaces};
-
-/// What the library serves is below this.
-const LIBRARY_PATH: &str = "/socket.io";
+/// Where socket.io is.
+const PATH: &str = "/socket.io";
 const BUNDLE_PATH: &str = "/socket.io/socket.io.js";
-
-/// What serves one request.
-pub(crate) type Serve = Cors<SocketIoService<Router, Fanout>>;
 
 /// What a connection needs to be served.
 #[derive(Clone)]
 pub(crate) struct Parts {
-    serve: Serve,
+    engine: Engine,
+    cors: CorsLayer,
+    beside: Router,
     links: Arc<Links>,
     origins: Origins,
     bundle: Option<Arc<PathBuf>>,
@@ -41,20 +35,24 @@ pub(crate) struct Parts {
 pub(crate) fn service(config: &Config, namespaces: Namespaces, links: Arc<Links>, beside: Router) -> (Parts, SocketIo<Fanout>) {
     let payload = config.max_payload.as_u64();
     let frame = usize::try_from(payload).unwrap_or(usize::MAX);
-    let (service, io) = SocketIo::builder()
+    let (library, io) = SocketIo::builder()
         .ping_interval(config.ping_interval)
         .ping_timeout(config.ping_timeout)
+        // Nobody stays for long without being anybody.
+        .connect_timeout(config.auth.timeout)
         .max_payload(payload)
+        .with_parser(ParserConfig::common().max_incoming_binary_buf_size(frame))
         .ws_max_message_size(frame)
         .ws_max_frame_size(frame)
         .max_buffer_size(config.buffer)
         // Clients send little: what is read at a time stays in memory for each of them.
         .ws_read_buffer_size(256)
         .with_adapter::<Fanout>(namespaces)
-        .build_with_inner_svc(beside);
+        .build_with_inner_svc(());
     let bundle = config.client_bundle.clone().map(Arc::new);
     let origins = Origins::new(&config.allowed_origins);
-    (Parts { serve: cors(&origins).layer(service), links, origins, bundle }, io)
+    let engine = Engine::new(library, links.clone(), frame);
+    (Parts { engine, cors: cors(&origins), beside, links, origins, bundle }, io)
 }
 
 fn cors(origins: &Origins) -> CorsLayer {
@@ -72,10 +70,10 @@ impl Parts {
         &self.links
     }
 
-    /// Answers a request that came over `link`.
-    pub(super) async fn answer<B>(mut self, mut request: Request<B>, link: Arc<Link>) -> Result<Response<Body>, Infallible>
+    /// Answers a request of `peer`.
+    pub(super) async fn answer<B>(self, request: Request<B>, peer: Peer) -> Result<Response<Body>, Infallible>
     where
-        B: http_body::Body<Data = bytes::Bytes> + Send + Unpin + 'static,
+        B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: std::error::Error + Send + Sync + 'static,
     {
         if request.uri().path() == BUNDLE_PATH {
@@ -88,22 +86,17 @@ impl Parts {
                 "this origin may not connect: plugins.messaging.allowed_origins names those that may\n",
             ));
         }
-        let upgrades = upgraded_session(&request);
-        unshare(&mut request);
-        if request.uri().path().starts_with(LIBRARY_PATH) {
-            request.extensions_mut().insert(link.clone());
-            request.extensions_mut().insert(Refusals::default());
-        } else {
-            request.extensions_mut().insert(ConnectInfo(link.peer));
+        let mut request = request.map(Body::new);
+        if is_socket_io(request.uri().path()) {
+            let engine = self.engine;
+            let answer = service_fn(move |request| {
+                let answer = engine.clone().answer(request, peer.clone());
+                async move { Ok::<_, Infallible>(answer.await) }
+            });
+            return self.cors.layer(answer).call(request).await;
         }
-        let response = self.serve.call(request.map(Body::new)).await?;
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            link.switch();
-            if let Some(sid) = upgrades {
-                self.links.upgrade(sid, &link);
-            }
-        }
-        Ok(mend(response.map(Body::new)).await)
+        request.extensions_mut().insert(ConnectInfo(peer.address));
+        self.beside.oneshot(request).await
     }
 
     async fn bundle(&self) -> Response<Body> {
@@ -127,27 +120,8 @@ impl Parts {
     }
 }
 
-/// The polling session that is to go on over a WebSocket.
-fn upgraded_session<B>(request: &Request<B>) -> Option<Sid> {
-    let uri = request.uri();
-    let websocket = query(uri, "transport").as_deref() == Some("websocket");
-    query(uri, "sid").filter(|_| websocket)?.parse().ok()
-}
-
-/// A session keeps the head of its handshake, whose parts are slices of the connection's read buffer: without copies
-/// of their own, each idle client would hold on to 8 KiB.
-fn unshare<B>(request: &mut Request<B>) {
-    if query(request.uri(), "sid").is_some() {
-        return;
-    }
-    if let Ok(uri) = request.uri().to_string().parse() {
-        *request.uri_mut() = uri;
-    }
-    for value in request.headers_mut().values_mut() {
-        if let Ok(copy) = HeaderValue::from_bytes(value.as_bytes()) {
-            *value = copy;
-        }
-    }
+fn is_socket_io(path: &str) -> bool {
+    path.strip_prefix(PATH).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn text(status: StatusCode, text: &'static str) -> Response<Body> {

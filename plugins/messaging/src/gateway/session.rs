@@ -1,10 +1,11 @@
 //! A client's socket in one namespace.
 
 use super::acks::Acks;
-use super::link::{Link, Passage};
-use super::links::Links;
+use super::link::{Link, Passage, Passenger};
+use super::moment::Moment;
+use super::outbox::Delivery;
 use crate::metrics as names;
-use crate::rows::{ConnectionRow, Topics, connection_event};
+use crate::rows::{ConnectionRow, DeliveryRow, Topics, connection_event, delivery_outcome};
 use bytes::Bytes;
 use greyhound_sdk::Share;
 use metrics::gauge;
@@ -27,10 +28,6 @@ pub(crate) struct Session {
     /// What it said of itself in the handshake, but for the token: a JSON object.
     pub(crate) auth: Option<Box<RawValue>>,
     link: Arc<Link>,
-    links: Arc<Links>,
-    upgraded: OnceLock<Arc<Link>>,
-    /// Whether `link` is its WebSocket.
-    websocket: bool,
     /// The number of the last mark that went through the library; 0 where an event without one came later.
     mark: AtomicU64,
     opened: Instant,
@@ -62,16 +59,14 @@ pub(super) struct Opened {
     pub(super) namespace: Box<str>,
     pub(super) protocol: i32,
     pub(super) auth: Option<Box<RawValue>>,
-    pub(super) websocket: bool,
     pub(super) link: Arc<Link>,
-    pub(super) links: Arc<Links>,
     pub(super) topics: Arc<Topics>,
     pub(super) open: Arc<AtomicUsize>,
 }
 
 impl Session {
     pub(super) fn new(opened: Opened) -> Self {
-        let Opened { sid, connection, namespace, protocol, auth, websocket, link, links, topics, open } = opened;
+        let Opened { sid, connection, namespace, protocol, auth, link, topics, open } = opened;
         open.fetch_add(1, Relaxed);
         gauge!(names::CONNECTIONS).increment(1);
         Self {
@@ -81,9 +76,6 @@ impl Session {
             protocol,
             auth,
             link,
-            links,
-            upgraded: OnceLock::new(),
-            websocket,
             mark: AtomicU64::new(0),
             opened: Instant::now(),
             who: Mutex::default(),
@@ -96,55 +88,36 @@ impl Session {
         }
     }
 
-    /// The TCP connection that it uses by now.
+    /// Lets the session know when its client's connection is over.
+    pub(super) fn ride(self: &Arc<Self>) {
+        self.link.carry(self.clone());
+    }
+
+    /// Its client's connection.
     pub(crate) fn link(&self) -> &Arc<Link> {
-        self.websocket_link().unwrap_or(&self.link)
+        &self.link
     }
 
-    /// The connection of its WebSocket. None where it polls: each of its requests may come over another connection, or over
-    /// one that others use as well.
-    fn websocket_link(&self) -> Option<&Arc<Link>> {
-        if self.websocket {
-            return Some(&self.link);
-        }
-        self.upgraded.get().or_else(|| {
-            let link = self.links.upgraded(self.sid)?;
-            Some(self.upgraded.get_or_init(|| link))
-        })
-    }
-
-    pub(crate) fn is_polling(&self) -> bool {
-        self.websocket_link().is_none()
-    }
-
-    /// Lets a frame be written to its WebSocket; to `due` goes whom the writers are to be told of. Returns whether there was
+    /// Lets a frame be written to its client; to `due` goes whom the writers are to be told of. Returns whether there was
     /// room; none where the event has to go through the library.
-    pub(crate) fn send(&self, frame: &Bytes, volatile: bool, due: &mut Vec<Arc<Link>>) -> Option<bool> {
-        self.websocket_link()?.send(frame, &self.mark, volatile, due)
+    pub(crate) fn send(&self, frame: &Bytes, volatile: bool, (message, received): (i64, Moment), due: &mut Vec<Arc<Link>>) -> Option<bool> {
+        let delivery = Delivery { message, connection: self.connection, received };
+        self.link.send(frame, &self.mark, volatile, delivery, due)
     }
 
-    /// Sends an event through the library. `send` is told whether to put a mark at its end, as it may where it has no
-    /// attachments, and returns whether there was room.
-    pub(crate) fn send_through_library(&self, may_mark: bool, send: impl FnOnce(bool) -> bool) {
-        let Some(link) = self.websocket_link() else {
-            send(false);
-            return;
-        };
-        link.send_through_library(&self.mark, |marks| {
-            let marked = marks && may_mark;
-            match send(marked) {
-                false => Passage::Refused,
-                true if marked => Passage::Marked,
-                true => Passage::Unmarked,
-            }
+    /// Sends an event through the library: `send` returns whether there was room. `marked`: it has a mark at its end.
+    pub(crate) fn send_through_library(&self, marked: bool, (message, received): (i64, Moment), send: impl FnOnce() -> bool) {
+        let delivery = Delivery { message, connection: self.connection, received };
+        self.link.send_through_library(&self.mark, delivery, || match send() {
+            false => Passage::Refused,
+            true if marked => Passage::Marked,
+            true => Passage::Unmarked,
         });
     }
 
     /// Something went through the library without a mark; nothing that is sent from now on overtakes it.
     pub(crate) fn sent_unmarked(&self) {
-        if let Some(link) = self.websocket_link() {
-            link.send_through_library(&self.mark, |_| Passage::Unmarked);
-        }
+        self.link.send_through_library(&self.mark, Delivery::NONE, || Passage::Unmarked);
     }
 
     pub(crate) fn user(&self) -> Option<Arc<str>> {
@@ -186,6 +159,7 @@ impl Session {
         if let Some(timer) = self.timer.lock().take() {
             timer.abort();
         }
+        self.link.proven();
         let who = &mut *self.who.lock();
         let before = who.user.replace(user);
         let mut left = std::mem::replace(&mut who.rooms, rooms);
@@ -212,27 +186,13 @@ impl Session {
         self.link.peer.ip().to_canonical()
     }
 
-    /// Closes its connection, unless it polls: its requests may come over one that others use as well.
-    pub(crate) fn hang_up(&self) {
-        if !self.is_polling() {
-            self.link().doom();
-        }
-    }
-
-    /// Closes its WebSocket: it takes too little of what is sent to it. One that polls is left to its pings.
-    pub(crate) fn too_slow(&self) {
-        if !self.is_polling() {
-            self.link().too_slow();
-        }
-    }
-
     /// Whether its closed row is written.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(SeqCst)
     }
 
     /// Writes the closed row, once.
-    pub(crate) fn close(&self, transport: &str, reason: &str) {
+    pub(crate) fn close(&self, reason: &str) {
         if self.closed.swap(true, SeqCst) {
             return;
         }
@@ -241,16 +201,16 @@ impl Session {
         if let Some(timer) = self.timer.lock().take() {
             timer.abort();
         }
-        let slow = self.link().is_slow().then_some("slow client");
-        let (user, (received, sent)) = (self.user(), self.bytes());
+        let why = self.reason.get().copied().or(self.link.reason()).unwrap_or(reason);
+        let (user, (received, sent)) = (self.user(), self.link.bytes());
         let row = ConnectionRow {
             event: connection_event::CLOSED,
             connection_seq: Some(self.connection),
             namespace: &self.namespace,
-            transport,
+            transport: self.link.transport(),
             protocol: self.protocol,
             user_id: user.as_deref(),
-            reason: Some(slow.or(self.reason.get().copied()).unwrap_or(reason)),
+            reason: Some(why),
             duration_ms: Some(self.opened.elapsed().as_millis() as i64),
             received_bytes: Some(received as i64),
             sent_bytes: Some(sent as i64),
@@ -263,16 +223,11 @@ impl Session {
         }
     }
 
-    fn bytes(&self) -> (u64, u64) {
-        let (received, sent) = self.link.bytes();
-        let (more_received, more_sent) = self.upgraded.get().map_or((0, 0), |link| link.bytes());
-        (received + more_received, sent + more_sent)
-    }
-
     #[cfg(test)]
     pub(crate) fn for_tests(number: usize) -> Self {
-        let links = Arc::new(Links::new(1, Duration::ZERO));
-        let link = Arc::new(Link::new(([127, 0, 0, 1], 1).into(), None, links.clone()));
+        let links = Arc::new(super::links::Links::new(1, Duration::ZERO));
+        let peer = (([127, 0, 0, 1], 1).into(), super::engine::Protocol::V4);
+        let link = Arc::new(Link::new(peer, None, None, None, links));
         Self {
             sid: Sid::new(),
             connection: number as i64,
@@ -280,9 +235,6 @@ impl Session {
             protocol: 4,
             auth: None,
             link,
-            links,
-            upgraded: OnceLock::new(),
-            websocket: true,
             mark: AtomicU64::new(0),
             opened: Instant::now(),
             who: Mutex::default(),
@@ -299,6 +251,27 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         // A client that went away between its admission and its connection has no disconnect handler.
-        self.close("polling", "transport close");
+        self.close("transport close");
+    }
+}
+
+impl Passenger for Session {
+    fn has_left(&self) -> bool {
+        self.is_closed()
+    }
+
+    fn link_ended(&self, unsent: &[Delivery]) {
+        let Some(topics) = &self.topics else { return };
+        let user = self.user();
+        for delivery in unsent.iter().filter(|delivery| delivery.connection == self.connection) {
+            let row = DeliveryRow {
+                message_seq: delivery.message,
+                connection_seq: self.connection,
+                user_id: user.as_deref(),
+                outcome: delivery_outcome::UNSENT,
+                latency_us: i32::try_from(delivery.received.elapsed().as_micros()).unwrap_or(i32::MAX),
+            };
+            crate::outlet::numbered(topics.delivery.offer(&row));
+        }
     }
 }

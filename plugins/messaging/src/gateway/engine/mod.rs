@@ -1,0 +1,182 @@
+//! Engine.io's transports: what the requests to socket.io's path do.
+//!
+//! To the library every client is one WebSocket ([`Stream`]) from the beginning, whatever its transport: what a client polls,
+//! posts and probes is dealt with here, so that the library reads nothing but sound frames.
+
+mod payload;
+mod polling;
+mod request;
+mod sessions;
+mod upgrade;
+
+use super::admission::{Admission, TooMany, Unproven};
+use super::handshake::Refusals;
+use super::link::{Link, Polling};
+use super::links::Links;
+use super::stream::{Slot, Source, Stream};
+use crate::fanout::Fanout;
+use axum::body::Body;
+use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts};
+use bytes::Bytes;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+pub(crate) use request::Protocol;
+use request::{Ask, BadRequest};
+use sessions::Sessions;
+use socketioxide::service::SocketIoService;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tower::Service;
+
+/// The library: it takes the streams of sessions.
+pub(super) type Library = SocketIoService<(), Fanout>;
+
+/// A client that is refused for the number of those who are there may come again after so long.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
+
+/// Serves engine.io's transports. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Engine {
+    library: Library,
+    links: Arc<Links>,
+    sessions: Arc<Sessions>,
+    admission: Arc<Admission>,
+    /// The longest body of a POST.
+    max_payload: usize,
+}
+
+/// The TCP connection that a request came over.
+#[derive(Clone)]
+pub(super) struct Peer {
+    pub(super) address: SocketAddr,
+    /// Clients that began over it and have not authenticated.
+    pub(super) unproven: Arc<AtomicUsize>,
+    /// Of the connection, which a WebSocket takes over.
+    pub(super) slot: Slot,
+}
+
+impl Engine {
+    pub(super) fn new(library: Library, links: Arc<Links>, max_payload: usize) -> Self {
+        Self { library, links, sessions: Arc::default(), admission: Arc::default(), max_payload }
+    }
+
+    /// Answers a request to socket.io's path.
+    pub(super) async fn answer(self, request: Request<Body>, peer: Peer) -> Response<Body> {
+        let answer = match Ask::read(&request) {
+            Ok(Ask::Open(protocol)) => self.open(protocol, request, &peer).await,
+            Ok(Ask::Poll(secret)) => self.poll(&secret).await,
+            Ok(Ask::Post(secret)) => self.post(&secret, request).await,
+            Ok(Ask::OpenWebSocket(protocol, accept)) => self.open_websocket(protocol, request, &peer, accept),
+            Ok(Ask::Upgrade(secret, accept)) => self.upgrade(&secret, request, peer.slot, accept),
+            Err(refused) => Err(refused.response()),
+        };
+        answer.unwrap_or_else(|refused| refused)
+    }
+
+    fn admit(&self, peer: &Peer) -> Result<Unproven, Response<Body>> {
+        self.admission.admit(peer.address.ip(), &peer.unproven).map_err(|TooMany| too_many())
+    }
+
+    /// A session that begins with polling: its link, which the library writes an open packet to.
+    fn begin_polling(&self, protocol: Protocol, head: Parts, peer: &Peer) -> Result<Arc<Link>, Response<Body>> {
+        let unproven = self.admit(peer)?;
+        let (posts, posted) = mpsc::channel(1);
+        let link = Link::new((peer.address, protocol), None, Some(Polling::new(posts)), Some(unproven), self.links.clone());
+        let link = Arc::new(link);
+        self.begin(Source::Posts(posted), Bytes::new(), &link, head, None);
+        Ok(link)
+    }
+
+    fn open_websocket(
+        &self,
+        protocol: Protocol,
+        request: Request<Body>,
+        peer: &Peer,
+        accept: HeaderValue,
+    ) -> Result<Response<Body>, Response<Body>> {
+        let unproven = self.admit(peer)?;
+        let (engine, address, slot) = (self.clone(), peer.address, peer.slot.clone());
+        let (mut head, _) = request.into_parts();
+        let upgrade = on_upgrade(&mut head);
+        tokio::spawn(async move {
+            let Some((stream, read)) = upgraded(upgrade).await else { return };
+            let (reads, writes) = stream.into_split();
+            let link = Arc::new(Link::new((address, protocol), Some(writes), None, Some(unproven), engine.links.clone()));
+            engine.begin(Source::Socket(reads), read, &link, head, Some(slot));
+        });
+        Ok(switching(accept))
+    }
+
+    /// Hands a session to the library.
+    fn begin(&self, source: Source, read: Bytes, link: &Arc<Link>, head: Parts, slot: Option<Slot>) {
+        let mut request = Request::new(());
+        *request.uri_mut() = library_uri(&head, link.protocol);
+        *request.headers_mut() = own_headers(&head);
+        request.extensions_mut().insert(link.clone());
+        request.extensions_mut().insert(Refusals::default());
+        let session = Service::call(&mut self.library.clone(), (Stream::new(source, read, link.clone(), slot), request));
+        if session.into_inner().is_err() {
+            tracing::error!("the socket.io library refuses a handshake that is sound; this is a bug of Greyhound");
+        }
+    }
+
+    fn upgrade(&self, secret: &str, request: Request<Body>, slot: Slot, accept: HeaderValue) -> Result<Response<Body>, Response<Body>> {
+        let link = self.sessions.get(secret).ok_or_else(|| BadRequest::UnknownSession.response())?;
+        if !link.is_polling() {
+            return Err(BadRequest::Other("the session has a WebSocket already").response());
+        }
+        let (mut head, _) = request.into_parts();
+        let upgrade = on_upgrade(&mut head);
+        tokio::spawn(async move {
+            if let Some((stream, read)) = upgraded(upgrade).await {
+                upgrade::upgrade(link, stream, read, slot).await;
+            }
+        });
+        Ok(switching(accept))
+    }
+}
+
+fn on_upgrade(head: &mut Parts) -> Option<OnUpgrade> {
+    head.extensions.remove::<OnUpgrade>()
+}
+
+/// The TCP connection below a WebSocket, and what was read from it already.
+async fn upgraded(upgrade: Option<OnUpgrade>) -> Option<(TcpStream, Bytes)> {
+    let parts = upgrade?.await.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
+    Some((parts.io.into_inner(), parts.read_buf))
+}
+
+/// The handshake's URI as the library can read it: with the protocol's number, once, and without an empty session id.
+fn library_uri(head: &Parts, protocol: Protocol) -> axum::http::Uri {
+    let kept = head.uri.query().unwrap_or_default().split('&').filter(|pair| !pair.starts_with("EIO=") && !pair.starts_with("sid="));
+    let query: Vec<&str> = kept.filter(|pair| !pair.is_empty()).collect();
+    let uri = format!("{}?EIO={}&{}", head.uri.path(), protocol.number(), query.join("&"));
+    uri.parse().expect("parts of a URI")
+}
+
+/// A session keeps the head of its handshake, whose parts are slices of the connection's read buffer: without copies
+/// of their own, each idle client would hold on to 8 KiB.
+fn own_headers(head: &Parts) -> axum::http::HeaderMap {
+    let own = |(name, value): (&HeaderName, &HeaderValue)| Some((name.clone(), HeaderValue::from_bytes(value.as_bytes()).ok()?));
+    head.headers.iter().filter_map(own).collect()
+}
+
+fn switching(accept: HeaderValue) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    response
+}
+
+fn too_many() -> Response<Body> {
+    let mut response = Response::new(Body::from("too many clients have not authenticated yet\n"));
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+    response
+}

@@ -1,0 +1,118 @@
+//! The polling transport: a handshake, polls, and POSTs.
+
+use super::payload::{self, Payload};
+use super::request::{BadRequest, Protocol};
+use super::{Engine, Peer};
+use crate::gateway::link::{Link, Polled};
+use axum::body::Body;
+use axum::http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long the library may take to begin a session: nothing keeps it but a machine that is overloaded.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may take to send a body, so that nobody holds memory by sending slowly.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// While a WebSocket is tried, a poll is answered after so long; as Node.
+const UPGRADE_POLL: Duration = Duration::from_millis(100);
+
+type Answer = Result<Response<Body>, Response<Body>>;
+
+impl Engine {
+    pub(super) async fn open(&self, protocol: Protocol, request: Request<Body>, peer: &Peer) -> Answer {
+        let (head, _) = request.into_parts();
+        let link = self.begin_polling(protocol, head, peer)?;
+        let secret = self.sessions.register(&link);
+        let opened = timeout(OPEN_TIMEOUT, link.poll(UPGRADE_POLL)).await;
+        let Ok(Polled::Frames(frames)) = opened else {
+            link.doom();
+            return Err(status(StatusCode::SERVICE_UNAVAILABLE, "the session could not begin; try again\n"));
+        };
+        let mut payload = Payload::default();
+        frames.iter().for_each(|frames| payload.add(protocol, frames, |open| open_packet(open, &secret)));
+        Ok(payload_response(&link, payload))
+    }
+
+    pub(super) async fn poll(&self, secret: &str) -> Answer {
+        let link = self.polling(secret)?;
+        let mut payload = Payload::default();
+        match link.poll(UPGRADE_POLL).await {
+            Polled::Frames(frames) => frames.iter().for_each(|frames| payload.add(link.protocol, frames, |_| None)),
+            Polled::Overtaken => return Err(BadRequest::Other("another poll of the session came later").response()),
+            // As Node: the client learns that the transport is closed.
+            Polled::Over => payload.push(link.protocol, "1"),
+        }
+        if payload.is_empty() {
+            payload.push(link.protocol, "6");
+        }
+        Ok(payload_response(&link, payload))
+    }
+
+    pub(super) async fn post(&self, secret: &str, request: Request<Body>) -> Answer {
+        let link = self.polling(secret)?;
+        let is_binary =
+            request.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/octet-stream"));
+        let body = Limited::new(request.into_body(), self.max_payload).collect();
+        let body = match timeout(BODY_TIMEOUT, body).await {
+            Err(_) => return Err(status(StatusCode::REQUEST_TIMEOUT, "the body did not come in time\n")),
+            Ok(Err(e)) if e.is::<LengthLimitError>() => {
+                return Err(status(StatusCode::PAYLOAD_TOO_LARGE, "the body is longer than maxPayload of the open packet\n"));
+            }
+            Ok(Err(_)) => return Err(BadRequest::Other("the body ended early").response()),
+            Ok(Ok(body)) => body.to_bytes(),
+        };
+        link.count_received(body.len());
+        let frames = payload::decode(link.protocol, &body, is_binary).map_err(|error| {
+            tracing::debug!(%error, "a client sent what is no payload");
+            link.because("parse error");
+            link.doom();
+            BadRequest::Other("the body is no payload").response()
+        })?;
+        match timeout(BODY_TIMEOUT, link.post(frames)).await {
+            Ok(true) => Ok(html("ok")),
+            _ => Err(BadRequest::UnknownSession.response()),
+        }
+    }
+
+    fn polling(&self, secret: &str) -> Result<Arc<Link>, Response<Body>> {
+        let link = self.sessions.get(secret).ok_or_else(|| BadRequest::UnknownSession.response())?;
+        match link.is_polling() {
+            true => Ok(link),
+            false => Err(BadRequest::Other("TRANSPORT_MISMATCH").response()),
+        }
+    }
+}
+
+/// The open packet for a client that polls: with the session's secret, and the WebSocket that it may go over to.
+fn open_packet(open: &str, secret: &str) -> Option<String> {
+    let mut open: Map<String, Value> = serde_json::from_str(open).ok()?;
+    open.insert("sid".into(), secret.into());
+    open.insert("upgrades".into(), Value::from(vec!["websocket"]));
+    Some(format!("0{}", Value::Object(open)))
+}
+
+fn payload_response(link: &Link, payload: Payload) -> Response<Body> {
+    let text = payload.into_text();
+    link.count_sent(text.len());
+    let mut response = Response::new(Body::from(text));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=UTF-8"));
+    // A cache would give two clients one session.
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn html(text: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::from(text));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn status(status: StatusCode, text: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    response
+}

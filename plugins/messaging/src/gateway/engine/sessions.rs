@@ -1,0 +1,47 @@
+//! Sessions that began with polling, by their secret.
+//!
+//! Whoever knows a session's secret can read and write in its client's place: it is told to that client alone, in the open
+//! packet. What everybody else knows a socket by is its public id, which opens nothing.
+
+use crate::gateway::link::Link;
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use parking_lot::RwLock;
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
+/// As many bytes as Node's ids have: 20 characters in base64.
+const SECRET_BYTES: usize = 15;
+
+/// With so many, those that are over are forgotten; then again with twice as many as are left.
+const SWEEP_MIN: usize = 1024;
+
+/// The sessions.
+#[derive(Default)]
+pub(super) struct Sessions(RwLock<BySecret>);
+
+#[derive(Default)]
+struct BySecret {
+    links: HashMap<String, Weak<Link>>,
+    sweep_at: usize,
+}
+
+impl Sessions {
+    /// Registers a session until its connection is over; returns its secret.
+    pub(super) fn register(&self, link: &Arc<Link>) -> String {
+        let mut random = [0; SECRET_BYTES];
+        getrandom::fill(&mut random).expect("the system has random numbers");
+        let secret = BASE64_URL_SAFE_NO_PAD.encode(random);
+        let mut all = self.0.write();
+        if all.links.len() >= all.sweep_at {
+            all.links.retain(|_, link| link.upgrade().is_some_and(|link| !link.is_over()));
+            all.sweep_at = SWEEP_MIN.max(2 * all.links.len());
+        }
+        all.links.insert(secret.clone(), Arc::downgrade(link));
+        secret
+    }
+
+    pub(super) fn get(&self, secret: &str) -> Option<Arc<Link>> {
+        self.0.read().links.get(secret)?.upgrade().filter(|link| !link.is_over())
+    }
+}

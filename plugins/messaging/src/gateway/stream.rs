@@ -1,0 +1,139 @@
+//! A client's session as the library has it: the stream of a WebSocket, whatever the client's transport.
+//!
+//! What the library writes goes into the link's outbox, where it meets what is written beside it. What it reads comes from the
+//! client's WebSocket or, as long as the client polls, from its POSTs.
+
+use super::engine::Protocol;
+use super::link::Link;
+use super::queries::Queries;
+use bytes::{Buf, Bytes};
+use socket2::SockRef;
+use std::io::{self, IoSlice};
+use std::net::Shutdown;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+/// The stream of a session.
+pub(super) struct Stream {
+    source: Source,
+    /// What was read already, and comes first.
+    rest: Bytes,
+    queries: Queries,
+    link: Arc<Link>,
+    /// Held as long as its socket is open.
+    slot: Option<Slot>,
+}
+
+/// The right to a file descriptor.
+pub(super) type Slot = Arc<OwnedSemaphorePermit>;
+
+/// Where frames come from.
+pub(super) enum Source {
+    Socket(OwnedReadHalf),
+    Posts(mpsc::Receiver<Post>),
+}
+
+/// What comes from a client that polls.
+pub(super) enum Post {
+    /// Frames.
+    Frames(Bytes),
+    /// Its WebSocket, and what was read from it already.
+    Socket(OwnedReadHalf, Bytes, Slot),
+}
+
+impl Stream {
+    /// `rest` comes first.
+    pub(super) fn new(source: Source, rest: Bytes, link: Arc<Link>, slot: Option<Slot>) -> Self {
+        Self { source, rest, queries: Queries::default(), link, slot }
+    }
+
+    fn shut_down(&self, how: Shutdown) -> io::Result<()> {
+        let Source::Socket(socket) = &self.source else { return Ok(()) };
+        match SockRef::from(socket.as_ref()).shutdown(how) {
+            // The client was first.
+            Err(e) if e.kind() == io::ErrorKind::NotConnected => Ok(()),
+            shut_down => shut_down,
+        }
+    }
+
+    /// Reads as it comes.
+    fn poll_source(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            self.link.check_reader(cx)?;
+            if !self.rest.is_empty() {
+                let len = self.rest.len().min(buffer.remaining());
+                self.rest.copy_to_slice(buffer.initialize_unfilled_to(len));
+                buffer.advance(len);
+                return Poll::Ready(Ok(()));
+            }
+            let posts = match &mut self.source {
+                Source::Socket(socket) => return poll_socket(&self.link, socket, cx, buffer),
+                Source::Posts(posts) => posts,
+            };
+            match ready!(posts.poll_recv(cx)) {
+                Some(Post::Frames(frames)) => self.rest = frames,
+                Some(Post::Socket(socket, rest, slot)) => {
+                    (self.source, self.rest, self.slot) = (Source::Socket(socket), rest, Some(slot));
+                }
+                None => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+}
+
+fn poll_socket(link: &Link, socket: &mut OwnedReadHalf, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    let before = buffer.filled().len();
+    let read = Pin::new(socket).poll_read(cx, buffer);
+    match &read {
+        Poll::Pending => {}
+        Poll::Ready(Ok(())) => link.count_received(buffer.filled().len() - before),
+        Poll::Ready(Err(e)) => link.failed(e),
+    }
+    read
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let (this, before) = (self.get_mut(), buffer.filled().len());
+        ready!(this.poll_source(cx, buffer))?;
+        if this.link.protocol == Protocol::V3 {
+            this.queries.drop_from(&mut buffer.filled_mut()[before..]);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.link.poll_take(cx, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        self.link.poll_take(cx, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.link.poll_written(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.link.poll_written(cx))?;
+        Poll::Ready(self.shut_down(Shutdown::Write))
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.link.ended();
+        // The task that waits for the client (`Link::wait_for_client`) notices by it.
+        let _ = self.shut_down(Shutdown::Both);
+    }
+}
