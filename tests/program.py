@@ -132,8 +132,8 @@ class Greyhound:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def emit(self, *rooms, event="message", args=("hello",)):
-        body = json.dumps({"rooms": rooms, "event": event, "args": args}).encode()
+    def emit(self, *rooms, event="message", args=("hello",), **more):
+        body = json.dumps({"rooms": rooms, "event": event, "args": args} | more).encode()
         url = f"http://127.0.0.1:{self.admin}/v1/messaging/emit"
         request = urllib.request.Request(url, body, {"content-type": "application/json"})
         return json.load(urllib.request.urlopen(request, timeout=30))

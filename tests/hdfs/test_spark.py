@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 from program import ROOT, Earlier, questions, until
 
 TABLES = [f"messaging_{name}" for name in ("connection", "auth", "message", "delivery", "push")] + ["greyhound_gap", "greyhound_sink"]
-VIEWS = ["messaging_deliveries", "messaging_cluster"]
+VIEWS = {"messaging_messages": "shard, seq", "messaging_deliveries": "shard, message_seq, connection_seq", "messaging_cluster": "message_id"}
 MESSAGE = {"source": "http", "namespace": "/", "excluded": [], "event": "message", "size_bytes": 9}
 OPENED = {"event": "opened", "namespace": "/", "transport": "websocket", "protocol": 4, "address": "192.0.2.1"}
 ROWS = {
@@ -101,8 +101,7 @@ def test_spark_answers_as_duckdb_does(tables, hdfs, spark):
         spark.sql(statement)
 
     asked = {name: f"SELECT * FROM {name} ORDER BY shard, seq" for name in TABLES}
-    asked |= {name: f"SELECT * FROM {name} ORDER BY shard, message_seq, connection_seq" for name in VIEWS[:1]}
-    asked |= {name: f"SELECT * FROM {name} ORDER BY message_id" for name in VIEWS[1:]} | questions()
+    asked |= {name: f"SELECT * FROM {name} ORDER BY {order}" for name, order in VIEWS.items()} | questions()
     answers = {name: [alike(row) for row in duck.execute(sql).fetchall()] for name, sql in asked.items()}
     for name, sql in asked.items():
         assert answers[name], f"{name} has no answer to compare"
@@ -130,7 +129,7 @@ def test_hive_and_trino_take_their_statements(greyhound, spark):
     }
     for statements in taken.values():
         assert len(statements) == 2 * len(TABLES) + len(VIEWS)
-        for name in TABLES + VIEWS:
+        for name in [*TABLES, *VIEWS]:
             assert any(name in statement for statement in statements)
 
 

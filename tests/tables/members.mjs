@@ -1,7 +1,8 @@
-// Publishes to user(1), as a Node server of the cluster and as an emitter: members.mjs PORT_OF_REDIS
+// Publishes as a Node server of the cluster and as emitters, to user(1), who is at the Node as well, to user(42), who is not, and to
+// nobody: members.mjs PORT_OF_REDIS
 import { login } from '../clients/sockets.mjs'
 import { emitter, node } from '../cluster/node.mjs'
-import { allHave } from '../cluster/essentials.mjs'
+import { until } from '../clients/greyhound.mjs'
 
 const [port] = process.argv.slice(2).map(Number)
 const ends = []
@@ -14,8 +15,12 @@ try {
   for (let n = 0; n < 3; n++) await server.io.to('user(1)').emit('message', 'from Node')
   await io.to('user(1)').emit('message', 'from an emitter')
   await io.to('user(nobody)').emit('message', 'to nobody')
+  const old = await emitter(t, 'socket.io-emitter-1', { port })
+  await old.io.to('user(nobody)').to('user(1)').emit('message', 'a copy to each room')
+  for (const publisher of [server.io, io]) await publisher.to('user(42)').emit('message', 'to 42')
   await io.to('user(1)').emit('message', 'last')
-  await allHave([client])
+  // In any order: they come over several connections.
+  await until('all of it', () => client.seen.length >= 6)
   console.log(client.seen.length)
 } finally {
   for (const end of ends) await end()

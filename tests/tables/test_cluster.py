@@ -36,28 +36,44 @@ def nodes(tmp_path, redis):
             node.kill()
 
 
-def test_one_view_tells_what_became_of_a_message_on_all_nodes(nodes, redis):
+def test_the_nodes_together_tell_what_became_of_a_message(nodes, redis, questions):
     first, second = nodes
     devices = [node.clients() for node in nodes]
     for device in devices:
         assert device.login("device", "1") == "authenticated"
+    assert devices[1].login("elsewhere", "42") == "authenticated"
     first.emit("user(1)", args=["from Greyhound"])
     first.emit("user(1)", args=["from Greyhound"])
+    for node in nodes:
+        node.emit("user(42)", args=["to 42"])
+    first.emit("user(nobody)", args=["to nobody"])
     members = subprocess.run(["node", ROOT / "tests/tables/members.mjs", str(redis)], capture_output=True, text=True, timeout=60)
     # The Node server's own client had connected when it began to publish: it has everything since.
-    assert members.stdout == "5\n", members.stdout + members.stderr
+    assert members.stdout == "6\n", members.stdout + members.stderr
     for device in devices:
-        assert len(device.received("device", 7)) == 7
+        assert len(device.received("device", 8)) == 8
+    assert len(devices[1].received("elsewhere", 4)) == 4
+    for device in devices:
         device.child.kill()
     for node in nodes:
         node.stop()
 
     sql = first.sql()
-    rows = sql.execute("SELECT source, event, len(shards), recipients, told FROM messaging_cluster ORDER BY time, source, recipients").fetchall()
-    expected = [("http", 2), ("http", 2), ("node", 2), ("node", 2), ("node", 2), ("emitter 4-5", 2), ("emitter 4-5", 0), ("emitter 4-5", 2)]
-    assert sorted(rows) == sorted((source, "message", 2, told, told) for source, told in expected)
+    rows = sql.execute("SELECT source, rooms, len(shards), recipients, told, not_recorded FROM messaging_cluster").fetchall()
+    to_1 = [("http", 2), ("http", 2), ("node", 2), ("node", 2), ("node", 2), ("emitter 4-5", 2), ("emitter 4-5", 2)]
+    to_42 = [("http", 1), ("http", 1), ("node", 1), ("emitter 4-5", 1)]
+    expected = [(source, ["user(1)"], told) for source, told in to_1] + [(source, ["user(42)"], told) for source, told in to_42]
+    expected += [("emitter 1-3", ["user(nobody)", "user(1)"], 2), ("http", ["user(nobody)"], 0), ("emitter 4-5", ["user(nobody)"], 0)]
+    assert sorted(rows) == sorted((source, rooms, 2, told, told, 0) for source, rooms, told in expected)
+
+    told = sql.execute(questions["told"])
+    columns = [column[0] for column in told.description]
+    told = [dict(zip(columns, row)) for row in told.fetchall()]
+    assert [row["outcome"] for row in told] == ["queued"] * 4, "user 42 was at one of the nodes, whichever node published"
+    assert [row[2] for row in sql.execute(questions["nobody"]).fetchall()] == [["user(nobody)"]] * 2
+
     # The id of a message from Greyhound is that of its row there, on every node.
     ids = sql.execute("SELECT message_id FROM messaging_cluster WHERE source = 'http'").fetchall()
     origins = sql.execute("SELECT DISTINCT origin FROM messaging_message WHERE source = 'greyhound'").fetchall()
-    assert sorted(ids) == sorted(origins) and len(ids) == 2
+    assert sorted(ids) == sorted(origins) and len(ids) == 5
     assert sql.execute("SELECT DISTINCT publisher FROM messaging_cluster WHERE source LIKE 'emitter%'").fetchall() == [("emitter",)]

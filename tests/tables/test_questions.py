@@ -39,13 +39,13 @@ def test_the_questions_of_the_readme(greyhound, questions):
     told = [(row[1], row[2]) for row in answer["told"]]
     assert told[:4] == [("message", "queued")] * 4, "on both devices, twice"
     assert told[-1] == ("late", "not connected")
-    assert all(row[3] is not None and row[4] >= 0 and row[5] == "websocket" for row in answer["told"][:4])
+    assert all(row[3] is not None and row[4] >= 0 and row[5:8] == (None, "websocket", "websocket") for row in answer["told"][:4])
 
     assert [row[1] for row in answer["nobody"]] == ["lost", "late"]
-    assert {row[3] for row in answer["nobody"]} == {"nobody was in the rooms"}
+    assert {row[-1] for row in answer["nobody"]} == {"nobody was in the rooms"}
 
-    [(deliveries, p50, p99)] = answer["latency"]
-    assert deliveries == 6 + late_deliveries(sql)
+    [(outcome, deliveries, p50, p99)] = answer["latency"]
+    assert (outcome, deliveries) == ("queued", 6 + late_deliveries(sql))
     assert 0 <= p50 <= p99
 
     [expired] = [row for row in answer["refused"] if row[0] == "expired"]
@@ -59,6 +59,68 @@ def test_the_questions_of_the_readme(greyhound, questions):
 def late_deliveries(sql):
     """A `late` message that still found a device, before the server had seen it leave."""
     return sql.execute("SELECT count(*) FROM messaging_deliveries WHERE event = 'late'").fetchone()[0]
+
+
+def test_what_asks_for_an_acknowledgement_is_queued_and_then_acked_or_not(greyhound, questions):
+    greyhound.start()
+    clients = greyhound.clients()
+    assert clients.login("phone", "42") == "authenticated"
+    answer = greyhound.emit("user(42)", event="question", ack_timeout="10s")
+    assert (answer["acks"], answer["complete"]) == (["yes"], True)
+    # Nobody listens to it, so that nobody calls back.
+    answer = greyhound.emit("user(42)", event="ignored", ack_timeout="1ms")
+    assert (answer["acks"], answer["complete"]) == ([], False)
+    counted = lambda outcome: greyhound.metric("greyhound_messaging_deliveries_total", outcome=outcome)
+    assert (counted("queued"), counted("acked"), counted("unknown")) == (2, 1, 0)
+    clients.close()
+    greyhound.stop()
+    sql = greyhound.sql()
+    rows = sql.execute("SELECT message_seq, outcome FROM messaging_delivery ORDER BY seq").fetchall()
+    assert sorted(rows) == [(0, "acked"), (0, "queued"), (1, "queued")] and rows.index((0, "queued")) < rows.index((0, "acked"))
+    told = sql.execute(questions["told"]).fetchall()
+    assert [(row[1], row[2], row[4] >= 0, row[5] is not None) for row in told] == [("question", "acked", True, True), ("ignored", "queued", True, False)]
+    assert sql.execute(questions["nobody"]).fetchall() == []
+    assert [row[:2] for row in sql.execute(questions["latency"]).fetchall()] == [("acked", 1), ("queued", 2)]
+
+
+def made(greyhound, topic, columns, *rows):
+    """Puts rows into a table as if two nodes had written them: the first column is the shard's name."""
+    for shard in {row[0] for row in rows}:
+        place = greyhound.home / f"data/tables/{topic}/dt=2026-05-10/hour=08/shard={shard}"
+        place.mkdir(parents=True, exist_ok=True)
+        values = [f"({n}::BIGINT, TIMESTAMPTZ '2026-05-10 08:00:00+00', {', '.join(map(str, row[1:]))})" for n, row in enumerate(rows) if row[0] == shard]
+        select = f"SELECT * FROM (VALUES {', '.join(values)}) AS t(seq, time, {columns})"
+        duckdb.execute(f"COPY ({select}) TO '{place}/0.parquet' (FORMAT parquet)")
+
+
+def test_told_is_what_was_queued_or_acked_and_not_unsent(greyhound, questions):
+    """Message n is row n of either node; its deliveries' outcomes are rows that come one after the other."""
+    message = lambda shard, room, recipients, origin: (shard, f"['user({room})']", "[]::VARCHAR[]", f"'to {room}'", recipients, origin, "NULL", "'http'")
+    columns = "rooms, excluded, event, recipients, origin, digest, source"
+    rows = {
+        "sent": ["queued"], "acked": ["queued", "acked"], "unsent": ["queued", "unsent"], "dropped": ["dropped"], "unknown": ["unknown"],
+        "found": ["unknown", "dropped"], "acked all the same": ["queued", "acked", "unsent"], "not recorded": [],
+    }  # fmt: skip
+    # Each message came to two nodes, and had one recipient at the second.
+    first = [message("one", name, 0, "NULL") for name in rows]
+    second = [message("two", name, 1, f"'one:{n}'") for n, name in enumerate(rows)]
+    made(greyhound, "messaging.message", columns, *first, *second)
+    deliveries = [("two", len(rows) + n, 0, "'42'", f"'{outcome}'", 9) for n, outcomes in enumerate(rows.values()) for outcome in outcomes]
+    made(greyhound, "messaging.delivery", "message_seq, connection_seq, user_id, outcome, latency_us", *deliveries)
+
+    sql = greyhound.sql()
+    outcomes = dict(sql.execute("SELECT event, outcome FROM messaging_deliveries WHERE user_id = '42'").fetchall())
+    assert outcomes == {
+        "to sent": "queued", "to acked": "acked", "to unsent": "unsent", "to dropped": "dropped", "to unknown": "unknown", "to found": "dropped",
+        "to acked all the same": "acked",
+    }  # fmt: skip
+    told = "SELECT event FROM messaging_cluster WHERE told = 1 ORDER BY event"
+    assert sql.execute(told).fetchall() == [("to acked",), ("to acked all the same",), ("to sent",)]
+    counted = "SELECT count(*), sum(recipients), sum(told), sum(acked), sum(unsent), sum(dropped), sum(unknown), sum(not_recorded) FROM messaging_cluster"
+    assert sql.execute(counted).fetchall() == [(8, 8, 3, 2, 1, 2, 1, 1)]
+    assert sorted(row[1] for row in sql.execute(questions["nobody"]).fetchall()) == ["to dropped", "to found", "to unsent"]
+    of = questions["told"].replace("'user(42)'", "'user(not recorded)'")
+    assert "not recorded" in {row[2] for row in sql.execute(of).fetchall() if row[1] == "to not recorded"}
 
 
 def test_a_missing_row_is_found(greyhound, questions):

@@ -34,11 +34,24 @@ fn root(dialect: Dialect, location: &Location) -> io::Result<String> {
     })
 }
 
+/// DuckDB 1.x knows no `allow_empty`, and a table function takes no subquery: whether there is a file is asked beforehand. If that
+/// is no longer true, the view fails instead of having no rows; its columns fail one by one, or a filter would be decided without.
+const DUCKDB_HEAD: &str = "\
+-- For DuckDB 1.1 or later. New hours appear unaided; after an upgrade of Greyhound, run it again. In DuckDB 1.x, run it in each
+-- session: a table without a file is empty until this is run again, and says so when it gets one.
+-- webhdfs:// needs a file system of fsspec to be registered.
+CREATE OR REPLACE MACRO greyhound_rows(files, columns, has_none) AS CASE WHEN has_none AND version() < 'v2' THEN
+  'SELECT ' || replace(columns, 'NULL::', 'stale::') || ' FROM (SELECT if(error(''there are rows now: run the SQL of `greyhound tables '
+  || 'ddl --dialect duckdb` again (they are in '' || file || '')'') IS NULL, NULL, file) AS stale FROM glob(' || files || ')) WHERE stale IS NULL'
+ELSE
+  'SELECT ' || columns || ' WHERE false UNION ALL BY NAME SELECT * FROM read_parquet(' || files || ', hive_partitioning = true, '
+  || 'hive_types_autocast = false, union_by_name = true' || CASE WHEN version() < 'v2' THEN '' ELSE ', allow_empty = true' END || ')'
+END;
+";
+
 fn head(dialect: Dialect) -> &'static str {
     match dialect {
-        Dialect::DuckDb => {
-            "-- New hours appear unaided; after an upgrade of Greyhound, run it again. webhdfs:// needs a file system of fsspec to be registered.\n"
-        }
+        Dialect::DuckDb => DUCKDB_HEAD,
         Dialect::Trino => {
             "-- Run it with the catalog of a Hive connector and the schema `greyhound` as the current ones, once each table has its directory: after\n\
              -- the first full hour. After an upgrade of Greyhound that adds columns, drop the tables and run it again: the files stay.\n\
@@ -107,19 +120,20 @@ impl<'a> Table<'a> {
         )
     }
 
-    /// A view that has its columns also while its table has no file.
+    /// A view that has its columns even if its table has no file.
     fn duckdb(&self) -> String {
         let (name, doc) = (&self.name, self.doc());
         let files = self.dialect.literal(&format!("{}/dt=*/hour=*/shard=*/*.parquet", pattern(&self.place)));
+        let literal = self.dialect.literal(&files);
         let columns: Vec<_> = self.columns().collect();
         let names = columns.iter().map(|c| c.quoted(self.dialect)).collect::<Vec<_>>().join(", ");
         let typed = columns.iter().map(|c| format!("NULL::{} AS {}", c.sql, c.quoted(self.dialect))).collect::<Vec<_>>().join(", ");
         let comment = |c: &Column| format!("COMMENT ON COLUMN {name}.{} IS {};\n", c.quoted(self.dialect), self.dialect.literal(c.doc));
         let comments: String = columns.iter().map(comment).collect();
         format!(
-            "CREATE OR REPLACE VIEW {name} AS\nSELECT {names}\nFROM (\n  SELECT {typed} WHERE false\n  UNION ALL BY NAME\n  \
-             SELECT * FROM read_parquet({files}, hive_partitioning = true, hive_types_autocast = false, union_by_name = true, \
-             allow_empty = true)\n);\nCOMMENT ON VIEW {name} IS {doc};\n{comments}\n"
+            "SET VARIABLE {name}_has_none = (SELECT count(*) = 0 FROM glob({files}));\nCREATE OR REPLACE VIEW {name} AS\n\
+             SELECT {names}\nFROM query(greyhound_rows(\n  {literal},\n  '{typed}',\n  getvariable('{name}_has_none')\n));\n\
+             COMMENT ON VIEW {name} IS {doc};\n{comments}\n"
         )
     }
 

@@ -314,5 +314,5 @@ fn event(message: &Message<'_>) -> Result<Event, EmitError> {
 }
 
 fn source<'a>(message: &Message<'a>) -> Source<'a> {
-    Source { source: message.source, publisher: message.publisher, origin: None, digest: None }
+    Source { source: message.source, publisher: message.publisher, ..Source::default() }
 }

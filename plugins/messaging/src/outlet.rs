@@ -33,6 +33,7 @@ pub(crate) struct Source<'a> {
     pub(crate) publisher: Option<&'a str>,
     pub(crate) origin: Option<&'a str>,
     pub(crate) digest: Option<i64>,
+    pub(crate) copies: Option<i64>,
 }
 
 /// What became of a message.
@@ -53,6 +54,7 @@ pub(crate) struct Counters {
     queued: Counter,
     dropped: Counter,
     unknown: Counter,
+    acked: Counter,
 }
 
 impl Counters {
@@ -64,6 +66,7 @@ impl Counters {
             queued: deliveries("queued"),
             dropped: deliveries("dropped"),
             unknown: deliveries("unknown"),
+            acked: deliveries("acked"),
         }
     }
 
@@ -71,6 +74,7 @@ impl Counters {
         match outcome {
             delivery_outcome::QUEUED => &self.queued,
             delivery_outcome::DROPPED => &self.dropped,
+            delivery_outcome::ACKED => &self.acked,
             _ => &self.unknown,
         }
     }
@@ -135,11 +139,11 @@ impl Outlet {
         let rooms = namespace.rooms.read();
         let roster = rooms.roster(&target.rooms, &target.except);
         let seq = self.record_message(name, &event, target, source, roster.len());
-        let acks = namespace.send_with_ack(&event, &roster, (self.recorded(seq), Moment::of(received)), timeout);
+        let (sent, acks) = namespace.send_with_ack(&event, &roster, (self.recorded(seq), Moment::of(received)), timeout);
         drop(rooms);
+        self.settle(&sent, &roster, false);
         if let (true, Some(seq)) = (self.record_deliveries, seq) {
-            // Whether it found room is known by its acknowledgement only.
-            self.record_deliveries(column(seq), &roster, Sent::Alike(delivery_outcome::UNKNOWN), micros(received));
+            self.record_deliveries(column(seq), &roster, sent, micros(received));
         }
         let receipt = Receipt { seq, recipients: roster.len() };
         let (acknowledged, receiver) = mpsc::channel(roster.len().max(1));
@@ -162,6 +166,9 @@ impl Outlet {
     ) {
         let places: HashMap<_, _> = roster.sessions().iter().enumerate().map(|(place, session)| (session.sid, place)).collect();
         while let Some((sid, acknowledged)) = acks.next().await {
+            if acknowledged.is_ok() {
+                self.counters.acked.increment(1);
+            }
             if let (Ok(_), Some(seq), Some(place)) = (&acknowledged, seq.filter(|_| self.record_deliveries), places.get(&sid)) {
                 self.record_one(column(seq), &roster, *place, delivery_outcome::ACKED, micros(received));
             }
@@ -189,6 +196,7 @@ impl Outlet {
             data: data.as_deref(),
             origin: source.origin,
             digest: source.digest,
+            copies: source.copies,
         };
         numbered(self.topics.message.offer(&row))
     }

@@ -130,6 +130,7 @@ pub(crate) struct MessageRow<'a> {
     pub(crate) data: Option<&'a str>,
     pub(crate) origin: Option<&'a str>,
     pub(crate) digest: Option<i64>,
+    pub(crate) copies: Option<i64>,
 }
 
 #[derive(Serialize)]

@@ -1,77 +1,115 @@
-//! Views for analysts: the narrow rows joined with what they name.
+//! Views for analysts: the narrow rows joined with what they name, and the nodes of a cluster together.
 
 use greyhound_sdk::sql::Dialect;
 
-/// `CREATE VIEW` statements over the gateway's tables: `messaging_deliveries` has a row for each recipient of each
-/// message, with its furthest outcome; `messaging_cluster` has a row for each message, with what became of it on all nodes.
+/// What a recipient's rows say together: the furthest of their outcomes, as a number and its name.
+const STEPS: [&str; 5] = ["unknown", "dropped", "queued", "unsent", "acked"];
+
+/// `CREATE VIEW` statements over the gateway's tables: `messaging_messages` has a row for each message on each node, with its
+/// id in the cluster; `messaging_deliveries` a row for each recipient of each message, with its furthest outcome;
+/// `messaging_cluster` a row for each message, with what became of it on all nodes.
 #[must_use]
 pub fn statements(dialect: Dialect) -> String {
-    deliveries(dialect) + &cluster(dialect)
+    messages(dialect) + &deliveries(dialect) + &cluster(dialect)
+}
+
+/// The place of `outcome` in [`STEPS`].
+fn step() -> String {
+    let whens: String = STEPS.iter().enumerate().skip(1).map(|(step, name)| format!(" WHEN '{name}' THEN {step}")).collect();
+    format!("CASE outcome{whens} ELSE 0 END")
+}
+
+/// A message from another Greyhound node has the id of its row there. Others are known by the digest of their bytes: if the
+/// same bytes are published again within half a second, the nth on one node is the nth on another. The copies that old emitters
+/// publish are one message.
+fn messages(dialect: Dialect) -> String {
+    let time = dialect.quoted("time");
+    // Those without a digest are not compared with one another.
+    let same = "digest, CASE WHEN digest IS NULL THEN shard END, CASE WHEN digest IS NULL THEN seq END";
+    format!(
+        "\
+-- Each message on each node that it came to, with the id that it has on all of them.
+CREATE OR REPLACE VIEW messaging_messages AS
+WITH steps AS (
+  SELECT *, CASE WHEN {time} - lag({time}) OVER (PARTITION BY {same} ORDER BY {time}, shard, seq) <= INTERVAL '0.5' SECOND THEN 0 ELSE 1 END AS step
+  FROM messaging_message
+), bursts AS (
+  SELECT *, sum(step) OVER (PARTITION BY {same} ORDER BY {time}, shard, seq ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS burst
+  FROM steps
+), places AS (
+  SELECT *, row_number() OVER (PARTITION BY {same}, burst, shard ORDER BY seq) AS place
+  FROM bursts
+)
+SELECT CASE WHEN digest IS NULL THEN coalesce(origin, concat(shard, ':', CAST(seq AS VARCHAR(20))))
+            ELSE concat(CAST(digest AS VARCHAR(20)), '/', CAST(burst AS VARCHAR(20)), '/',
+                        CAST(CAST(floor((place - 1) / coalesce(copies, 1)) AS BIGINT) AS VARCHAR(20))) END AS message_id,
+       shard, seq, {time}, source, publisher, namespace, rooms, excluded, event, size_bytes, recipients, data, origin, digest, copies, dt, hour
+FROM places;
+
+"
+    )
 }
 
 fn deliveries(dialect: Dialect) -> String {
-    let time = dialect.quoted("time");
+    let (time, step) = (dialect.quoted("time"), step());
+    // With the user in it, a question for one user reads the files' parts that have them. It is the same in all rows of a recipient.
+    let recipient = "PARTITION BY shard, message_seq, connection_seq, user_id";
     format!(
         "\
 -- Each recipient of each message: its furthest outcome, and what the delivery names.
 CREATE OR REPLACE VIEW messaging_deliveries AS
 WITH furthest AS (
-  SELECT *, row_number() OVER (
-    PARTITION BY shard, message_seq, connection_seq
-    ORDER BY CASE outcome WHEN 'acked' THEN 4 WHEN 'unsent' THEN 3 WHEN 'queued' THEN 2 WHEN 'unknown' THEN 1 ELSE 0 END DESC, seq DESC
-  ) AS place
+  SELECT shard, message_seq, connection_seq, {time}, user_id, outcome, latency_us, dt, hour,
+         min(CASE WHEN outcome = 'queued' THEN latency_us END) OVER ({recipient}) AS queued_us,
+         min(CASE WHEN outcome = 'acked' THEN latency_us END) OVER ({recipient}) AS acked_us,
+         row_number() OVER ({recipient} ORDER BY {step} DESC, seq DESC) AS place
   FROM messaging_delivery
+), closed AS (
+  SELECT shard, connection_seq, transport FROM messaging_connection WHERE event = 'closed'
 )
-SELECT d.shard, d.message_seq, d.connection_seq, d.{time}, d.user_id, d.outcome, d.latency_us,
+SELECT m.message_id, d.shard, d.message_seq, d.connection_seq, d.{time}, d.user_id, d.outcome, d.latency_us, d.queued_us, d.acked_us,
        m.namespace, m.rooms, m.event, m.size_bytes, m.source, m.publisher, m.{time} AS published,
-       c.transport, c.protocol, c.address, c.agent, c.origin, d.dt, d.hour
+       c.transport AS transport_opened, e.transport AS transport_closed, c.protocol, c.address, c.agent, c.origin, d.dt, d.hour
 FROM furthest d
-LEFT JOIN messaging_message m ON m.shard = d.shard AND m.seq = d.message_seq
+LEFT JOIN messaging_messages m ON m.shard = d.shard AND m.seq = d.message_seq
 LEFT JOIN messaging_connection c ON c.shard = d.shard AND c.seq = d.connection_seq
+LEFT JOIN closed e ON e.shard = d.shard AND e.connection_seq = d.connection_seq
 WHERE d.place = 1;
 
 "
     )
 }
 
-/// A message from another Greyhound node has the id of its row there. Others are known by the digest of their bytes: where
-/// the same bytes are published again within half a second, the nth on one node is the nth on another.
 fn cluster(dialect: Dialect) -> String {
-    let time = dialect.quoted("time");
+    let (time, step) = (dialect.quoted("time"), step());
     let shards = match dialect {
         Dialect::Hive | Dialect::Spark => "sort_array(collect_set(m.shard))",
         Dialect::Trino | Dialect::DuckDb => "array_sort(array_agg(DISTINCT m.shard))",
     };
+    let counted = STEPS.iter().enumerate().map(|(step, name)| format!("sum(CASE WHEN step = {step} THEN 1 ELSE 0 END) AS {name}"));
+    let counted = counted.collect::<Vec<_>>().join(", ");
+    let sum = |what: &str| format!("CAST(sum({what}) AS BIGINT)");
+    let of = |outcome: &str| sum(&format!("coalesce(o.{outcome}, 0)"));
+    let (recipients, told) = (sum("m.recipients"), sum("coalesce(o.queued + o.acked, 0)"));
+    let (acked, unsent, dropped, unknown) = (of("acked"), of("unsent"), of("dropped"), of("unknown"));
+    let not_recorded = sum("greatest(m.recipients - coalesce(o.recorded, 0), 0)");
     format!(
         "\
--- Each message, with what became of it on all nodes.
+-- Each message, with what became of it on all nodes: of its recipients, so many were told (some of these acked), and so many not.
 CREATE OR REPLACE VIEW messaging_cluster AS
-WITH steps AS (
-  SELECT shard, seq, digest, {time},
-         CASE WHEN {time} - lag({time}) OVER (PARTITION BY digest ORDER BY {time}, shard, seq) <= INTERVAL '0.5' SECOND THEN 0 ELSE 1 END AS step
-  FROM messaging_message WHERE digest IS NOT NULL
-), bursts AS (
-  SELECT shard, seq, digest,
-         sum(step) OVER (PARTITION BY digest ORDER BY {time}, shard, seq ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS burst
-  FROM steps
-), ids AS (
-  SELECT shard, seq, concat(CAST(digest AS VARCHAR(20)), '/', CAST(burst AS VARCHAR(20)), '/',
-           CAST(row_number() OVER (PARTITION BY digest, burst, shard ORDER BY seq) AS VARCHAR(20))) AS message_id
-  FROM bursts
-  UNION ALL
-  SELECT shard, seq, coalesce(origin, concat(shard, ':', CAST(seq AS VARCHAR(20)))) AS message_id FROM messaging_message WHERE digest IS NULL
+WITH furthest AS (
+  SELECT shard, message_seq, max({step}) AS step FROM messaging_delivery GROUP BY shard, message_seq, connection_seq
 ), outcomes AS (
-  SELECT shard, message_seq, sum(CASE WHEN outcome IN ('queued', 'acked') THEN 1 ELSE 0 END) AS told
-  FROM messaging_deliveries GROUP BY shard, message_seq
+  SELECT shard, message_seq, count(*) AS recorded, {counted}
+  FROM furthest GROUP BY shard, message_seq
 )
-SELECT i.message_id, min(m.{time}) AS {time}, coalesce(min(CASE WHEN m.origin IS NULL THEN m.source END), min(m.source)) AS source,
+SELECT m.message_id, min(m.{time}) AS {time}, coalesce(min(CASE WHEN m.origin IS NULL THEN m.source END), min(m.source)) AS source,
        min(m.publisher) AS publisher, min(m.namespace) AS namespace, min(m.rooms) AS rooms, min(m.excluded) AS excluded,
-       min(m.event) AS event, min(m.size_bytes) AS size_bytes, {shards} AS shards,
-       CAST(sum(m.recipients) AS BIGINT) AS recipients, CAST(coalesce(sum(o.told), 0) AS BIGINT) AS told
-FROM ids i
-JOIN messaging_message m ON m.shard = i.shard AND m.seq = i.seq
-LEFT JOIN outcomes o ON o.shard = i.shard AND o.message_seq = i.seq
-GROUP BY i.message_id;
+       min(m.event) AS event, min(m.size_bytes) AS size_bytes, {shards} AS shards, {recipients} AS recipients, {told} AS told,
+       {acked} AS acked, {unsent} AS unsent, {dropped} AS dropped, {unknown} AS unknown, {not_recorded} AS not_recorded
+FROM messaging_messages m
+LEFT JOIN outcomes o ON o.shard = m.shard AND o.message_seq = m.seq
+GROUP BY m.message_id;
 "
     )
 }

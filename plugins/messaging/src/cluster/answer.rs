@@ -72,6 +72,7 @@ impl Answering {
                     publisher: reply_to.uid(),
                     digest: origin.is_none().then_some(digest),
                     origin: origin.as_deref(),
+                    copies: None,
                 };
                 let (receipt, acks) = self.outlet.deliver_with_ack(&fanout, &namespace, event, &target, source, timeout.min(LONGEST));
                 cluster.reply(&namespace, &reply_to, &Answer::Clients(receipt.recipients as u64));

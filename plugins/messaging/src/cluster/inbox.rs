@@ -140,9 +140,10 @@ impl Inbox {
         let Some(fanout) = self.cluster.namespaces.get(&namespace) else { return 0 };
         // A message from a Greyhound node has an id of its own.
         let digest = origin.is_none().then(|| digest(body));
-        let source = Source { source, publisher: publisher.as_deref(), origin: origin.as_deref(), digest };
         // Old emitters publish a copy to each room: who has no member there leaves it to the others, as Node does.
         let copy = channel_room.filter(|room| target.rooms != [room.as_str()]);
+        let copies = copy.is_some().then_some(target.rooms.len() as i64);
+        let source = Source { source, publisher: publisher.as_deref(), origin: origin.as_deref(), digest, copies };
         if copy.is_some_and(|room| !fanout.rooms.read().has(&room)) {
             self.answering.outlet.record_undelivered(&namespace, &event, &target, source);
             return 0;

@@ -13,10 +13,12 @@ use crate::cluster::protocol::Target;
 use crate::event::Event;
 use crate::gateway::{Links, Moment, Session};
 use crate::rows::delivery_outcome::{DROPPED, QUEUED};
-use futures_util::stream::SelectAll;
+use futures_util::FutureExt;
+use futures_util::stream::{Peekable, SelectAll, StreamExt};
 use parking_lot::RwLock;
 pub(crate) use rooms::Rooms;
 pub(crate) use roster::Roster;
+use socketioxide::AckError;
 use socketioxide::adapter::Emitter;
 use socketioxide::socket::Sid;
 use socketioxide_core::adapter::{BroadcastOptions, CoreAdapter, CoreLocalAdapter, DefinedAdapter, SocketEmitter};
@@ -30,7 +32,7 @@ use std::time::Duration;
 /// What a client acknowledges.
 type Ack = <Emitter as SocketEmitter>::AckStream;
 /// What clients acknowledge.
-pub(crate) type Acks = SelectAll<Pin<Box<Ack>>>;
+pub(crate) type Acks = SelectAll<Peekable<Pin<Box<Ack>>>>;
 
 /// One namespace on this node.
 pub(crate) struct Fanout {
@@ -90,17 +92,22 @@ impl Fanout {
     }
 
     /// Sends an event to those whose roster this is; they acknowledge it within `timeout`, or not.
-    pub(crate) fn send_with_ack(&self, event: &Event, roster: &Roster, message: (i64, Moment), timeout: Duration) -> Acks {
-        let (packet, marked) = event.marked_packet(self.local.path());
-        let send = |session: &Arc<Session>| {
-            let mut ack = None;
+    pub(crate) fn send_with_ack(&self, event: &Event, roster: &Roster, message: (i64, Moment), timeout: Duration) -> (Sent, Acks) {
+        let ((packet, marked), mut acks) = (event.marked_packet(self.local.path()), Acks::new());
+        let sent = Sent::each(roster.sessions().iter().map(|session| {
+            let mut outcome = DROPPED;
             session.send_through_library(marked, message, || {
-                ack = Some(self.local.broadcast_with_ack(packet.clone(), BroadcastOptions::new(session.sid), Some(timeout)).0);
-                true
+                let (ack, _) = self.local.broadcast_with_ack(packet.clone(), BroadcastOptions::new(session.sid), Some(timeout));
+                let mut ack = Box::pin(ack).peekable();
+                if found_room(&mut ack) {
+                    outcome = QUEUED;
+                }
+                acks.push(ack);
+                outcome == QUEUED
             });
-            ack.map(Box::pin)
-        };
-        roster.sessions().iter().filter_map(send).collect()
+            outcome
+        }));
+        (sent, acks)
     }
 
     /// Lets the members of `target` join `rooms`.
@@ -157,6 +164,13 @@ impl Fanout {
         // It is going already, as a rule.
         let _ = self.local.disconnect_socket(BroadcastOptions::new(sid));
     }
+}
+
+/// Whether a message whose acknowledgement this is was queued: if not, the library has said so already.
+fn found_room(ack: &mut Peekable<Pin<Box<Ack>>>) -> bool {
+    // Whatever else this task has done: it must not look as if nothing had been said.
+    let said = tokio::task::unconstrained(Pin::new(ack).peek()).now_or_never();
+    !matches!(said, Some(None | Some((_, Err(AckError::Socket(_))))))
 }
 
 /// The library's way to a socket.
