@@ -1,24 +1,38 @@
 // Who gets in, how, and what they are told otherwise.
-import { createHmac } from 'node:crypto'
+import { createServer } from 'node:http'
 import { createRequire } from 'node:module'
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { mint, secret, start, until } from './greyhound.mjs'
+import { mint, sign, start, until } from './greyhound.mjs'
 import { connect, fence, generations, login, next, record, ways } from './sockets.mjs'
 
-const WebSocket = createRequire(import.meta.url)('ws')
+const require = createRequire(import.meta.url)
+const WebSocket = require('ws')
 
-/** A token whose claims are this text, letter by letter. */
-function mintText(claims) {
-  const text = `${Buffer.from('{"alg":"HS256"}').toString('base64url')}.${Buffer.from(claims).toString('base64url')}`
-  return `${text}.${createHmac('sha256', secret).update(text).digest('base64url')}`
+/** The address of a Node server that refuses handshakes with a token, as socketio-jwt does. */
+async function refusing(cleanups) {
+  const { Server } = require('socket.io-4')
+  const http = createServer()
+  const io = new Server(http, { allowEIO3: true })
+  const refuse = ({ handshake: { auth, query } }, next) => {
+    const message = 'jwt malformed'
+    next(auth.token || query.token ? Object.assign(new Error(message), { data: { message, code: 'invalid_token', type: 'UnauthorizedError' } }) : undefined)
+  }
+  io.use(refuse)
+  io.of('/chat').use(refuse)
+  await new Promise(done => http.listen(0, '127.0.0.1', done))
+  cleanups.push(() => io.close())
+  return `http://127.0.0.1:${http.address().port}`
 }
 
 describe('authenticate', () => {
-  let greyhound
+  let greyhound, node
   const cleanups = []
   before(async () => {
-    greyhound = await start({ after: f => cleanups.push(f) }, { env: { PLUGINS__MESSAGING__AUTH__TIMEOUT: '2s' } })
+    greyhound = await start({ after: f => cleanups.push(f) }, {
+      env: { PLUGINS__MESSAGING__AUTH__TIMEOUT: '2s', PLUGINS__MESSAGING__NAMESPACES: '["/", "/chat"]' },
+    })
+    node = await refusing(cleanups)
   })
   after(async () => {
     await greyhound.stop()
@@ -131,8 +145,24 @@ describe('authenticate', () => {
     const socket = connect(t, greyhound.url, { auth: { token: mint({ id: 1, exp: past }) } })
     const [error] = await next(socket, 'connect_error')
     assert.equal(error.message, 'jwt expired')
+    assert.deepEqual(error.data, { message: 'jwt expired', code: 'invalid_token', type: 'UnauthorizedError' })
     await greyhound.row('messaging.auth', row => row.method === 'handshake' && row.outcome === 'expired')
   })
+
+  for (const { generation, way } of ways) {
+    test(`a ${generation} client over ${way} is told of a refused handshake what Node tells it`, async t => {
+      const old = generation < '3'
+      const told = async (url, path, token) => {
+        const socket = connect(t, url + path, { generation, way, ...old ? { query: { token } } : { auth: { token } } })
+        const [error] = await next(socket, old ? 'error' : 'connect_error')
+        return old ? error : { message: error.message, data: error.data }
+      }
+      for (const path of ['', '/chat', '/nowhere']) {
+        const token = path === '/nowhere' ? '' : 'hello'
+        assert.deepEqual(await told(greyhound.url, path, token), await told(node, path, token), path)
+      }
+    })
+  }
 
   for (const generation of generations) {
     test(`a ${generation} client that calls the callback of \`unauthorized\` is disconnected, as by socketio-jwt`, async t => {
@@ -160,18 +190,22 @@ describe('authenticate', () => {
     await accepted
   })
 
-  test('the tenth refusal closes the connection, however they are shared out', async t => {
-    const agent = 'guesses'
-    const attempts = async () => (await greyhound.rows('messaging.auth')).filter(row => row.agent === agent)
-    const socket = connect(t, greyhound.url, { extraHeaders: { 'User-Agent': agent } })
-    await next(socket, 'connect')
-    const gone = next(socket, 'disconnect')
-    for (let n = 0; n < 100; n++) socket.emit('authenticate', { token: 'hello' })
-    assert.equal((await gone)[0], 'io server disconnect')
-    const { seq } = await greyhound.row('messaging.connection', { agent, event: 'opened' })
-    await greyhound.row('messaging.connection', { connection_seq: seq, event: 'closed', reason: 'too many refusals' })
-    assert.equal((await attempts()).length, 10)
-  })
+  for (const flood of [false, true]) {
+    test(`the tenth refusal disconnects${flood ? ', whatever else is on its way' : ''}`, async t => {
+      const agent = `guesses ${flood}`
+      const socket = connect(t, greyhound.url, { extraHeaders: { 'User-Agent': agent } })
+      await next(socket, 'connect')
+      const gone = next(socket, 'disconnect')
+      const guess = () => socket.emit('authenticate', { token: 'hello' })
+      if (!flood) socket.on('unauthorized', guess)
+      for (let n = 0; n < (flood ? 100 : 1); n++) guess()
+      const [reason] = await gone
+      if (!flood) assert.equal(reason, 'io server disconnect')
+      const { seq } = await greyhound.row('messaging.connection', { agent, event: 'opened' })
+      await greyhound.row('messaging.connection', { connection_seq: seq, event: 'closed', reason: 'too many refusals' })
+      assert.equal((await greyhound.rows('messaging.auth')).filter(row => row.agent === agent).length, 10)
+    })
+  }
 
   test('a connection has ten refusals in its handshakes as well', async t => {
     const agent = 'guesses in handshakes'
@@ -205,7 +239,7 @@ describe('authenticate', () => {
   for (const id of ['42.0', '4.2e1', '-0.0', '0.1', '9007199254740993', '18446744073709551615', '1e21', '1e-7', '"042"']) {
     test(`the id ${id} is in the room that it has with Node`, async t => {
       const user = `${JSON.parse(id)}`
-      const socket = connect(t, greyhound.url, { auth: { token: mintText(`{"id":${id}}`) } })
+      const socket = connect(t, greyhound.url, { auth: { token: sign(`{"id":${id}}`) } })
       await next(socket, 'authenticated')
       const { recipients } = await greyhound.emit({ rooms: [`user(${user})`], event: 'message', args: [] })
       assert.equal(recipients, 1)

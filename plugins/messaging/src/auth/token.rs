@@ -43,7 +43,8 @@ pub(crate) struct Rejection {
 pub(crate) struct Unauthorized {
     message: &'static str,
     inner: Inner,
-    data: Data,
+    /// What a refused handshake has of it.
+    pub(crate) data: Data,
 }
 
 #[derive(Serialize)]
@@ -52,7 +53,7 @@ struct Inner {
 }
 
 #[derive(Serialize)]
-struct Data {
+pub(crate) struct Data {
     message: &'static str,
     code: &'static str,
     r#type: &'static str,
@@ -75,12 +76,6 @@ impl Rejection {
     pub(crate) fn payload(&self) -> Unauthorized {
         let message = self.message;
         Unauthorized { message, inner: Inner { message }, data: Data { message, code: "invalid_token", r#type: "UnauthorizedError" } }
-    }
-}
-
-impl std::fmt::Display for Rejection {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.message)
     }
 }
 

@@ -1,6 +1,8 @@
 //! What happens when a client connects, authenticates, emits and goes.
 
 use super::acks::NO_ARGUMENTS;
+use super::connect_error::Refused;
+use super::engine::Protocol;
 use super::handshake::{Auth, Refusals, link, recorded, request_token};
 use super::link::FAREWELL;
 use super::push::Push;
@@ -110,20 +112,24 @@ impl Handlers {
         io.ns(name.to_owned(), connected.with(admit));
     }
 
-    fn admit(self: &Arc<Self>, socket: &Socket, auth: Auth) -> Result<(), Rejection> {
-        if self.stopping.load(SeqCst) {
-            return Err(Rejection::STOPPING);
-        }
+    fn admit(self: &Arc<Self>, socket: &Socket, auth: Auth) -> Result<(), Refused> {
         let parts = socket.req_parts();
-        let refusals = Refusals::of(parts);
+        let (link, refusals) = (link(parts), Refusals::of(parts));
+        let refused = |rejection| Err(Refused { rejection, old: link.protocol == Protocol::V3 });
+        if self.stopping.load(SeqCst) {
+            // A client whose connection ends comes back by itself, one that is refused does not.
+            link.close();
+            return refused(Rejection::STOPPING);
+        }
         if refusals.are_too_many() {
-            return Err(Rejection::TOO_MANY);
+            link.close();
+            return refused(Rejection::TOO_MANY);
         }
         let identity = match auth.token.or_else(|| request_token(parts)).map(|token| self.verifier.verify(&token)) {
             Some(Err(rejection)) => {
                 self.record_rejection(None, auth_method::HANDSHAKE, &rejection, socket);
                 refusals.add();
-                return Err(rejection);
+                return refused(rejection);
             }
             verified => verified.and_then(Result::ok),
         };
@@ -131,7 +137,7 @@ impl Handlers {
         session.ride();
         if self.stopping.load(SeqCst) {
             // It began while this one was opened; the session's end writes its closed row.
-            return Err(Rejection::STOPPING);
+            return refused(Rejection::STOPPING);
         }
         self.register(socket, &session);
         let mut admitted = self.admitted.lock();
@@ -233,7 +239,8 @@ impl Handlers {
 
     fn authenticate(&self, socket: &Socket, session: &Arc<Session>, credentials: Option<Credentials>) {
         if Refusals::of(socket.req_parts()).are_too_many() {
-            return self.guesses(socket, session);
+            // The connection is about to be closed.
+            return;
         }
         let token = credentials.and_then(|c| serde_json::from_str::<String>(c.token.get()).ok()).ok_or(Rejection::NOT_A_TEXT);
         match token.and_then(|token| self.verifier.verify(&token)) {
@@ -334,12 +341,17 @@ impl Handlers {
         }
     }
 
-    /// Disconnects a client whose tokens were refused too often; it does not come back by itself.
+    /// Disconnects a client whose tokens were refused too often, in a way after which it does not come back by itself.
     fn guesses(&self, socket: &Socket, session: &Session) {
         session.because("too many refusals");
-        if !session.is_closed() && socket.clone().disconnect().is_err() {
-            session.link().doom();
+        let link = session.link().clone();
+        if socket.clone().disconnect().is_err() {
+            return link.doom();
         }
+        tokio::spawn(async move {
+            tokio::time::sleep(FAREWELL).await;
+            link.close();
+        });
     }
 
     fn gone(&self, socket: &Socket, session: &Arc<Session>, reason: DisconnectReason) {

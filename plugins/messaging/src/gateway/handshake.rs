@@ -56,9 +56,9 @@ impl Refusals {
         parts.extensions.get().cloned().unwrap_or_default()
     }
 
-    /// Counts one more; returns whether it was one too many.
+    /// Counts one more; returns whether it was the last one that is borne.
     pub(super) fn add(&self) -> bool {
-        self.0.fetch_add(1, Relaxed) + 1 >= MOST_REFUSALS
+        self.0.fetch_add(1, Relaxed) + 1 == MOST_REFUSALS
     }
 
     pub(super) fn are_too_many(&self) -> bool {

@@ -2,6 +2,7 @@
 
 mod acks;
 mod admission;
+mod connect_error;
 mod engine;
 mod frame;
 mod handlers;

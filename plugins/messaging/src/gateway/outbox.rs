@@ -1,5 +1,6 @@
 //! What waits to be written to a client.
 
+use super::connect_error::mended;
 use super::library::Library;
 use super::moment::Moment;
 use bytes::{Bytes, BytesMut};
@@ -140,7 +141,7 @@ impl Outbox {
         let mut all = BytesMut::with_capacity(parts.iter().map(|part| part.len()).sum());
         parts.iter().for_each(|part| all.extend_from_slice(part));
         let len = all.len();
-        let mut all = all.freeze();
+        let mut all = mended(all.freeze());
         while let Some((end, delivery)) = self.library.next_delivery(&all) {
             let frames = all.split_to(end);
             self.push(frames, delivery);
