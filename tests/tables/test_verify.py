@@ -6,7 +6,7 @@ import subprocess
 import duckdb
 import pytest
 
-from program import PROGRAM
+from program import PROGRAM, until
 
 TOPIC = "messaging.push"
 
@@ -59,3 +59,29 @@ def test_what_is_in_the_way_of_a_repair_is_named(tables):
     assert "removed _staging/check-1700000000-0123456789abcdef" in said
     (staging / "gone-00000001").unlink()
     assert tool(tables, "repair")[0] == 0
+
+
+@pytest.mark.parametrize("lost", ["newest file", "table"])
+def test_what_was_deleted_is_missed_and_written_again_from_the_journal(greyhound, lost):
+    greyhound.start()
+    row = {"connection_seq": 0, "user_id": "1", "namespace": "/", "event": "test", "size_bytes": 0}
+    committed = lambda: greyhound.metric("greyhound_activity_rows_total", topic=TOPIC)
+    for count in [5, 3]:
+        before = committed()
+        greyhound.publish(TOPIC, [row] * count)
+        until("the commit", lambda: committed() == before + count)
+    table = greyhound.home / "data/tables" / TOPIC
+    assert tool(greyhound, "verify", TOPIC)[0] == 0
+    if lost == "table":
+        shutil.rmtree(table)
+    else:
+        max(table.rglob("*.parquet")).unlink()
+    status, said = tool(greyhound, "verify", TOPIC)
+    rows = "rows 0 to 7 are missing" if lost == "table" else "rows 5 to 7 are missing"
+    assert status == 1 and rows in said, said
+    status, said = tool(greyhound, "repair", "--from-journal")
+    assert status == 0 and f"rows written again from the journal: {8 if lost == 'table' else 3}" in said, said
+    assert tool(greyhound, "verify", TOPIC)[0] == 0
+    assert tool(greyhound, "repair", "--from-journal")[1] == "rows written again from the journal: 0\n"
+    greyhound.stop()
+    assert tool(greyhound, "verify")[0] == 0

@@ -303,6 +303,7 @@ impl Table {
         failpoint::pass("cursor", &file.path);
         self.advance(file.last + 1).await?;
         failpoint::pass("committed", &file.path);
+        self.count(file);
         Ok(())
     }
 
@@ -312,12 +313,16 @@ impl Table {
         if let Some(recorder) = &mut self.recorder {
             recorder.record(file);
         }
+        Ok(())
+    }
+
+    /// Counts a file that is in the table, and noted as such.
+    fn count(&self, file: &Committed) {
         counter!(names::ROWS, "topic" => self.topic.clone()).increment(file.rows);
         counter!(names::BYTES, "topic" => self.topic.clone()).increment(file.bytes);
         counter!(names::FILES, "topic" => self.topic.clone()).increment(1);
         histogram!(names::COMMIT_SECONDS, "topic" => self.topic.clone()).record(file.duration);
         tracing::debug!(topic = self.topic, ?file, "committed");
-        Ok(())
     }
 
     /// Has an hour closed anew, if it was.

@@ -85,6 +85,7 @@ impl Table {
         retry.done();
         let file = self.put(span, encoder).await?;
         self.record(&file).await?;
+        self.count(&file);
         tracing::warn!(
             topic = self.topic,
             path = file.path,
