@@ -53,7 +53,6 @@ pub(crate) struct Counters {
     messages: Counter,
     queued: Counter,
     dropped: Counter,
-    unknown: Counter,
     acked: Counter,
 }
 
@@ -65,7 +64,6 @@ impl Counters {
             messages: counter!(names::MESSAGES),
             queued: deliveries("queued"),
             dropped: deliveries("dropped"),
-            unknown: deliveries("unknown"),
             acked: deliveries("acked"),
         }
     }
@@ -73,9 +71,8 @@ impl Counters {
     fn of(&self, outcome: i8) -> &Counter {
         match outcome {
             delivery_outcome::QUEUED => &self.queued,
-            delivery_outcome::DROPPED => &self.dropped,
             delivery_outcome::ACKED => &self.acked,
-            _ => &self.unknown,
+            _ => &self.dropped,
         }
     }
 }

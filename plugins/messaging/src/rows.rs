@@ -159,7 +159,6 @@ pub(crate) mod delivery_outcome {
     pub(crate) const DROPPED: i8 = 1;
     pub(crate) const ACKED: i8 = 2;
     pub(crate) const UNSENT: i8 = 3;
-    pub(crate) const UNKNOWN: i8 = 4;
 }
 
 #[derive(Serialize)]
@@ -192,6 +191,5 @@ mod tests {
         assert_eq!(place(3, "outcome", "dropped"), delivery_outcome::DROPPED);
         assert_eq!(place(3, "outcome", "acked"), delivery_outcome::ACKED);
         assert_eq!(place(3, "outcome", "unsent"), delivery_outcome::UNSENT);
-        assert_eq!(place(3, "outcome", "unknown"), delivery_outcome::UNKNOWN);
     }
 }
