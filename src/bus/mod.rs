@@ -47,7 +47,7 @@ use greyhound_sdk::{Bus, Health, Shard, Start, TopicSchema, UnknownTopic};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// What the bus needs to know; see [`BusOptions::new`] for the defaults.
 #[derive(Debug, Clone)]
@@ -149,7 +149,7 @@ impl EventBus {
     pub async fn start(log: Arc<dyn Log>, topics: Vec<TopicSchema>, options: BusOptions) -> Result<Self, StartError> {
         let interval = options.retention_interval;
         let inner = Arc::new(start::start(log, topics, options).await?);
-        let keeper = tokio::spawn(keep(inner.clone(), interval));
+        let keeper = tokio::spawn(keep_always(inner.clone(), interval));
         Ok(Self { inner, keeper })
     }
 
@@ -218,6 +218,17 @@ impl Drop for EventBus {
 async fn ended(core: &Core) -> End {
     let end = core.ended().wait_for(Option::is_some).await.ok().and_then(|end| end.clone());
     end.unwrap_or(End::Abandoned)
+}
+
+/// A panic in it must not end retention for good, and unnoticed.
+async fn keep_always(inner: Arc<Inner>, interval: Duration) {
+    loop {
+        let mut task = JoinSet::new();
+        task.spawn(keep(inner.clone(), interval));
+        if let Some(Err(error)) = task.join_next().await {
+            tracing::error!(%error, "retention failed; it goes on");
+        }
+    }
 }
 
 /// Looks after retention and tells the consumers' lag, until the bus is gone.

@@ -84,7 +84,12 @@ enum Command {
 /// Does what the arguments say.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut builder = match cli.command {
+        // The host has threads of its own for plugins; here are signals and the admin listener.
+        None | Some(Command::Run) => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    let runtime = match builder.enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => return Failure::failed(format!("no runtime: {e}")).report(),
     };

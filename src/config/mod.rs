@@ -139,6 +139,9 @@ pub struct Host {
     /// How long a drain may take before what is left is abandoned.
     #[serde(with = "duration")]
     pub shutdown_deadline: Duration,
+    /// How long the threads that plugins run on may not answer before the process ends.
+    #[serde(with = "duration")]
+    pub watchdog: Duration,
     /// What becomes of a plugin that fails.
     pub on_failure: OnFailure,
     /// How log lines look.
@@ -175,6 +178,9 @@ impl Settings {
         self.admin.validate(problems);
         if self.host.shutdown_deadline.is_zero() {
             problems.report("host.shutdown_deadline", "must be longer than 0s, such as \"30s\"");
+        }
+        if self.host.watchdog < Duration::from_secs(1) {
+            problems.report("host.watchdog", "must be at least \"1s\"");
         }
     }
 
@@ -293,6 +299,11 @@ impl Admin {
 
 impl Default for Host {
     fn default() -> Self {
-        Self { shutdown_deadline: Duration::from_secs(30), on_failure: OnFailure::Restart, log_format: LogFormat::Text }
+        Self {
+            shutdown_deadline: Duration::from_secs(30),
+            watchdog: Duration::from_secs(30),
+            on_failure: OnFailure::Restart,
+            log_format: LogFormat::Text,
+        }
     }
 }

@@ -41,6 +41,18 @@ pub enum RunError {
         /// What happened.
         why: Error,
     },
+    /// The machine gives no threads.
+    #[error("the threads of the program could not be started: {0}")]
+    Threads(std::io::Error),
+    /// A plugin keeps all threads that plugins run on.
+    #[error(
+        "the workers did not answer for {}: a plugin keeps them busy, which is a fault of it; the process ends, so that a supervisor starts it again",
+        humantime::format_duration(*.0)
+    )]
+    Stalled(std::time::Duration),
+    /// The admin listener ended while the program ran.
+    #[error("the admin listener ended by itself: {0}")]
+    AdminEnded(String),
     /// The log failed while running, or could not take everything at the end.
     #[error("the log failed: {0}")]
     LogFailed(Arc<str>),

@@ -22,6 +22,7 @@ mod storage;
 mod supervise;
 #[cfg(test)]
 mod tests;
+pub(crate) mod workers;
 
 pub use error::RunError;
 pub use logging::{init as init_logging, json_line};

@@ -1,7 +1,8 @@
 //! The parts that run, from their start to their drain.
 
 use super::erased::Configured;
-use super::supervise::Supervised;
+use super::supervise::{self, Supervised};
+use super::workers::{Watchdog, Workers};
 use super::{Host, RunError, banner, metrics, storage};
 use crate::api::{self, Listener};
 use crate::bus::{End, EventBus};
@@ -30,6 +31,10 @@ pub(super) struct Running {
     health: Health,
     plugins: Vec<Supervised>,
     api: Option<(DrainHandle, JoinHandle<()>)>,
+    workers: Workers,
+    watchdog: Watchdog,
+    /// The workers do not answer: what runs on them cannot be drained.
+    is_stalled: bool,
 }
 
 /// A plugin that was built and does not run yet.
@@ -48,7 +53,9 @@ impl Running {
         let Host { settings, enabled, lines, .. } = host;
         let log = storage::open(&settings).await?;
         let bus = Arc::new(EventBus::start(log, topics, storage::bus_options(&settings, &health)).await?);
-        let mut running = Self { settings, bus, health, plugins: Vec::new(), api: None };
+        let workers = Workers::start().map_err(RunError::Threads)?;
+        let watchdog = Watchdog::start(workers.handle(), settings.host.watchdog, health.of("workers")).map_err(RunError::Threads)?;
+        let mut running = Self { settings, bus, health, plugins: Vec::new(), api: None, workers, watchdog, is_stalled: false };
         match running.start_parts(enabled, lines, recorder).await {
             Ok(()) => Ok(running),
             Err(e) => {
@@ -72,7 +79,9 @@ impl Running {
         lines.push(("admin".into(), format!("http://{}", listener.address())));
         lines.extend(more_lines);
         let on_failure = self.settings.host.on_failure;
-        self.plugins = built.into_iter().map(|it| Supervised::start(it.plugin, it.component, it.context, on_failure)).collect();
+        let workers = self.workers.handle();
+        let start = |it: Built| Supervised::start(it.plugin, it.component, it.context, on_failure, workers.clone());
+        self.plugins = built.into_iter().map(start).collect();
         let (handle, drain) = Drain::new();
         let shared = api::Shared {
             bus: self.bus.clone(),
@@ -80,7 +89,7 @@ impl Running {
             recorder,
             open_topics: self.settings.admin.open_topics.clone().into(),
         };
-        self.api = Some((handle, tokio::spawn(listener.serve(shared, routes, drain))));
+        self.api = Some((handle, tokio::spawn(listener.serve(shared, routes, workers, drain))));
         banner::print(lines, self.settings.host.log_format);
         Ok(())
     }
@@ -90,7 +99,7 @@ impl Running {
         let mut built = Vec::new();
         for plugin in plugins.into_iter().rev() {
             let context = self.context(plugin.name())?;
-            let component = plugin.build(context.clone()).await;
+            let component = supervise::build(&self.workers.handle(), &plugin, context.clone()).await;
             let component = component.map_err(|why| RunError::Plugin { name: plugin.name(), why })?;
             built.push(Built { plugin, component, context });
         }
@@ -129,17 +138,35 @@ impl Running {
                 false => futures_util::future::select_all(plugins).await.0,
             }
         };
-        tokio::select! {
+        let api = async {
+            match &mut self.api {
+                Some((_, task)) => task.await,
+                None => std::future::pending().await,
+            }
+        };
+        let failed = tokio::select! {
             failed = any_plugin => failed,
+            ended = api => RunError::AdminEnded(ended.err().map_or_else(|| "nobody told it to".to_owned(), |e| e.to_string())),
+            silent = self.watchdog.stalled() => RunError::Stalled(silent),
             end = self.bus.ended() => closed(end).err().unwrap_or_else(|| RunError::LogFailed("it was closed".into())),
+        };
+        match &failed {
+            RunError::Stalled(_) => self.is_stalled = true,
+            // It is not asked a second time.
+            RunError::AdminEnded(_) => self.api = None,
+            _ => {}
         }
+        failed
     }
 
     /// Ends everything within the deadline: plugins in the order in which rows flow, then the admin listener, then the log.
     pub(super) async fn drain(self) -> Result<(), RunError> {
-        let Self { settings, bus, health, plugins, api } = self;
+        let Self { settings, bus, health, plugins, api, workers: _workers, watchdog, is_stalled } = self;
         health.of("host").not_ready("draining");
-        let (start, limit) = (Instant::now(), settings.host.shutdown_deadline);
+        let limit = if is_stalled { Duration::ZERO } else { settings.host.shutdown_deadline };
+        // Of a drain the deadline is the end; of one without plugins the watchdog.
+        let _watchdog = is_stalled.then_some(watchdog);
+        let start = Instant::now();
         let (plugins_end, end) = (start + limit * 9 / 10, start + limit);
         let mut left = plugins.len();
         for plugin in plugins {

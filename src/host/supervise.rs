@@ -3,13 +3,15 @@
 use super::RunError;
 use super::erased::Configured;
 use super::metrics::RESTARTS;
+use super::workers;
 use crate::config::OnFailure;
 use greyhound_sdk::plugin::DrainHandle;
 use greyhound_sdk::{Component, Context, Drain, Error};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -32,6 +34,7 @@ struct Keeper {
     plugin: Arc<dyn Configured>,
     context: Context,
     on_failure: OnFailure,
+    workers: Handle,
     drain: Drain,
     pause: Duration,
 }
@@ -39,11 +42,17 @@ struct Keeper {
 // === impl Supervised ===
 
 impl Supervised {
-    pub(super) fn start(plugin: Arc<dyn Configured>, component: Box<dyn Component>, context: Context, on_failure: OnFailure) -> Self {
+    pub(super) fn start(
+        plugin: Arc<dyn Configured>,
+        component: Box<dyn Component>,
+        context: Context,
+        on_failure: OnFailure,
+        workers: Handle,
+    ) -> Self {
         let (handle, drain) = Drain::new();
         let (tell, failed) = oneshot::channel();
         let name = plugin.name();
-        let keeper = Keeper { plugin, context, on_failure, drain, pause: FIRST_PAUSE };
+        let keeper = Keeper { plugin, context, on_failure, workers, drain, pause: FIRST_PAUSE };
         let task = tokio::spawn(async move {
             if let Err(why) = keeper.keep(component).await {
                 let _ = tell.send(why);
@@ -69,6 +78,12 @@ impl Supervised {
             self.task.abort();
         }
     }
+}
+
+/// Builds a plugin on the threads that it is to run on.
+pub(super) async fn build(workers: &Handle, plugin: &Arc<dyn Configured>, context: Context) -> Result<Box<dyn Component>, Error> {
+    let plugin = plugin.clone();
+    workers::on(workers, async move { plugin.build(context).await }).await?
 }
 
 // === impl Keeper ===
@@ -98,13 +113,7 @@ impl Keeper {
 
     /// Runs it in a task of its own, so that a panic is its alone; the task ends with this future.
     async fn run(&self, component: Box<dyn Component>) -> Result<(), Error> {
-        let mut task = JoinSet::new();
-        task.spawn(component.run(self.drain.clone()));
-        match task.join_next().await {
-            Some(Ok(ended)) => ended,
-            Some(Err(panicked)) => Err(panicked.into()),
-            None => Ok(()),
-        }
+        workers::on(&self.workers, component.run(self.drain.clone())).await?
     }
 
     /// Builds it again, as often as it takes. `None` where it is to be drained.
@@ -118,7 +127,7 @@ impl Keeper {
             }
             self.pause = (self.pause * 2).min(LAST_PAUSE);
             metrics::counter!(RESTARTS, "plugin" => self.plugin.name()).increment(1);
-            match self.plugin.build(self.context.clone()).await {
+            match build(&self.workers, &self.plugin, self.context.clone()).await {
                 Ok(component) => {
                     self.context.health.ready();
                     return Some(component);

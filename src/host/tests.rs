@@ -5,8 +5,10 @@ use greyhound_sdk::{Component, Context, Drain, Error, Start, TopicSchema};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 const NOTE: &str = r#"{"type": "record", "namespace": "test", "name": "note", "fields": [{"name": "text", "type": "string"}]}"#;
@@ -26,6 +28,7 @@ struct Seen {
     lines: Arc<Mutex<Vec<String>>>,
     runs: Arc<AtomicUsize>,
     running: Arc<Notify>,
+    released: Arc<AtomicBool>,
 }
 
 impl Seen {
@@ -47,6 +50,8 @@ enum Kind {
     Unbuildable,
     /// Does not drain.
     Deaf,
+    /// Keeps all threads that plugins run on.
+    Blocks,
 }
 
 struct Part(Kind, Seen);
@@ -89,6 +94,12 @@ impl Component for Running {
                 seen.running.notify_one();
                 std::future::pending().await
             }
+            Kind::Blocks => {
+                let cores = std::thread::available_parallelism().map_or(1, usize::from);
+                (0..2 * cores).for_each(|_| drop(tokio::spawn(block(seen.released.clone()))));
+                seen.running.notify_one();
+                std::future::pending().await
+            }
             _ => seen.running.notify_one(),
         }
         let mut consumer = context.bus.consumer("sink", "test.note", Start::Earliest).await?;
@@ -109,6 +120,22 @@ impl Component for Running {
         }
         Ok(())
     }
+}
+
+/// What a decoder does that loops for ever.
+async fn block(released: Arc<AtomicBool>) {
+    while !released.load(Ordering::SeqCst) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The answer to `GET path`.
+async fn get(port: u16, path: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
 }
 
 fn config(dir: &Path, more: &str) -> Tree {
@@ -189,4 +216,37 @@ async fn a_taken_admin_address_names_the_key() {
     let host = Host::builder().plugin(Part(Kind::Source, seen));
     let error = host.run(config, std::future::pending()).await.unwrap_err().to_string();
     assert!(error.contains("admin.listen") && error.contains(&taken.local_addr().unwrap().to_string()), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_keeps_all_workers_holds_up_neither_health_nor_the_end() {
+    let (dir, seen) = (tempfile::tempdir().unwrap(), Seen::default());
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut config = config(dir.path(), "[host]\nwatchdog = \"2s\"");
+    config.set("admin.listen", format!("127.0.0.1:{port}"));
+    let host = Host::builder().plugin(Part(Kind::Blocks, seen.clone())).configure(config).unwrap();
+    let running = tokio::spawn(host.run(std::future::pending()));
+    seen.running.notified().await;
+    tokio::time::timeout(Duration::from_secs(20), async {
+        assert!(get(port, "/healthz").await.contains("200 OK"));
+        while !get(port, "/readyz").await.contains("they have not answered for") {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let ended = running.await.unwrap().unwrap_err();
+        assert!(matches!(ended, RunError::Stalled(silent) if silent >= Duration::from_secs(2)), "{ended}");
+    })
+    .await
+    .unwrap();
+    seen.released.store(true, Ordering::SeqCst);
+    // The log was closed, and the directory is free.
+    run(dir.path(), "", &[Kind::Source], &Seen::default()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_whose_workers_are_all_kept_stops_when_it_is_told_to() {
+    let (dir, seen) = (tempfile::tempdir().unwrap(), Seen::default());
+    let started = std::time::Instant::now();
+    run(dir.path(), "[host]\nshutdown_deadline = \"1s\"", &[Kind::Blocks], &seen).await.unwrap();
+    assert!(started.elapsed() < Duration::from_secs(10));
+    seen.released.store(true, Ordering::SeqCst);
 }
