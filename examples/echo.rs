@@ -41,15 +41,23 @@ impl Component for Running {
             };
             for batch in batches {
                 let pushes: Vec<Push> = serde_arrow::from_record_batch(&batch.rows)?;
-                for Push { user_id, event, data } in &pushes {
-                    let args: Vec<Box<RawValue>> = serde_json::from_str(data.as_deref().unwrap_or("[]"))?;
-                    let to = To { namespace: "/", rooms: &[format!("user({user_id})")], except: &[] };
-                    self.0.emit(&Message { event, args: &args, to, volatile: false, source: "plugin", publisher: Some("echo") })?;
+                for push in &pushes {
+                    // With `?` it would be started again at the same push, for ever.
+                    if let Err(error) = answer(&self.0, push) {
+                        tracing::warn!(%error, user = push.user_id, "a push cannot be answered");
+                    }
                 }
             }
             self.1.commit(self.1.position()).await?;
         }
     }
+}
+
+fn answer(emitter: &Emitter, Push { user_id, event, data }: &Push) -> Result<(), Error> {
+    let args: Vec<Box<RawValue>> = serde_json::from_str(data.as_deref().unwrap_or("[]"))?;
+    let to = To { namespace: "/", rooms: &[format!("user({user_id})")], except: &[] };
+    emitter.emit(&Message { event, args: &args, to, volatile: false, source: "plugin", publisher: Some("echo") })?;
+    Ok(())
 }
 
 #[tokio::main]
