@@ -39,6 +39,8 @@ pub trait FileSystem: Debug + Send + Sync + 'static {
     fn remove_all(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// Opens a directory, whose names can then be made durable when nothing more can be opened.
+    fn open_dir(&self, path: &Path) -> io::Result<Box<dyn Directory>>;
     /// Locks the file at `path`, made where there is none, until the [`Lock`] is dropped or the process
     /// ends. `holder` is what others are told.
     ///
@@ -73,6 +75,12 @@ pub enum LockError {
     /// The lock file could not be used.
     #[error(transparent)]
     Io(#[from] io::Error),
+}
+
+/// An open directory.
+pub trait Directory: Debug + Send + Sync + 'static {
+    /// As [`FileSystem::sync_dir`].
+    fn sync(&self) -> io::Result<()>;
 }
 
 /// An open file.
@@ -209,6 +217,10 @@ impl FileSystem for OsFileSystem {
         fs::File::open(path)?.sync_all()
     }
 
+    fn open_dir(&self, path: &Path) -> io::Result<Box<dyn Directory>> {
+        Ok(Box::new(fs::File::open(path)?))
+    }
+
     fn try_lock(&self, path: &Path, holder: &str) -> Result<Lock, LockError> {
         let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(path)?;
         match file.try_lock() {
@@ -222,6 +234,12 @@ impl FileSystem for OsFileSystem {
             tracing::debug!(path = %path.display(), error = %e, "the lock file does not name its holder");
         }
         Ok(Lock::new(file))
+    }
+}
+
+impl Directory for fs::File {
+    fn sync(&self) -> io::Result<()> {
+        self.sync_all()
     }
 }
 

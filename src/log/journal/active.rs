@@ -24,6 +24,33 @@ pub(super) struct Active {
     pub dirty: bool,
 }
 
+/// The empty file of the next segment, opened ahead, so that a segment begins also when clients have used up the descriptors.
+pub(super) struct Ahead(Arc<dyn File>);
+
+/// Its name.
+const AHEAD: &str = "next";
+
+impl Ahead {
+    pub fn open(fs: &dyn FileSystem, dir: &Path) -> io::Result<Self> {
+        create(fs, &dir.join(AHEAD)).map(Self)
+    }
+
+    /// Makes it the segment that begins at `base`. Its name is not durable yet.
+    pub fn begin(self, fs: &dyn FileSystem, dir: &Path, base: u64) -> io::Result<Active> {
+        // Over what a failed attempt left behind, which has no byte that was acknowledged.
+        fs.rename(&dir.join(AHEAD), &Segment::path(dir, base))?;
+        Ok(Active { file: self.0, base, claimed: 0, dirty: false })
+    }
+}
+
+/// A new file, in place of what an earlier attempt left behind.
+fn create(fs: &dyn FileSystem, path: &Path) -> io::Result<Arc<dyn File>> {
+    match fs.remove(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => Ok(fs.create_new(path)?.into()),
+    }
+}
+
 /// Where a group goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Space {
@@ -43,13 +70,8 @@ impl Active {
 
     /// A new segment. Its name is not durable yet.
     pub fn create(fs: &dyn FileSystem, dir: &Path, base: u64) -> io::Result<Self> {
-        let path = Segment::path(dir, base);
         // What a failed attempt left behind has no byte that was acknowledged.
-        match fs.remove(&path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-            _ => {}
-        }
-        let file = fs.create_new(&path)?.into();
+        let file = create(fs, &Segment::path(dir, base))?;
         Ok(Self { file, base, claimed: 0, dirty: false })
     }
 

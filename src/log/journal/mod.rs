@@ -10,6 +10,7 @@
 //! <dir>/shard                      the shard's name, made with the journal
 //! <dir>/schemas/000001.shop.order.0123456789abcdef.avsc
 //! <dir>/damage                     what was found damaged and told
+//! <dir>/next                       the file of the next segment, opened ahead; always empty
 //! <dir>/lock                       who has the journal open
 //! ```
 
@@ -31,7 +32,7 @@ mod walk;
 mod window;
 mod writer;
 
-use self::active::Active;
+use self::active::{Active, Ahead};
 use self::damage::Damage;
 use self::read::Hints;
 use self::schemas::Schemas;
@@ -39,7 +40,7 @@ use self::view::View;
 use self::writer::JournalWriter;
 use super::{Log, LogError, LogWriter, Lost, Recovery, Retention, Stored};
 use async_trait::async_trait;
-use greyhound_sdk::fs::{FileSystem, Lock, LockError, SharedFs};
+use greyhound_sdk::fs::{Directory, FileSystem, Lock, LockError, SharedFs};
 use greyhound_sdk::{Bounds, Durability, Shard};
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
@@ -124,6 +125,8 @@ pub struct Journal {
 struct Shared {
     fs: SharedFs,
     dir: PathBuf,
+    /// The same, open: a segment must begin also when nothing more can be opened.
+    directory: Box<dyn Directory>,
     level: Level,
     segment_size: u64,
     view: RwLock<View>,
@@ -141,6 +144,8 @@ struct Tail {
     epoch: u64,
     /// The segment being written; `None`: the next append begins one.
     active: Option<Active>,
+    /// The file of the segment after it, opened ahead.
+    ahead: Option<Ahead>,
 }
 
 // === impl Journal ===
@@ -166,6 +171,7 @@ impl Journal {
         let io = |source| OpenError::Io { dir: dir.to_owned(), source };
         fs.create_dir_all(dir).map_err(io)?;
         let lock = lock(&fs, dir)?;
+        let directory = fs.open_dir(dir).map_err(io)?;
         let shard = identity::find_or_make(&*fs, dir, &options.node)?;
         let schemas = Schemas::open(&fs, dir)?;
         let mut damage = Damage::open(fs.clone(), dir).map_err(io)?;
@@ -176,10 +182,11 @@ impl Journal {
         let shared = Arc::new(Shared {
             fs,
             dir: dir.to_owned(),
+            directory,
             level: options.level,
             segment_size: options.segment_size,
             view: RwLock::new(recovered.view),
-            tail: Mutex::new(Tail { epoch: 0, active }),
+            tail: Mutex::new(Tail { epoch: 0, active, ahead: None }),
             schemas: RwLock::new(schemas),
             damage: Mutex::new(damage),
             hints: Mutex::default(),

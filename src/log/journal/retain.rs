@@ -27,7 +27,7 @@ pub(super) fn retain(shared: &Shared, policy: &Retention, required: &HashMap<Arc
 fn delete(shared: &Shared, segment: &Segment) -> io::Result<()> {
     shared.fs.remove(&Segment::path(&shared.dir, segment.base))?;
     // One after the other: a power cut must not bring back an older one without those that follow it.
-    shared.fs.sync_dir(&shared.dir)
+    shared.directory.sync()
 }
 
 /// Takes the oldest segment out of the view, if it may go, and tells what of it is still needed. The last one stays.

@@ -1,6 +1,6 @@
 //! The write side: groups of frames onto the disk, each with one sync.
 
-use super::active::{Active, Space};
+use super::active::{Active, Ahead, Space};
 use super::frame::{Header, Kind};
 use super::segment::Segment;
 use super::{Level, Shared, Tail, metrics};
@@ -120,6 +120,10 @@ impl JournalWriter {
         let written = self.lay(started, &mut tail);
         written.map_err(|e| self.failed(&mut tail, &e))?;
         self.acknowledge();
+        if tail.ahead.is_none() {
+            // If not now, then after the next group.
+            tail.ahead = Ahead::open(&*shared.fs, &shared.dir).ok();
+        }
         drop(tail);
         shared.changes.send_modify(|n| *n += 1);
         if let Err(e) = shared.damage.lock().settle() {
@@ -143,7 +147,10 @@ impl JournalWriter {
             let words = Words { topic, first: known.next, time: view.floor, ..Words::default() };
             self.group.add(Kind::Topic, &words, known.name.as_bytes()).map_err(io::Error::other)?;
         }
-        Active::create(&*shared.fs, &shared.dir, start).map(Some)
+        match tail.ahead.take() {
+            Some(ahead) => ahead.begin(&*shared.fs, &shared.dir, start).map(Some),
+            None => Active::create(&*shared.fs, &shared.dir, start).map(Some),
+        }
     }
 
     /// Makes sure that the group finds room.
@@ -179,7 +186,7 @@ impl JournalWriter {
             self.sync_seconds.record(sync.elapsed());
         }
         if self.group.new_segment {
-            self.shared.fs.sync_dir(&self.shared.dir)?;
+            self.shared.directory.sync()?;
         }
         Ok(())
     }

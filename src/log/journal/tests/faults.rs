@@ -1,7 +1,7 @@
 //! Disks that fail and disks that are full.
 
 use super::super::{Journal, OpenError};
-use super::ground::{Found, Owed, TOPICS, group, open, run, start};
+use super::ground::{Found, Owed, TOPICS, group, open, run, segments, start};
 use crate::log::conformance::book::{Book, end};
 use crate::log::conformance::{ITEM, take_over};
 use crate::log::{Frame, Log, LogError, LogWriter};
@@ -192,4 +192,25 @@ fn a_journal_is_opened_by_one_and_the_other_is_told_by_whom() {
     assert!(error.to_string().contains(&std::process::id().to_string()), "{error}");
     drop(first);
     open(&disk);
+}
+
+#[test]
+fn segments_begin_when_nothing_more_can_be_opened() {
+    run(async {
+        let mut running = Running::new().await;
+        running.append(0..2).await;
+        let before = segments(&running.disk).len();
+        running.disk.use_up_descriptors(true);
+        for at in 2.. {
+            let group = group(&mut running.book, at);
+            running.writer.append(&group).await.expect("it needs no new descriptor");
+            running.book.acknowledge(&group);
+            if segments(&running.disk).len() > before {
+                break;
+            }
+        }
+        running.disk.use_up_descriptors(false);
+        running.append(20..30).await;
+        running.check("descriptors were used up").await;
+    });
 }

@@ -21,6 +21,7 @@ pub(super) struct Disk {
     pub(super) capacity: Option<u64>,
     pub(super) failing_syncs: u64,
     pub(super) failing_writes: u64,
+    pub(super) no_descriptors: bool,
 }
 
 pub(super) type Names = BTreeMap<PathBuf, Inode>;
@@ -59,6 +60,11 @@ impl Disk {
             Some(at) if self.operations > at => Err(died()),
             _ => Ok(()),
         }
+    }
+
+    /// Fails if nothing more can be opened.
+    pub(super) fn openable(&self) -> io::Result<()> {
+        if self.no_descriptors { Err(Errno::MFILE.into()) } else { self.alive() }
     }
 
     /// Counts an operation. `Break` where it is the one in which the power goes.

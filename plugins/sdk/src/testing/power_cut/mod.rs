@@ -24,7 +24,7 @@ mod content;
 mod disk;
 mod handle;
 
-use crate::fs::{File, FileSystem, Lock, LockError};
+use crate::fs::{Directory, File, FileSystem, Lock, LockError};
 use content::{Content, Dice};
 use disk::{Change, Disk, Inode, Names, done, parent};
 use handle::Handle;
@@ -73,6 +73,11 @@ impl PowerCut {
     /// Lets the next `n` writes fail with EIO, half done.
     pub fn fail_writes(&self, n: u64) {
         self.0.lock().failing_writes = n;
+    }
+
+    /// From now on (or no longer) nothing more can be opened: EMFILE.
+    pub fn use_up_descriptors(&self, used_up: bool) {
+        self.0.lock().no_descriptors = used_up;
     }
 
     /// Limits the bytes of all files together; what goes beyond fails with ENOSPC, after as much as fits.
@@ -155,7 +160,7 @@ impl PowerCut {
 impl FileSystem for PowerCut {
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn File>> {
         let mut disk = self.0.lock();
-        disk.alive()?;
+        disk.openable()?;
         disk.need_directory(parent(path))?;
         if disk.cached.contains_key(path) || disk.is_directory(path) {
             return Err(Errno::EXIST.into());
@@ -167,10 +172,12 @@ impl FileSystem for PowerCut {
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
+        self.0.lock().openable()?;
         Ok(self.handle(self.0.lock().inode(path)?, true))
     }
 
     fn open_read(&self, path: &Path) -> io::Result<Box<dyn File>> {
+        self.0.lock().openable()?;
         Ok(self.handle(self.0.lock().inode(path)?, false))
     }
 
@@ -228,16 +235,14 @@ impl FileSystem for PowerCut {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        let mut disk = self.0.lock();
-        disk.alive()?;
+        self.open_dir(path)?.sync()
+    }
+
+    fn open_dir(&self, path: &Path) -> io::Result<Box<dyn Directory>> {
+        let disk = self.0.lock();
+        disk.openable()?;
         disk.need_directory(path)?;
-        done(disk.count()?)?;
-        let (now, later) = std::mem::take(&mut disk.renames).into_iter().partition(|c: &Change| c.directory() == path);
-        disk.renames = later;
-        for change in now {
-            change.apply(&mut disk.durable);
-        }
-        Ok(())
+        Ok(Box::new(OpenDirectory { disk: self.0.clone(), path: path.to_owned() }))
     }
 
     fn try_lock(&self, path: &Path, holder: &str) -> Result<Lock, LockError> {
@@ -248,6 +253,26 @@ impl FileSystem for PowerCut {
         }
         disk.locks.insert(path.to_owned(), holder.to_owned());
         Ok(Lock::new(Held { disk: self.0.clone(), path: path.to_owned() }))
+    }
+}
+
+#[derive(Debug)]
+struct OpenDirectory {
+    disk: Arc<Mutex<Disk>>,
+    path: PathBuf,
+}
+
+impl Directory for OpenDirectory {
+    fn sync(&self) -> io::Result<()> {
+        let mut disk = self.disk.lock();
+        disk.alive()?;
+        done(disk.count()?)?;
+        let (now, later) = std::mem::take(&mut disk.renames).into_iter().partition(|c: &Change| c.directory() == self.path);
+        disk.renames = later;
+        for change in now {
+            change.apply(&mut disk.durable);
+        }
+        Ok(())
     }
 }
 
