@@ -46,7 +46,7 @@ impl Ahead {
 /// A new file, in place of what an earlier attempt left behind.
 fn create(fs: &dyn FileSystem, path: &Path) -> io::Result<Arc<dyn File>> {
     match fs.remove(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
         _ => Ok(fs.create_new(path)?.into()),
     }
 }
