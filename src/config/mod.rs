@@ -142,6 +142,9 @@ pub struct Host {
     /// How long the threads that plugins run on may not answer before the process ends.
     #[serde(with = "duration")]
     pub watchdog: Duration,
+    /// How long `/readyz` says 503 before a drain begins, so that load balancers send nobody any more.
+    #[serde(with = "duration")]
+    pub drain_wait: Duration,
     /// What becomes of a plugin that fails.
     pub on_failure: OnFailure,
     /// How log lines look.
@@ -302,6 +305,7 @@ impl Default for Host {
         Self {
             shutdown_deadline: Duration::from_secs(30),
             watchdog: Duration::from_secs(30),
+            drain_wait: Duration::ZERO,
             on_failure: OnFailure::Restart,
             log_format: LogFormat::Text,
         }

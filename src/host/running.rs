@@ -163,6 +163,9 @@ impl Running {
     pub(super) async fn drain(self) -> Result<(), RunError> {
         let Self { settings, bus, health, plugins, api, workers: _workers, watchdog, is_stalled } = self;
         health.of("host").not_ready("draining");
+        if !is_stalled {
+            sleep(settings.host.drain_wait).await;
+        }
         let limit = if is_stalled { Duration::ZERO } else { settings.host.shutdown_deadline };
         // Of a drain the deadline is the end; of one without plugins the watchdog.
         let _watchdog = is_stalled.then_some(watchdog);

@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { start, until } from './greyhound.mjs'
-import { connect, next, ways } from './sockets.mjs'
+import { open } from './polling.mjs'
+import { connect, fence, login, next, ways } from './sockets.mjs'
 
 test('clients of every generation come back by themselves after SIGTERM', async t => {
   const greyhound = await start(t)
@@ -31,7 +32,6 @@ test('clients of every generation come back by themselves after SIGTERM', async 
 })
 
 test('a client whose queue is full can still be disconnected, and is closed with its time to authenticate', async t => {
-  const { open } = await import('./polling.mjs')
   const greyhound = await start(t, { env: { PLUGINS__MESSAGING__AUTH__TIMEOUT: '1s', PLUGINS__MESSAGING__BUFFER: '16', PLUGINS__MESSAGING__PING_INTERVAL: '1s', PLUGINS__MESSAGING__PING_TIMEOUT: '1s' } })
   // It never polls again: its queue stays full.
   const session = await (await open(greyhound)).login('full')
@@ -55,4 +55,15 @@ test('a WebSocket that does not authenticate is closed, although it answers ping
     await next(socket, 'connect')
     await until('the end', () => socket.io.engine?.readyState === 'closed' || socket.io.readyState === 'closed' || socket.io._readyState === 'closed')
   }
+})
+
+test('before clients are let go, /readyz says so for a while', async t => {
+  const greyhound = await start(t, { env: { HOST__DRAIN_WAIT: '2s' } })
+  const socket = await login(t, greyhound, 'patient')
+  greyhound.child.kill('SIGTERM')
+  await until('503', async () => (await fetch(`${greyhound.admin}/readyz`)).status === 503, 1_000)
+  await fence(greyhound, [socket])
+  const gone = next(socket, 'disconnect')
+  assert.deepEqual(await greyhound.exited, { code: 0, signal: null })
+  assert.match((await gone)[0], /^transport/)
 })

@@ -41,6 +41,7 @@ pub(crate) struct Listener {
 impl Listener {
     /// Accepts until drained; then disconnects everybody, and returns when all are gone or the deadline has come.
     pub(crate) async fn run(self, mut drain: Drain) {
+        let _leave = LeaveNobody(self.handlers.clone());
         // Aborted where they are dropped.
         let _writers = self.writers();
         let mut connections = JoinSet::new();
@@ -101,6 +102,15 @@ impl Listener {
                 tracing::debug!(error = %e, "a connection ended");
             }
         }
+    }
+}
+
+/// Closes the connections of whoever is left when the gateway ends, also by a panic: they come back by themselves.
+struct LeaveNobody(Arc<Handlers>);
+
+impl Drop for LeaveNobody {
+    fn drop(&mut self) {
+        self.0.close_all();
     }
 }
 
