@@ -8,7 +8,7 @@ use crate::metrics as names;
 use crate::rows::{ConnectionRow, DeliveryRow, Topics, connection_event, delivery_outcome};
 use bytes::Bytes;
 use greyhound_sdk::Share;
-use metrics::gauge;
+use metrics::{counter, gauge};
 use parking_lot::Mutex;
 use serde_json::value::RawValue;
 use socketioxide::socket::Sid;
@@ -272,6 +272,7 @@ impl Passenger for Session {
                 latency_us: i32::try_from(delivery.received.elapsed().as_micros()).unwrap_or(i32::MAX),
             };
             crate::outlet::numbered(topics.delivery.offer(&row));
+            counter!(names::DELIVERIES, "outcome" => "unsent").increment(1);
         }
     }
 }
