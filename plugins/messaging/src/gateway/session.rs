@@ -46,6 +46,8 @@ pub(crate) struct Session {
 #[derive(Default)]
 struct Who {
     user: Option<Arc<str>>,
+    /// Who it was before, and until when.
+    earlier: Option<(Moment, Arc<str>)>,
     /// The rooms that came with the user.
     rooms: Vec<String>,
     /// The rooms that it was put into otherwise.
@@ -124,6 +126,13 @@ impl Session {
         self.who.lock().user.clone()
     }
 
+    /// Who it was then.
+    fn user_at(&self, moment: Moment) -> Option<Arc<str>> {
+        let who = self.who.lock();
+        let earlier = who.earlier.as_ref().filter(|(until, _)| moment.elapsed() > until.elapsed());
+        earlier.map(|(_, user)| user.clone()).or_else(|| who.user.clone())
+    }
+
     /// All rooms that it is in, but for its own.
     pub(crate) fn rooms(&self) -> Vec<String> {
         let who = self.who.lock();
@@ -165,6 +174,7 @@ impl Session {
         let mut left = std::mem::replace(&mut who.rooms, rooms);
         if before.is_some() && before != who.user {
             left.append(&mut who.joined);
+            who.earlier = before.map(|user| (Moment::now(), user));
         }
         who.joined.retain(|room| !who.rooms.contains(room));
         left.retain(|room| !who.rooms.contains(room));
@@ -262,8 +272,8 @@ impl Passenger for Session {
 
     fn link_ended(&self, unsent: &[Delivery]) {
         let Some(topics) = &self.topics else { return };
-        let user = self.user();
         for delivery in unsent.iter().filter(|delivery| delivery.connection == self.connection) {
+            let user = self.user_at(delivery.received);
             let row = DeliveryRow {
                 message_seq: delivery.message,
                 connection_seq: self.connection,

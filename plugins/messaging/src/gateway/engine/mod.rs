@@ -21,7 +21,7 @@ use bytes::Bytes;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 pub(crate) use request::Protocol;
-use request::{Ask, BadRequest};
+use request::{Ask, Refused};
 use sessions::Sessions;
 use socketioxide::service::SocketIoService;
 use std::net::SocketAddr;
@@ -33,9 +33,6 @@ use tower::Service;
 
 /// The library: it takes the streams of sessions.
 pub(super) type Library = SocketIoService<(), Fanout>;
-
-/// A client that is refused for the number of those who are there may come again after so long.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 
 /// Serves engine.io's transports. Cheap to clone.
 #[derive(Clone)]
@@ -71,17 +68,17 @@ impl Engine {
             Ok(Ask::Post(secret)) => self.post(&secret, request).await,
             Ok(Ask::OpenWebSocket(protocol, accept)) => self.open_websocket(protocol, request, &peer, accept),
             Ok(Ask::Upgrade(secret, accept)) => self.upgrade(&secret, request, peer.slot, accept),
-            Err(refused) => Err(refused.response()),
+            Err(refused) => Err(refused),
         };
-        answer.unwrap_or_else(|refused| refused)
+        answer.unwrap_or_else(Refused::response)
     }
 
-    fn admit(&self, peer: &Peer) -> Result<Unproven, Response<Body>> {
-        self.admission.admit(peer.address.ip(), &peer.unproven).map_err(|TooMany| too_many())
+    fn admit(&self, peer: &Peer) -> Result<Unproven, Refused> {
+        self.admission.admit(peer.address.ip(), &peer.unproven).map_err(|TooMany| Refused::TooMany)
     }
 
     /// A session that begins with polling: its link, which the library writes an open packet to.
-    fn begin_polling(&self, protocol: Protocol, head: Parts, peer: &Peer) -> Result<Arc<Link>, Response<Body>> {
+    fn begin_polling(&self, protocol: Protocol, head: Parts, peer: &Peer) -> Result<Arc<Link>, Refused> {
         let unproven = self.admit(peer)?;
         let (posts, posted) = mpsc::channel(1);
         let link = Link::new((peer.address, protocol), None, Some(Polling::new(posts)), Some(unproven), self.links.clone());
@@ -96,7 +93,7 @@ impl Engine {
         request: Request<Body>,
         peer: &Peer,
         accept: HeaderValue,
-    ) -> Result<Response<Body>, Response<Body>> {
+    ) -> Result<Response<Body>, Refused> {
         let unproven = self.admit(peer)?;
         let (engine, address, slot) = (self.clone(), peer.address, peer.slot.clone());
         let (mut head, _) = request.into_parts();
@@ -123,10 +120,10 @@ impl Engine {
         }
     }
 
-    fn upgrade(&self, secret: &str, request: Request<Body>, slot: Slot, accept: HeaderValue) -> Result<Response<Body>, Response<Body>> {
-        let link = self.sessions.get(secret).ok_or_else(|| BadRequest::UnknownSession.response())?;
+    fn upgrade(&self, secret: &str, request: Request<Body>, slot: Slot, accept: HeaderValue) -> Result<Response<Body>, Refused> {
+        let link = self.sessions.get(secret).ok_or(Refused::UnknownSession)?;
         if !link.is_polling() {
-            return Err(BadRequest::Other("the session has a WebSocket already").response());
+            return Err(Refused::Other("the session has a WebSocket already"));
         }
         let (mut head, _) = request.into_parts();
         let upgrade = on_upgrade(&mut head);
@@ -171,12 +168,5 @@ fn switching(accept: HeaderValue) -> Response<Body> {
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    response
-}
-
-fn too_many() -> Response<Body> {
-    let mut response = Response::new(Body::from("too many clients have not authenticated yet\n"));
-    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
     response
 }

@@ -1,11 +1,11 @@
 //! The polling transport: a handshake, polls, and POSTs.
 
 use super::payload::{self, Payload};
-use super::request::{BadRequest, Protocol};
+use super::request::{Protocol, Refused};
 use super::{Engine, Peer};
 use crate::gateway::link::{Link, Polled};
 use axum::body::Body;
-use axum::http::{HeaderValue, Request, Response, StatusCode, header};
+use axum::http::{HeaderValue, Request, Response, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// While a WebSocket is tried, a poll is answered after so long; as Node.
 const UPGRADE_POLL: Duration = Duration::from_millis(100);
 
-type Answer = Result<Response<Body>, Response<Body>>;
+type Answer = Result<Response<Body>, Refused>;
 
 impl Engine {
     pub(super) async fn open(&self, protocol: Protocol, request: Request<Body>, peer: &Peer) -> Answer {
@@ -29,7 +29,7 @@ impl Engine {
         let opened = timeout(OPEN_TIMEOUT, link.poll(UPGRADE_POLL)).await;
         let Ok(Polled::Frames(frames)) = opened else {
             link.doom();
-            return Err(status(StatusCode::SERVICE_UNAVAILABLE, "the session could not begin; try again\n"));
+            return Err(Refused::NotBegun);
         };
         let mut payload = Payload::default();
         frames.iter().for_each(|frames| payload.add(protocol, frames, |open| open_packet(open, &secret)));
@@ -41,7 +41,7 @@ impl Engine {
         let mut payload = Payload::default();
         match link.poll(UPGRADE_POLL).await {
             Polled::Frames(frames) => frames.iter().for_each(|frames| payload.add(link.protocol, frames, |_| None)),
-            Polled::Overtaken => return Err(BadRequest::Other("another poll of the session came later").response()),
+            Polled::Overtaken => return Err(Refused::Other("another poll of the session came later")),
             // As Node: the client learns that the transport is closed.
             Polled::Over => payload.push(link.protocol, "1"),
         }
@@ -57,11 +57,9 @@ impl Engine {
             request.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/octet-stream"));
         let body = Limited::new(request.into_body(), self.max_payload).collect();
         let body = match timeout(BODY_TIMEOUT, body).await {
-            Err(_) => return Err(status(StatusCode::REQUEST_TIMEOUT, "the body did not come in time\n")),
-            Ok(Err(e)) if e.is::<LengthLimitError>() => {
-                return Err(status(StatusCode::PAYLOAD_TOO_LARGE, "the body is longer than maxPayload of the open packet\n"));
-            }
-            Ok(Err(_)) => return Err(BadRequest::Other("the body ended early").response()),
+            Err(_) => return Err(Refused::TooSlow),
+            Ok(Err(e)) if e.is::<LengthLimitError>() => return Err(Refused::TooLong),
+            Ok(Err(_)) => return Err(Refused::Other("the body ended early")),
             Ok(Ok(body)) => body.to_bytes(),
         };
         link.count_received(body.len());
@@ -69,19 +67,19 @@ impl Engine {
             tracing::debug!(%error, "a client sent what is no payload");
             link.because("parse error");
             link.doom();
-            BadRequest::Other("the body is no payload").response()
+            Refused::Other("the body is no payload")
         })?;
         match timeout(BODY_TIMEOUT, link.post(frames)).await {
             Ok(true) => Ok(html("ok")),
-            _ => Err(BadRequest::UnknownSession.response()),
+            _ => Err(Refused::UnknownSession),
         }
     }
 
-    fn polling(&self, secret: &str) -> Result<Arc<Link>, Response<Body>> {
-        let link = self.sessions.get(secret).ok_or_else(|| BadRequest::UnknownSession.response())?;
+    fn polling(&self, secret: &str) -> Result<Arc<Link>, Refused> {
+        let link = self.sessions.get(secret).ok_or(Refused::UnknownSession)?;
         match link.is_polling() {
             true => Ok(link),
-            false => Err(BadRequest::Other("TRANSPORT_MISMATCH").response()),
+            false => Err(Refused::Other("TRANSPORT_MISMATCH")),
         }
     }
 }
@@ -108,11 +106,5 @@ fn html(text: &'static str) -> Response<Body> {
     let mut response = Response::new(Body::from(text));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-}
-
-fn status(status: StatusCode, text: &'static str) -> Response<Body> {
-    let mut response = Response::new(Body::from(text));
-    *response.status_mut() = status;
     response
 }

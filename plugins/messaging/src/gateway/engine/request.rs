@@ -30,14 +30,25 @@ pub(super) enum Ask {
     Upgrade(String, HeaderValue),
 }
 
-/// Why a request is refused: Node's codes and messages (engine.io 6, `Server.errors`), and what is wrong in detail.
+/// A client that is refused for the number of those who are there may come again after so long.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
+
+/// Why a request is refused: Node's codes and messages (engine.io 6, `Server.errors`), and what Node does not refuse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum BadRequest {
+pub(super) enum Refused {
     UnknownTransport,
     UnknownSession,
     BadHandshakeMethod,
     /// Something else, which the text names.
     Other(&'static str),
+    /// Too many clients are there that have not authenticated.
+    TooMany,
+    /// The library did not begin the session in time.
+    NotBegun,
+    /// The body did not come in time.
+    TooSlow,
+    /// The body is longer than `maxPayload`.
+    TooLong,
 }
 
 #[derive(Serialize)]
@@ -65,50 +76,54 @@ impl Protocol {
 
 impl Ask {
     /// # Errors
-    /// [`BadRequest`], as Node's server decides with `allowEIO3`.
-    pub(super) fn read<B>(request: &Request<B>) -> Result<Self, BadRequest> {
+    /// [`Refused`], as Node's server decides with `allowEIO3`.
+    pub(super) fn read<B>(request: &Request<B>) -> Result<Self, Refused> {
         let (uri, method) = (request.uri(), request.method());
         // Whatever is not 4 is 3, also where there is none: as Node.
         let protocol = if query(uri, "EIO").as_deref() == Some("4") { Protocol::V4 } else { Protocol::V3 };
         let sid = query(uri, "sid");
         match (query(uri, "transport").as_deref(), sid) {
-            (Some("polling"), _) if query(uri, "j").is_some() => Err(BadRequest::Other("JSONP is not served")),
+            (Some("polling"), _) if query(uri, "j").is_some() => Err(Refused::Other("JSONP is not served")),
             (Some("polling"), Some(sid)) if method == Method::GET => Ok(Self::Poll(sid)),
             (Some("polling"), Some(sid)) if method == Method::POST => Ok(Self::Post(sid)),
-            (Some("polling"), Some(_)) => Err(BadRequest::Other("expected GET or POST")),
+            (Some("polling"), Some(_)) => Err(Refused::Other("expected GET or POST")),
             (Some("polling"), None) if method == Method::GET => Ok(Self::Open(protocol)),
             (Some("websocket"), None) if method == Method::GET => Ok(Self::OpenWebSocket(protocol, accept(request.headers())?)),
             (Some("websocket"), Some(sid)) if method == Method::GET => Ok(Self::Upgrade(sid, accept(request.headers())?)),
-            (Some("polling" | "websocket"), _) => Err(BadRequest::BadHandshakeMethod),
-            _ => Err(BadRequest::UnknownTransport),
+            (Some("polling" | "websocket"), _) => Err(Refused::BadHandshakeMethod),
+            _ => Err(Refused::UnknownTransport),
         }
     }
 }
 
 /// The answer to a WebSocket's key (RFC 6455, section 4.2).
-fn accept(headers: &HeaderMap) -> Result<HeaderValue, BadRequest> {
+fn accept(headers: &HeaderMap) -> Result<HeaderValue, Refused> {
     let has = |name: header::HeaderName, word: &str| {
         let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
         values.flat_map(|value| value.split(',')).any(|it| it.trim().eq_ignore_ascii_case(word))
     };
     if !has(header::CONNECTION, "upgrade") || !has(header::UPGRADE, "websocket") {
-        return Err(BadRequest::Other("expected an upgrade to a WebSocket; does a proxy drop the headers Upgrade and Connection?"));
+        return Err(Refused::Other("expected an upgrade to a WebSocket; does a proxy drop the headers Upgrade and Connection?"));
     }
     if !has(header::SEC_WEBSOCKET_VERSION, "13") {
-        return Err(BadRequest::Other("expected Sec-WebSocket-Version: 13"));
+        return Err(Refused::Other("expected Sec-WebSocket-Version: 13"));
     }
     let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|key| key.len() == 24 && key.as_bytes().ends_with(b"=="));
-    let key = key.ok_or(BadRequest::Other("expected a Sec-WebSocket-Key of 16 bytes in base64"))?;
+    let key = key.ok_or(Refused::Other("expected a Sec-WebSocket-Key of 16 bytes in base64"))?;
     Ok(derive_accept_key(key.as_bytes()).parse().expect("base64 is a header's value"))
 }
 
-impl BadRequest {
+impl Refused {
     pub(super) fn response(self) -> Response<Body> {
         let (code, message, context) = match self {
             Self::UnknownTransport => (0, "Transport unknown", None),
             Self::UnknownSession => (1, "Session ID unknown", None),
             Self::BadHandshakeMethod => (2, "Bad handshake method", None),
             Self::Other(name) => (3, "Bad request", Some(Context { name })),
+            Self::TooMany => return unavailable("too many clients have not authenticated yet\n"),
+            Self::NotBegun => return unavailable("the session could not begin\n"),
+            Self::TooSlow => return text(StatusCode::REQUEST_TIMEOUT, "the body did not come in time\n"),
+            Self::TooLong => return text(StatusCode::PAYLOAD_TOO_LARGE, "the body is longer than maxPayload of the open packet\n"),
         };
         let body = serde_json::to_vec(&Refusal { code, message, context }).expect("texts and numbers are JSON");
         let mut response = Response::new(body.into());
@@ -118,11 +133,23 @@ impl BadRequest {
     }
 }
 
+fn unavailable(why: &'static str) -> Response<Body> {
+    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, why);
+    response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+    response
+}
+
+fn text(status: StatusCode, text: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    response
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn ask(method: &str, query: &str, headers: &[(&str, &str)]) -> Result<Ask, BadRequest> {
+    fn ask(method: &str, query: &str, headers: &[(&str, &str)]) -> Result<Ask, Refused> {
         let mut request = Request::builder().method(method).uri(format!("/socket.io/{query}"));
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -138,9 +165,9 @@ mod tests {
         }
         assert_eq!(ask("GET", "?EIO=4&transport=polling&sid=a", &[]), Ok(Ask::Poll("a".into())));
         assert_eq!(ask("POST", "?EIO=4&transport=polling&sid=a", &[]), Ok(Ask::Post("a".into())));
-        assert_eq!(ask("POST", "?EIO=4&transport=polling", &[]), Err(BadRequest::BadHandshakeMethod));
-        assert_eq!(ask("GET", "?EIO=4&transport=pigeon", &[]), Err(BadRequest::UnknownTransport));
-        assert_eq!(ask("GET", "", &[]), Err(BadRequest::UnknownTransport));
+        assert_eq!(ask("POST", "?EIO=4&transport=polling", &[]), Err(Refused::BadHandshakeMethod));
+        assert_eq!(ask("GET", "?EIO=4&transport=pigeon", &[]), Err(Refused::UnknownTransport));
+        assert_eq!(ask("GET", "", &[]), Err(Refused::UnknownTransport));
     }
 
     #[test]
@@ -155,7 +182,7 @@ mod tests {
         assert_eq!(ask("GET", "?EIO=4&transport=websocket", &all), Ok(Ask::OpenWebSocket(Protocol::V4, accepted)));
         for without in 0..all.len() {
             let headers: Vec<_> = all.iter().enumerate().filter(|(n, _)| *n != without).map(|(_, header)| *header).collect();
-            assert!(matches!(ask("GET", "?EIO=4&transport=websocket", &headers), Err(BadRequest::Other(_))), "{headers:?}");
+            assert!(matches!(ask("GET", "?EIO=4&transport=websocket", &headers), Err(Refused::Other(_))), "{headers:?}");
         }
         assert!(ask("GET", "?EIO=4&transport=websocket", &[&all[..3], &[("sec-websocket-key", "short")]].concat()).is_err());
     }
