@@ -1,5 +1,6 @@
 """Whatever fails in HDFS: the sink waits, says so, catches up by itself; every row is there once."""
 
+import subprocess
 import tempfile
 import time
 import urllib.error
@@ -8,7 +9,7 @@ import pytest
 from cluster import DATANODES
 from conftest import flowing
 
-from program import until
+from program import PROGRAM, until
 
 
 def test_rows_arrive(greyhound):
@@ -233,4 +234,30 @@ def test_foreign_things_where_a_file_belongs(greyhound, hdfs):
         assert path.rsplit("/", 1)[1] in why and "move away" in why and "copy of this data directory" not in why, why
         hdfs.webhdfs(path, "DELETE", method="DELETE", recursive="true")
         greyhound.all_committed()
+    greyhound.check()
+
+
+def test_all_copies_of_a_file_corrupt(greyhound, hdfs):
+    """The file before the next one: the table looks at it when it starts. It is set aside, and when its hour ends, written again."""
+    greyhound.start().push()
+    greyhound.all_committed()
+    greyhound.stop()
+    (path,) = hdfs.files().glob(f"{greyhound.root}/messaging.push/dt=*/*/*/*.parquet")
+    content = hdfs.files().cat(path)
+    copies = [it for it in hdfs.home.rglob("blk_*") if it.suffix != ".meta" and it.stat().st_size == len(content) and it.read_bytes() == content]
+    assert len(copies) == len(DATANODES)
+    for copy in copies:
+        copy.write_bytes(b"x" * len(content))
+    greyhound.launch().push()
+    why = greyhound.trouble("no DataNode can read its copy")
+    assert path.rsplit("/", 1)[1] in why and "DatanodeInfoProto" not in why, why
+    until("the next file to be committed", lambda: greyhound.committed() == 20, 300)
+    until("readiness", greyhound.ready)
+    assert len(hdfs.files().glob(f"{greyhound.root}/_damaged/messaging.push/dt=*/*/*/*")) == 1
+    greyhound.stop()
+    assert greyhound.rows() == list(enumerate(greyhound.acknowledged))[10:], "the others are written again when the hour ends"
+    done = subprocess.run([PROGRAM, "tables", "verify"], cwd=greyhound.home, env=greyhound.env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1 and "rows 0 to 9 are missing" in done.stdout, done.stdout + done.stderr
+    greyhound.start()
+    assert "rows written again from the journal: 10" in greyhound.run("tables", "repair", "--from-journal")
     greyhound.check()
