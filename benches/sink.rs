@@ -5,7 +5,7 @@
 //! (4 million, a round).
 
 use arrow_array::{ArrayRef, Int8Array, Int32Array, Int64Array, RecordBatch, StringArray};
-use greyhound_activity::encode::{Encoder, properties};
+use greyhound_activity::encode::{Encoder, Encodings, properties};
 use greyhound_activity::roll::Span;
 use greyhound_sdk::{Batch, Shard, TopicSchema};
 use parquet::arrow::ArrowWriter;
@@ -62,13 +62,14 @@ fn median(mut values: Vec<(f64, usize)>) -> (f64, usize) {
 }
 
 fn bare_loop(schema: &TopicSchema, tables: &[RecordBatch]) -> usize {
-    let mut writer = ArrowWriter::try_new(Vec::new(), schema.table().clone(), Some(properties(schema.table()))).expect("a writer");
+    let mut writer =
+        ArrowWriter::try_new(Vec::new(), schema.table().clone(), Some(properties(schema.table(), Encodings::default()))).expect("a writer");
     tables.iter().for_each(|rows| writer.write(rows).expect("rows of the schema"));
     writer.into_inner().expect("a file").len()
 }
 
 fn sink(schema: &Arc<TopicSchema>, batches: &[Batch]) -> usize {
-    let mut encoder = Encoder::new(schema.clone()).expect("an encoder");
+    let mut encoder = Encoder::new(schema.clone(), Encodings::default()).expect("an encoder");
     batches.iter().for_each(|batch| encoder.add(batch).expect("rows of the schema"));
     let (first, last) = (&batches[0], &batches[batches.len() - 1]);
     let span = Span { end: last.end(), ..Span::of(first, first.time, tokio::time::Instant::now()) };

@@ -1,5 +1,6 @@
 //! `[plugins.activity]`.
 
+use crate::encode::Encodings;
 use crate::store::{Location, hdfs};
 use greyhound_sdk::config::{ByteSize, Problems, duration};
 use serde::Deserialize;
@@ -18,6 +19,8 @@ pub struct Config {
     pub freshness: Duration,
     /// A table's file is committed when it has grown to this.
     pub file_size: ByteSize,
+    /// Which encodings the files have.
+    pub encoding: Encodings,
     /// Days that have been over for so long are removed; none: all are kept.
     #[serde(with = "duration::option")]
     pub retention: Option<Duration>,
@@ -30,6 +33,7 @@ impl Default for Config {
             hdfs: hdfs::Settings::default(),
             freshness: Duration::from_secs(60),
             file_size: ByteSize::mib(256),
+            encoding: Encodings::default(),
             retention: None,
         }
     }

@@ -23,6 +23,17 @@ const CHUNK_BYTES: usize = 4 << 20;
 /// Rows of a row group.
 const ROW_GROUP_ROWS: usize = 1 << 20;
 
+/// Which encodings the files have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Encodings {
+    /// Numbers as differences: the smallest files.
+    #[default]
+    Modern,
+    /// Plain and dictionary alone, which every reader knows.
+    Compatible,
+}
+
 /// A file that rows are being encoded into.
 pub struct Encoder {
     schema: Arc<TopicSchema>,
@@ -113,8 +124,8 @@ impl Encoder {
     ///
     /// # Errors
     /// Where Parquet has no column for one of its types.
-    pub fn new(schema: Arc<TopicSchema>) -> Result<Self, ParquetError> {
-        let writer = ArrowWriter::try_new(Vec::new(), schema.table().clone(), Some(properties(schema.table())))?;
+    pub fn new(schema: Arc<TopicSchema>, encodings: Encodings) -> Result<Self, ParquetError> {
+        let writer = ArrowWriter::try_new(Vec::new(), schema.table().clone(), Some(properties(schema.table(), encodings)))?;
         Ok(Self { schema, writer, waiting: Vec::new(), waiting_rows: 0, waiting_bytes: 0, rows: 0, digest: Digest::default() })
     }
 
@@ -184,10 +195,10 @@ fn join(schema: &Arc<Schema>, batches: &[RecordBatch]) -> Result<RecordBatch, Ar
     arrow_select::concat::concat_batches(schema, batches)
 }
 
-/// How the columns are encoded, by what they are: numbers that grow as differences, numbers without
-/// repetition plainly, texts in a dictionary; bloom filters on what people look up by equality (`*_id`).
+/// How the columns are encoded, by what they are: numbers as differences, or in a dictionary as far as they repeat; texts in a
+/// dictionary; bloom filters on what people look up by equality (`*_id`). Pages are of version 1, which is the writer's default.
 #[must_use]
-pub fn properties(table: &Schema) -> WriterProperties {
+pub fn properties(table: &Schema, encodings: Encodings) -> WriterProperties {
     let mut properties = WriterProperties::builder()
         .set_created_by(concat!("greyhound ", env!("CARGO_PKG_VERSION")).into())
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
@@ -196,7 +207,7 @@ pub fn properties(table: &Schema) -> WriterProperties {
     for field in table.fields() {
         let path = ColumnPath::from(field.name().as_str());
         match field.data_type() {
-            DataType::Int32 | DataType::Int64 | DataType::Timestamp(..) => {
+            DataType::Int32 | DataType::Int64 | DataType::Timestamp(..) if encodings == Encodings::Modern => {
                 properties =
                     properties.set_column_dictionary_enabled(path.clone(), false).set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
             }

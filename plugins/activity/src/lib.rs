@@ -100,8 +100,9 @@ impl Plugin for Activity {
     async fn build(&self, config: Config, context: Context) -> Result<Box<dyn Component>, Error> {
         metrics::describe();
         let (store, shown) = open(&config).await?;
-        let compactor = Compactor::new(store.clone(), config.file_size.as_u64(), config.retention);
-        let tables = Tables { bus: context.bus, store, compactor, policy: config.policy(), desk: Desk::of_process() };
+        let compactor = Compactor::new(store.clone(), config.file_size.as_u64(), config.retention).encoding(config.encoding);
+        let tables =
+            Tables { bus: context.bus, store, compactor, policy: config.policy(), encodings: config.encoding, desk: Desk::of_process() };
         Ok(Box::new(Sink { tables, health: context.health, shown }))
     }
 }

@@ -8,7 +8,7 @@ use crate::aside::Aside;
 use crate::commit::{Committer, Found, Outcome, directory};
 use crate::compact::{Compaction, Compactor};
 use crate::desk::{Desk, Request};
-use crate::encode::{Appended, Digest, Encoded, Encoder, Footer};
+use crate::encode::{Appended, Digest, Encoded, Encoder, Encodings, Footer};
 use crate::failpoint;
 use crate::hours::{Closing, Hours, SUCCESS};
 use crate::metrics as names;
@@ -42,6 +42,8 @@ pub struct Tables {
     pub compactor: Compactor,
     /// When their files are committed.
     pub policy: Policy,
+    /// How they are encoded.
+    pub encodings: Encodings,
     /// Where operators ask them.
     pub desk: Desk,
 }
@@ -58,6 +60,7 @@ pub struct Table {
     /// Records what cannot be read any more; none where the bus has no such topic.
     gaps: Option<Publisher>,
     policy: Policy,
+    encodings: Encodings,
     health: Health,
     drain: Drain,
     requests: mpsc::Receiver<Request>,
@@ -118,6 +121,7 @@ impl Table {
             recorder: Recorder::new(&tables.bus, topic)?,
             gaps: tables.bus.publisher(GAP_TOPIC).ok(),
             policy: tables.policy,
+            encodings: tables.encodings,
             health,
             drain,
             requests: tables.desk.register(topic),
@@ -238,7 +242,7 @@ impl Table {
 
     /// Opens a file that begins with `batch`.
     async fn begin(&mut self, batch: &Batch) -> Result<(), Stop> {
-        let encoder = Encoder::new(self.consumer.schema().clone()).map_err(|e| self.unfit(e))?;
+        let encoder = Encoder::new(self.consumer.schema().clone(), self.encodings).map_err(|e| self.unfit(e))?;
         let span = Span::of(batch, self.consumer.bounds().floor, Instant::now());
         let mut retry = self.retry("list");
         let limit = loop {

@@ -8,6 +8,7 @@ pub mod swap;
 mod rewrite;
 
 use crate::commit::directory;
+use crate::encode::Encodings;
 use crate::hours::Success;
 use crate::metrics as names;
 use crate::read::{Blocking, ReadFailure};
@@ -37,6 +38,7 @@ const NICE: i32 = 19;
 pub struct Compactor {
     store: Arc<dyn Store>,
     file_size: u64,
+    encodings: Encodings,
     retention: Option<Duration>,
     /// One at a time: it takes memory.
     turn: Arc<Semaphore>,
@@ -73,7 +75,13 @@ impl Compactor {
     /// Compacts into files of about `file_size` bytes, and removes days that have been over for `retention`.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, file_size: u64, retention: Option<Duration>) -> Self {
-        Self { store, file_size, retention, turn: Arc::new(Semaphore::new(1)) }
+        Self { store, file_size, encodings: Encodings::default(), retention, turn: Arc::new(Semaphore::new(1)) }
+    }
+
+    /// With files of these encodings.
+    #[must_use]
+    pub fn encoding(self, encodings: Encodings) -> Self {
+        Self { encodings, ..self }
     }
 
     /// One that compacts nothing.
@@ -120,7 +128,7 @@ impl Compactor {
             let why = "its files are not those that _SUCCESS names: see `greyhound tables verify`".to_owned();
             return Err(ReadFailure::Damaged { path: source.to_owned(), why }.into());
         }
-        Rewrite { store, source, success, target, file_size: self.file_size, is_cancelled }.run()
+        Rewrite { store, source, success, target, file_size: self.file_size, encodings: self.encodings, is_cancelled }.run()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The rows of a closed hour's files, in as few files as possible, sorted so that a query by user reads little of them.
 
 use crate::commit::file_name;
-use crate::encode::{Footer, Part, properties};
+use crate::encode::{Encodings, Footer, Part, properties};
 use crate::hours::{SUCCESS, Success};
 use crate::read::{Blocking, ReadFailure, StoredFile};
 use arrow_array::cast::AsArray;
@@ -43,6 +43,7 @@ pub(crate) struct Rewrite<'a> {
     pub(crate) target: &'a str,
     /// About the size of its files.
     pub(crate) file_size: u64,
+    pub(crate) encodings: Encodings,
     pub(crate) is_cancelled: &'a dyn Fn() -> bool,
 }
 
@@ -82,7 +83,7 @@ impl Rewrite<'_> {
             }
             let output = match &mut output {
                 Some(open) => open,
-                none => none.insert(Output::new(&file)?),
+                none => none.insert(Output::new(&file, self.encodings)?),
             };
             self.copy(&file, output)?;
         }
@@ -139,9 +140,9 @@ impl Rewrite<'_> {
 // === impl Output ===
 
 impl Output {
-    fn new(file: &StoredFile) -> Result<Self, ParquetError> {
+    fn new(file: &StoredFile, encodings: Encodings) -> Result<Self, ParquetError> {
         let schema = file.schema();
-        let properties = properties(schema).into_builder().set_max_row_group_row_count(Some(GROUP_ROWS)).build();
+        let properties = properties(schema, encodings).into_builder().set_max_row_group_row_count(Some(GROUP_ROWS)).build();
         let writer = ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties))?;
         let run = Run { key: key(schema), batches: Vec::new(), rows: 0, bytes: 0 };
         Ok(Self { writer, schema: file.footer.schema.clone(), parts: Vec::new(), rows: 0, run, waiting: 0 })

@@ -7,7 +7,7 @@ use super::{NOON, Order, TOPIC, bus, eventually, publish, start_on, start_with};
 use crate::commit::{Committer, Found, Outcome, directory};
 use crate::compact::swap::{Settled, Swaps};
 use crate::compact::{Compaction, Compactor};
-use crate::encode::{Encoded, Encoder, Footer};
+use crate::encode::{Encoded, Encoder, Encodings, Footer};
 use crate::hours::Success;
 use crate::repair::repair;
 use crate::roll::{HOUR_US, Hour, Span};
@@ -189,7 +189,7 @@ fn a_compactor_that_was_stopped_at_any_step_while_others_worked_leaves_the_table
 
 fn encoded(memory: &MemoryBus, first: u64) -> (Encoded, Hour) {
     let batches: Vec<_> = memory.batches(TOPIC).into_iter().filter(|b| b.first >= first && Hour::of(b.time) == HOUR).collect();
-    let mut encoder = Encoder::new(memory.bus().topics()[0].clone()).unwrap();
+    let mut encoder = Encoder::new(memory.bus().topics()[0].clone(), Encodings::Modern).unwrap();
     let mut span = Span::of(&batches[0], 0, tokio::time::Instant::now());
     for batch in &batches {
         if batch.first != first && batch.first != span.end {

@@ -2,6 +2,7 @@
 
 mod checks;
 mod compaction;
+mod encodings;
 mod faults;
 mod faulty_store;
 mod mishaps;
@@ -12,6 +13,7 @@ use crate::age::Oldest;
 use crate::commit::directory;
 use crate::compact::Compactor;
 use crate::desk::Desk;
+use crate::encode::Encodings;
 use crate::hours::Success;
 use crate::record::{self, SINK_TOPIC};
 use crate::roll::{HOUR_US, Hour, Policy};
@@ -89,7 +91,7 @@ fn memory_desk() -> Desk {
 }
 
 async fn start_topic(memory: &MemoryBus, topic: &str, store: Arc<dyn Store>, policy: Policy, compactor: Compactor) -> Running {
-    let tables = Tables { bus: memory.bus(), store, compactor, policy, desk: memory_desk() };
+    let tables = Tables { bus: memory.bus(), store, compactor, policy, encodings: Encodings::Modern, desk: memory_desk() };
     let (handle, drain) = Drain::new();
     let health = Health::default().of(topic);
     let table = Table::new(&tables, topic, health.clone(), drain).await.unwrap();
@@ -328,7 +330,7 @@ async fn an_hour_is_closed_only_with_the_rows_that_a_shorter_file_of_an_earlier_
 #[tokio::test]
 async fn large_rows_are_encoded_before_they_pile_up() {
     let schema = Arc::new(bus().bus().topics()[0].as_ref().clone());
-    let mut encoder = crate::encode::Encoder::new(schema.clone()).unwrap();
+    let mut encoder = crate::encode::Encoder::new(schema.clone(), Encodings::Modern).unwrap();
     for first in 0..8 {
         let rows = [Order { state: 0, buyer_id: format!("{first}{}", "x".repeat(1 << 20)) }];
         let rows = serde_arrow::to_record_batch(schema.columns().fields(), &rows).unwrap();
