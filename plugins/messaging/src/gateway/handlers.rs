@@ -2,9 +2,9 @@
 
 use super::acks::NO_ARGUMENTS;
 use super::connect_error::Refused;
-use super::engine::Protocol;
 use super::handshake::{Auth, Refusals, link, recorded, request_token};
 use super::link::FAREWELL;
+use super::protocol::Protocol;
 use super::push::Push;
 use super::session::{Opened, Session};
 use crate::auth::{Identity, Rejection, Verifier, base_domain};

@@ -1,24 +1,25 @@
 //! The connection of one client, from its handshake to its end, as the rest of the gateway sees it: it may begin with polling
 //! and go on over a WebSocket.
 
+mod polling;
+
 use super::admission::Unproven;
-use super::engine::Protocol;
 use super::links::Links;
 use super::outbox::{Delivery, Outbox, Sink, Turn, Wrote};
-use super::stream::{Post, Slot};
+use super::protocol::Protocol;
 use crate::metrics as names;
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use metrics::gauge;
 use parking_lot::{Mutex, MutexGuard};
+pub(super) use polling::{Polled, Polling, Post, Slot};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::mpsc;
+use tokio::net::tcp::OwnedWriteHalf;
 use tokio::time::timeout;
 
 /// How long a client may take for the last word that is sent to it.
@@ -47,18 +48,6 @@ pub(crate) struct Link {
     all: Arc<Links>,
 }
 
-/// What a connection has that began with polling.
-pub(super) struct Polling {
-    /// Takes what is posted to the library's task that reads.
-    posts: mpsc::Sender<Post>,
-    /// A WebSocket is tried.
-    upgrading: AtomicBool,
-    /// The poll that waits is to be answered although nothing is there.
-    released: AtomicBool,
-    /// The number of the last poll, which takes what is there.
-    last_poll: AtomicU64,
-}
-
 /// Who is told when a connection is over.
 pub(super) trait Passenger: Send + Sync {
     /// It does not want to be told any more.
@@ -81,22 +70,6 @@ pub(super) enum Passage {
     Unmarked,
     /// There was no room.
     Refused,
-}
-
-/// What a poll came to.
-pub(super) enum Polled {
-    /// Frames, perhaps none.
-    Frames(Vec<Bytes>),
-    /// Another poll came later and takes what is there.
-    Overtaken,
-    /// The connection is over.
-    Over,
-}
-
-impl Polling {
-    pub(super) fn new(posts: mpsc::Sender<Post>) -> Self {
-        Self { posts, upgrading: AtomicBool::new(false), released: AtomicBool::new(false), last_poll: AtomicU64::new(0) }
-    }
 }
 
 impl Link {
@@ -424,104 +397,6 @@ impl Link {
         passengers.iter().for_each(|passenger| passenger.link_ended(&unsent));
         if let Some(call) = call {
             call();
-        }
-    }
-}
-
-/// A client that polls.
-impl Link {
-    /// Hands the frames of a POST to the library, when it has taken those of the last. Returns whether it still takes any.
-    pub(super) async fn post(&self, frames: Bytes) -> bool {
-        let Some(polling) = self.polling.as_ref().filter(|_| self.is_polling()) else { return false };
-        self.check().is_ok() && polling.posts.send(Post::Frames(frames)).await.is_ok()
-    }
-
-    /// Waits for what the client is to get. While a WebSocket is tried, it waits for a moment only, so that the client can
-    /// leave off.
-    pub(super) async fn poll(&self, moment: Duration) -> Polled {
-        let Some(polling) = self.polling.as_ref().filter(|_| self.is_polling()) else { return Polled::Over };
-        let number = polling.last_poll.fetch_add(1, Relaxed) + 1;
-        // The one before it is answered.
-        self.outbox.lock().wake_poll();
-        let _leaves = LeavesOff { link: self, polling, number };
-        let poll = std::future::poll_fn(|cx| self.poll_polled(polling, number, cx));
-        if polling.upgrading.load(Relaxed) {
-            return timeout(moment, poll).await.unwrap_or(Polled::Frames(Vec::new()));
-        }
-        poll.await
-    }
-
-    fn poll_polled(&self, polling: &Polling, number: u64, cx: &Context<'_>) -> Poll<Polled> {
-        let mut outbox = self.outbox.lock();
-        if polling.last_poll.load(Relaxed) != number {
-            return Poll::Ready(Polled::Overtaken);
-        }
-        if outbox.len() > 0 && outbox.is_polled() {
-            let oldest = outbox.oldest();
-            let frames = outbox.take_for_poll().collect();
-            self.all.count_delay(oldest);
-            if outbox.is_closing() {
-                self.doom();
-            }
-            return Poll::Ready(Polled::Frames(frames));
-        }
-        if outbox.is_closed() {
-            return Poll::Ready(Polled::Over);
-        }
-        if polling.released.swap(false, Relaxed) || !outbox.is_polled() {
-            outbox.set_poll(None);
-            return Poll::Ready(Polled::Frames(Vec::new()));
-        }
-        outbox.set_poll(Some(cx.waker().clone()));
-        Poll::Pending
-    }
-
-    /// A WebSocket has been probed: the client leaves off polling as soon as its poll is answered.
-    pub(super) fn begin_upgrade(&self) {
-        let Some(polling) = &self.polling else { return };
-        polling.upgrading.store(true, Relaxed);
-        let mut outbox = self.outbox.lock();
-        polling.released.store(outbox.has_poll(), Relaxed);
-        outbox.wake_poll();
-    }
-
-    /// The WebSocket came to nothing.
-    pub(super) fn abandon_upgrade(&self) {
-        if let Some(polling) = &self.polling {
-            polling.upgrading.store(false, Relaxed);
-        }
-    }
-
-    /// The client goes on over a WebSocket; `rest` was read from it already. Returns whether it polled until now.
-    pub(super) async fn upgrade(self: &Arc<Self>, reads: OwnedReadHalf, writes: OwnedWriteHalf, rest: Bytes, slot: Slot) -> bool {
-        let Some(polling) = &self.polling else { return false };
-        {
-            let mut outbox = self.outbox.lock();
-            if !outbox.switch_to(writes) {
-                return false;
-            }
-            self.websocket.store(true, Relaxed);
-            if outbox.turn == Turn::Nobody {
-                self.write_locked(&mut outbox);
-            }
-        }
-        self.writer.wake();
-        polling.posts.send(Post::Socket(reads, rest, slot)).await.is_ok()
-    }
-}
-
-/// A poll that is answered, or whose client went away, does not wait any more.
-struct LeavesOff<'a> {
-    link: &'a Link,
-    polling: &'a Polling,
-    number: u64,
-}
-
-impl Drop for LeavesOff<'_> {
-    fn drop(&mut self) {
-        let mut outbox = self.link.outbox.lock();
-        if self.polling.last_poll.load(Relaxed) == self.number {
-            outbox.set_poll(None);
         }
     }
 }

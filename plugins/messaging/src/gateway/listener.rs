@@ -3,8 +3,8 @@
 use super::engine::Peer;
 use super::handlers::Handlers;
 use super::link::FAREWELL;
+use super::link::Slot;
 use super::service::Parts;
-use super::stream::Slot;
 use crate::metrics as names;
 use greyhound_sdk::{Drain, descriptors};
 use hyper::server::conn::http1;

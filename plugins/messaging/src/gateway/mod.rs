@@ -13,6 +13,7 @@ mod links;
 mod listener;
 mod moment;
 mod outbox;
+mod protocol;
 mod push;
 mod queries;
 mod service;

@@ -236,7 +236,7 @@ impl Session {
     #[cfg(test)]
     pub(crate) fn for_tests(number: usize) -> Self {
         let links = Arc::new(super::links::Links::new(1, Duration::ZERO));
-        let peer = (([127, 0, 0, 1], 1).into(), super::engine::Protocol::V4);
+        let peer = (([127, 0, 0, 1], 1).into(), super::protocol::Protocol::V4);
         let link = Arc::new(Link::new(peer, None, None, None, links));
         Self {
             sid: Sid::new(),

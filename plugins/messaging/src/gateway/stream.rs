@@ -3,8 +3,8 @@
 //! What the library writes goes into the link's outbox, where it meets what is written beside it. What it reads comes from the
 //! client's WebSocket or, as long as the client polls, from its POSTs.
 
-use super::engine::Protocol;
-use super::link::Link;
+use super::link::{Link, Post, Slot};
+use super::protocol::Protocol;
 use super::queries::Queries;
 use bytes::{Buf, Bytes};
 use socket2::SockRef;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::tcp::OwnedReadHalf;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 
 /// The stream of a session.
 pub(super) struct Stream {
@@ -28,21 +28,10 @@ pub(super) struct Stream {
     slot: Option<Slot>,
 }
 
-/// The right to a file descriptor.
-pub(super) type Slot = Arc<OwnedSemaphorePermit>;
-
 /// Where frames come from.
 pub(super) enum Source {
     Socket(OwnedReadHalf),
     Posts(mpsc::Receiver<Post>),
-}
-
-/// What comes from a client that polls.
-pub(super) enum Post {
-    /// Frames.
-    Frames(Bytes),
-    /// Its WebSocket, and what was read from it already.
-    Socket(OwnedReadHalf, Bytes, Slot),
 }
 
 impl Stream {

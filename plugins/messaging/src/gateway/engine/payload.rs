@@ -8,8 +8,8 @@
 //! strict, but for base64, which Node reads leniently and clients of several languages count on it; it is linear in the
 //! length of the body.
 
-use super::request::Protocol;
 use crate::gateway::frame::{client_frame, first_frame};
+use crate::gateway::protocol::Protocol;
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};

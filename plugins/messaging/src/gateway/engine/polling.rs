@@ -1,9 +1,10 @@
 //! The polling transport: a handshake, polls, and POSTs.
 
 use super::payload::{self, Payload};
-use super::request::{Protocol, Refused};
+use super::request::Refused;
 use super::{Engine, Peer};
 use crate::gateway::link::{Link, Polled};
+use crate::gateway::protocol::Protocol;
 use axum::body::Body;
 use axum::http::{HeaderValue, Request, Response, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};

@@ -1,19 +1,11 @@
 //! What a request to socket.io's path asks for, and how it is refused in the words of Node's server.
 
 use crate::gateway::handshake::query;
+use crate::gateway::protocol::Protocol;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use serde::Serialize;
 use tungstenite::handshake::derive_accept_key;
-
-/// Engine.io's protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Protocol {
-    /// Clients 1.x and 2.x.
-    V3,
-    /// Clients 3.x and 4.x.
-    V4,
-}
 
 /// What a request asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -62,16 +54,6 @@ struct Refusal {
 #[derive(Serialize)]
 struct Context {
     name: &'static str,
-}
-
-impl Protocol {
-    /// As a column has it.
-    pub(crate) fn number(self) -> u8 {
-        match self {
-            Self::V3 => 3,
-            Self::V4 => 4,
-        }
-    }
 }
 
 impl Ask {

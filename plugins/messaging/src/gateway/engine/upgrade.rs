@@ -4,8 +4,7 @@
 //! as well, and goes over. Until then the WebSocket is nothing but a try: if it fails at any step, the session goes on polling.
 
 use crate::gateway::frame::text_frame;
-use crate::gateway::link::Link;
-use crate::gateway::stream::Slot;
+use crate::gateway::link::{Link, Slot};
 use bytes::{Buf, Bytes, BytesMut};
 use std::io::Cursor;
 use std::sync::Arc;
