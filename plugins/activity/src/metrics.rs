@@ -14,6 +14,8 @@ pub const UNCOMMITTED_AGE: &str = "greyhound_activity_uncommitted_age_seconds";
 pub const COMMIT_SECONDS: &str = "greyhound_activity_commit_seconds";
 /// Files that could not be read and were moved out of the table.
 pub const FILES_SET_ASIDE: &str = "greyhound_activity_files_set_aside_total";
+/// Rows that cannot be encoded and were left out of the table.
+pub const ROWS_SET_ASIDE: &str = "greyhound_activity_rows_set_aside_total";
 
 /// Closed hours whose files were compacted.
 pub const HOURS_COMPACTED: &str = "greyhound_activity_hours_compacted_total";
@@ -27,6 +29,7 @@ pub(crate) fn describe() {
     describe_counter!(FILES, "Files committed");
     describe_counter!(RETRIES, "Calls of the store that failed and were tried again");
     describe_counter!(FILES_SET_ASIDE, "Files that could not be read and were moved out of the table");
+    describe_counter!(ROWS_SET_ASIDE, "Rows that cannot be encoded and were left out of the table");
     describe_counter!(HOURS_COMPACTED, "Closed hours whose files were compacted");
     describe_counter!(DAYS_REMOVED, "Days that were removed because they were too old");
     describe_gauge!(UNCOMMITTED_AGE, Unit::Seconds, "Age of the oldest row that is durable and not committed");

@@ -2,6 +2,7 @@
 
 mod refill;
 mod repair;
+mod unfit;
 
 use crate::CONSUMER;
 use crate::aside::Aside;
@@ -65,6 +66,9 @@ pub struct Table {
     drain: Drain,
     requests: mpsc::Receiver<Request>,
     open: Option<Open>,
+    /// Batches that begin before this row are tried by themselves: one of them cannot be encoded.
+    sift_before: u64,
+    has_told_unfit: bool,
 }
 
 struct Open {
@@ -126,6 +130,8 @@ impl Table {
             drain,
             requests: tables.desk.register(topic),
             open: None,
+            sift_before: 0,
+            has_told_unfit: false,
         })
     }
 
@@ -216,6 +222,17 @@ impl Table {
         let position = self.consumer.position();
         let mut batches = VecDeque::from(batches);
         while let Some(mut batch) = batches.pop_front() {
+            if batch.first < self.sift_before
+                && let Some(why) = self.unfit_because(&batch).await
+            {
+                self.encode(std::mem::take(&mut run)).await?;
+                self.commit().await?;
+                if self.consumer.position() != position {
+                    return Ok(());
+                }
+                self.set_aside(&batch, &why).await?;
+                continue;
+            }
             let fits = self.open.as_ref().is_some_and(|open| open.span.takes(&batch) && batch.first < open.limit);
             if !fits {
                 self.encode(std::mem::take(&mut run)).await?;
@@ -262,16 +279,23 @@ impl Table {
             return Ok(());
         }
         let mut open = self.open.take().expect("batches are encoded into an open file");
+        let span = open.span;
         let encoded = tokio::task::spawn_blocking(move || batches.iter().try_for_each(|b| open.encoder.add(b)).map(|()| open));
-        self.open = Some(join(encoded.await).map_err(|e| self.unfit(e))?);
+        match join(encoded.await) {
+            Ok(open) => self.open = Some(open),
+            Err(why) => self.sift(&span, why)?,
+        }
         Ok(())
     }
 
     /// Commits the open file, however often it takes.
     async fn commit(&mut self) -> Result<(), Stop> {
         let Some(Open { span, encoder, .. }) = self.open.take() else { return Ok(()) };
-        let file = self.put(span, encoder).await?;
-        self.committed(&file).await
+        match self.put(span, encoder).await {
+            Ok(file) => self.committed(&file).await,
+            Err(Stop::Encode { source, .. }) => self.sift(&span, source),
+            Err(stop) => Err(stop),
+        }
     }
 
     /// Puts a file into the table, however often it takes.

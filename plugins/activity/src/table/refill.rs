@@ -64,6 +64,9 @@ impl Table {
     }
 
     async fn add_again(&mut self, batch: Batch, written: &mut Vec<Committed>) -> Result<(), Stop> {
+        if self.unfit_because(&batch).await.is_some() {
+            return Ok(());
+        }
         let is_open = |open: &Open, table: &Self| {
             open.span.takes(&batch) && batch.first < open.limit && !table.policy.is_due(&open.span, open.encoder.size(), Instant::now())
         };

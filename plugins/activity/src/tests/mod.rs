@@ -7,6 +7,7 @@ mod faults;
 mod faulty_store;
 mod mishaps;
 mod paused_store;
+mod unfit;
 mod verify;
 
 use crate::age::Oldest;
