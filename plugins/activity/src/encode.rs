@@ -21,7 +21,7 @@ const CHUNK_ROWS: usize = 8192;
 /// ... or of at least this many bytes: large rows must not pile up beside the writer.
 const CHUNK_BYTES: usize = 4 << 20;
 /// Rows of a row group.
-const ROW_GROUP_ROWS: usize = 1 << 20;
+pub(crate) const ROW_GROUP_ROWS: usize = 1 << 20;
 
 /// Which encodings the files have.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]

@@ -1,5 +1,6 @@
 //! `greyhound tables repair`: finishes what nobody is alive to finish.
 
+use crate::compact::marks::marked;
 use crate::compact::swap::{Settled, Swaps, is_older};
 use crate::store::staging::{CHECK, STAGING, is_temporary};
 use crate::store::{Store, StoreError, names_in};
@@ -38,7 +39,11 @@ async fn table(
     let mut swaps = Swaps::new(store.clone(), topic, shard.clone());
     or_told(swaps.settle(age).await, tell)?.into_iter().for_each(&mut *tell);
     let directory = format!("{STAGING}/{shard}/{topic}");
-    for name in names_in(store.as_ref(), &directory).await?.into_iter().filter(|name| is_temporary(name) && is_older(name, age)) {
+    for name in names_in(store.as_ref(), &directory)
+        .await?
+        .into_iter()
+        .filter(|name| (is_temporary(name) || marked(name).is_some()) && is_older(name, age))
+    {
         let path = format!("{directory}/{name}");
         let removed = store.remove(&path).await;
         or_told(removed.map(|()| Some(Settled::Removed(path))), tell)?.map(&mut *tell);

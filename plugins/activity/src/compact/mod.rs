@@ -3,6 +3,7 @@
 //! The rewriting is done on a thread of its own, of the lowest priority, one in the whole process. What it made is swapped
 //! in by the table's writer, between its commits: both remove what is on its way out of staging.
 
+pub(crate) mod marks;
 pub mod swap;
 
 mod rewrite;
@@ -16,6 +17,7 @@ use crate::retention::Retention;
 use crate::roll::Hour;
 use crate::store::{Passing, Store, StoreError, Trouble};
 use greyhound_sdk::Shard;
+use marks::{Mark, Marks};
 use metrics::counter;
 use rewrite::{Rewrite, RewriteError};
 use std::collections::{BTreeSet, HashSet};
@@ -40,6 +42,8 @@ pub struct Compactor {
     file_size: u64,
     encodings: Encodings,
     retention: Option<Duration>,
+    /// How long an hour waits that a process died in.
+    pause: Duration,
     /// One at a time: it takes memory.
     turn: Arc<Semaphore>,
 }
@@ -50,6 +54,7 @@ pub struct Compaction {
     topic: String,
     shard: Shard,
     swaps: Swaps,
+    marks: Marks,
     retention: Retention,
     /// Closed hours that were not looked at.
     waiting: BTreeSet<Hour>,
@@ -75,7 +80,7 @@ impl Compactor {
     /// Compacts into files of about `file_size` bytes, and removes days that have been over for `retention`.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, file_size: u64, retention: Option<Duration>) -> Self {
-        Self { store, file_size, encodings: Encodings::default(), retention, turn: Arc::new(Semaphore::new(1)) }
+        Self { store, file_size, encodings: Encodings::default(), retention, pause: marks::FIRST_PAUSE, turn: Arc::new(Semaphore::new(1)) }
     }
 
     /// With files of these encodings.
@@ -91,6 +96,12 @@ impl Compactor {
         self
     }
 
+    /// One that tries hours again at once that somebody died in.
+    #[cfg(test)]
+    pub(crate) fn impatient(self) -> Self {
+        Self { pause: Duration::ZERO, ..self }
+    }
+
     /// Waits until no thread rewrites anything. One whose [`Compaction`] is gone stops after the call of the store that it is at.
     pub async fn idle(&self) {
         let _ = self.turn.acquire().await;
@@ -104,6 +115,7 @@ impl Compactor {
             topic: topic.to_owned(),
             shard: shard.clone(),
             swaps: Swaps::new(self.store.clone(), topic, shard.clone()),
+            marks: Marks::new(self.store.clone(), topic, shard, self.pause),
             retention: Retention::new(self.store.clone(), topic, self.retention),
             waiting: BTreeSet::new(),
             later: BTreeSet::new(),
@@ -140,7 +152,12 @@ impl Compaction {
     /// # Errors
     /// Where the store cannot.
     pub async fn recover(&mut self) -> Result<(), StoreError> {
-        self.settle().await
+        self.settle().await?;
+        for (hour, deaths) in self.marks.recover().await? {
+            let hour = directory(&self.topic, hour, &self.shard);
+            tracing::warn!(hour, deaths, "a process died while it compacted this hour; it is tried again later, less often each time");
+        }
+        Ok(())
     }
 
     /// Stops what is being rewritten, so that the files of closed hours can be changed; it is done again later.
@@ -202,6 +219,10 @@ impl Compaction {
             let Some(hour) = self.waiting.last().copied() else { return self.tidy(now).await };
             let success = Success::read(self.compactor.store.as_ref(), &directory(&self.topic, hour, &self.shard)).await;
             match success.map(|found| found.filter(|success| success.files.len() > 1 && !success.compacted)) {
+                Ok(Some(_)) if self.marks.waits(hour) => {
+                    self.waiting.remove(&hour);
+                    self.later.insert(hour);
+                }
                 Ok(Some(success)) => return self.begin(hour, success),
                 other => self.looked_at(hour, other.map(|_| ()))?,
             }
@@ -229,9 +250,9 @@ impl Compaction {
     fn begin(&mut self, hour: Hour, success: Success) -> Result<(), StoreError> {
         let Ok(turn) = self.compactor.turn.clone().try_acquire_owned() else { return Ok(()) };
         let source = directory(&self.topic, hour, &self.shard);
-        let target = self.swaps.replacement(hour);
+        let (target, mark) = (self.swaps.replacement(hour), self.marks.mark(hour));
         let done = self
-            .spawn(turn, source.clone(), success, target.clone())
+            .spawn(turn, mark, source.clone(), success, target.clone())
             .map_err(|e| Trouble::passing(Passing::Other, e).at("compact", source))?;
         self.job = Some(Job { hour, target, done });
         Ok(())
@@ -240,6 +261,7 @@ impl Compaction {
     fn spawn(
         &self,
         turn: OwnedSemaphorePermit,
+        mark: Mark,
         source: String,
         success: Success,
         target: String,
@@ -249,7 +271,11 @@ impl Compaction {
         std::thread::Builder::new().name("compaction".into()).spawn(move || {
             // On Linux of this thread alone. Where it may not, it goes on as it is.
             let _ = rustix::process::nice(NICE);
-            let outcome = compactor.rewrite(&store, &source, &success, &target, &|| answer.is_closed());
+            let outcome = match mark.set(&store) {
+                Ok(()) => compactor.rewrite(&store, &source, &success, &target, &|| answer.is_closed()),
+                Err(error) => Err(ReadFailure::from(error).into()),
+            };
+            mark.clear(&store);
             // The answer first: who sees that nobody has the turn finds it.
             let _ = answer.send(outcome);
             drop(turn);

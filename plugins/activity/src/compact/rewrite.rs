@@ -8,6 +8,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array, RecordBatch, StringArray};
 use arrow_schema::{ArrowError, DataType, Schema};
+use arrow_select::concat::concat_batches;
 use arrow_select::interleave::interleave_record_batch;
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
@@ -18,6 +19,11 @@ const RUN_ROWS: usize = 4 << 20;
 const RUN_BYTES: usize = 128 << 20;
 /// Rows of a row group: so few that a user's rows, which lie together in each run, are in few of them.
 const GROUP_ROWS: usize = 128 << 10;
+/// What is copied at a time in the new order, on the average: the writer wants it in one piece.
+const COPIED_BYTES: usize = 16 << 20;
+/// Large rows come in small batches, which are joined until they are so large: each costs something.
+const JOINED_BYTES: usize = 1 << 20;
+const JOINED_ROWS: usize = 4 << 10;
 
 /// Why a directory is not rewritten.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +69,9 @@ struct Run {
     /// The column that they are sorted by, then by number.
     key: Option<usize>,
     batches: Vec<RecordBatch>,
+    /// Small ones, to be joined, and what they take.
+    small: Vec<RecordBatch>,
+    small_bytes: usize,
     rows: usize,
     bytes: usize,
 }
@@ -144,7 +153,7 @@ impl Output {
         let schema = file.schema();
         let properties = properties(schema, encodings).into_builder().set_max_row_group_row_count(Some(GROUP_ROWS)).build();
         let writer = ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties))?;
-        let run = Run { key: key(schema), batches: Vec::new(), rows: 0, bytes: 0 };
+        let run = Run::new(key(schema));
         Ok(Self { writer, schema: file.footer.schema.clone(), parts: Vec::new(), rows: 0, run, waiting: 0 })
     }
 
@@ -155,7 +164,7 @@ impl Output {
     }
 
     fn add(&mut self, batch: RecordBatch) -> Result<(), RewriteError> {
-        self.run.add(batch);
+        self.run.add(batch)?;
         match self.run.rows >= RUN_ROWS || self.run.bytes >= RUN_BYTES {
             true => self.write_run(),
             false => Ok(()),
@@ -171,12 +180,13 @@ impl Output {
 
     fn write_run(&mut self) -> Result<(), RewriteError> {
         self.waiting = 0;
+        self.run.join()?;
         for rows in self.run.sorted() {
             self.writer.write(&rows?)?;
         }
         // A row group has rows of one run alone.
         self.writer.flush()?;
-        (self.run.batches, self.run.rows, self.run.bytes) = (Vec::new(), 0, 0);
+        self.run = Run::new(self.run.key);
         Ok(())
     }
 
@@ -191,21 +201,38 @@ impl Output {
 // === impl Run ===
 
 impl Run {
-    fn add(&mut self, batch: RecordBatch) {
-        self.rows += batch.num_rows();
-        self.bytes += batch.get_array_memory_size();
-        self.batches.push(batch);
+    fn new(key: Option<usize>) -> Self {
+        Self { key, batches: Vec::new(), small: Vec::new(), small_bytes: 0, rows: 0, bytes: 0 }
     }
 
-    /// Its rows in their order, a row group at a time.
+    fn add(&mut self, batch: RecordBatch) -> Result<(), ArrowError> {
+        let bytes = batch.get_array_memory_size();
+        self.rows += batch.num_rows();
+        self.bytes += bytes;
+        if batch.num_rows() >= JOINED_ROWS {
+            self.join()?;
+            self.batches.push(batch);
+            return Ok(());
+        }
+        self.small_bytes += bytes;
+        self.small.push(batch);
+        if self.small_bytes >= JOINED_BYTES { self.join() } else { Ok(()) }
+    }
+
+    fn join(&mut self) -> Result<(), ArrowError> {
+        if let Some(first) = self.small.first() {
+            self.batches.push(concat_batches(&first.schema(), &self.small)?);
+        }
+        (self.small, self.small_bytes) = (Vec::new(), 0);
+        Ok(())
+    }
+
+    /// Its rows in their order, a piece at a time, none of which goes beyond a row group.
     fn sorted(&self) -> impl Iterator<Item = Result<RecordBatch, ArrowError>> {
         let batches: Vec<&RecordBatch> = self.batches.iter().collect();
         let order = self.order();
-        let groups = order.len().div_ceil(GROUP_ROWS);
-        (0..groups).map(move |group| {
-            let rows = &order[group * GROUP_ROWS..order.len().min((group + 1) * GROUP_ROWS)];
-            interleave_record_batch(&batches, rows)
-        })
+        let piece = (COPIED_BYTES / (self.bytes / self.rows.max(1)).max(1)).clamp(1, GROUP_ROWS);
+        (0..order.len()).step_by(piece).map(move |at| interleave_record_batch(&batches, &order[at..order.len().min(at + piece)]))
     }
 
     /// Batch and row of each row: by key, those without one first, then by number, which is how they came.

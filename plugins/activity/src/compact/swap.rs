@@ -18,6 +18,7 @@
 //! ones. (What nothing in HDFS excludes: a process on a copy of the data directory that creates the missing directory
 //! between the two renames, with nothing in it. It is then set apart, like any directory that is not complete.)
 
+use super::marks::marked;
 use crate::commit::directory;
 use crate::hours::{SUCCESS, Success};
 use crate::roll::Hour;
@@ -147,8 +148,12 @@ impl Swaps {
     /// # Errors
     /// Where the store cannot.
     pub async fn forget_before(&mut self, hour: Hour) -> Result<(), StoreError> {
-        for Spare { name, .. } in spares(&self.staging.names().await?).into_iter().filter(|(at, _)| *at < hour).flat_map(|(_, all)| all) {
+        let names = self.staging.names().await?;
+        for Spare { name, .. } in spares(&names).into_iter().filter(|(at, _)| *at < hour).flat_map(|(_, all)| all) {
             self.store.remove_tree(&format!("{}/{name}", self.staging.directory())).await?;
+        }
+        for name in names.iter().filter(|name| marked(name).is_some_and(|at| at < hour)) {
+            self.store.remove(&format!("{}/{name}", self.staging.directory())).await?;
         }
         Ok(())
     }

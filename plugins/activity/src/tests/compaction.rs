@@ -54,7 +54,7 @@ async fn closed_hour(dice: &mut Dice, files: u64) -> (MemoryBus, FaultyStore) {
 }
 
 fn compaction(store: &dyn Fn() -> Arc<dyn Store>) -> (Compactor, Compaction) {
-    let compactor = Compactor::new(store(), SIZE, None);
+    let compactor = Compactor::new(store(), SIZE, None).impatient();
     let mut compaction = compactor.of(TOPIC, &shard());
     compaction.closed([HOUR]);
     (compactor, compaction)
@@ -579,15 +579,15 @@ async fn nothing_is_written_once_it_is_idle() {
     while !paused.is_stopped() {
         tokio::time::sleep(Duration::from_micros(100)).await;
     }
-    let before = store.files();
+    let files = || store.files().into_iter().filter(|(path, _)| !path.ends_with(".try")).collect::<Files>();
+    let before = files();
     drop(compaction);
     let stopped = tokio::spawn(async move { compactor.idle().await });
     tokio::task::yield_now().await;
     assert!(!stopped.is_finished());
     paused.go_on();
     stopped.await.unwrap();
-    let after = store.files();
-    assert_eq!(after, before, "the call that it was at was to read");
+    assert_eq!(files(), before, "only the mark of the attempt has changed");
 }
 
 #[tokio::test]
@@ -609,4 +609,34 @@ async fn an_empty_directory_in_the_place_of_an_hour_is_set_apart() {
     assert!(store.exists(&format!("{}/_SUCCESS", place(HOUR))).await.unwrap());
     assert_eq!(swaps.settle(Duration::ZERO).await.unwrap().len(), 1, "the empty one is removed");
     assert_eq!(swaps.settle(Duration::ZERO).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn an_hour_that_a_process_died_in_is_not_tried_at_once_again() {
+    let (_, store) = closed_hour(&mut Dice::new(1), 2).await;
+    let marks = || store.files().into_keys().filter(|path| path.ends_with(".try")).count();
+    // Dies at its first write after the mark.
+    let paused = PausedStore::new(Arc::new(store.clone()), 5);
+    let compactor = Compactor::new(Arc::new(paused.clone()), SIZE, None);
+    let mut dying = compactor.of(TOPIC, &shard());
+    dying.closed([HOUR]);
+    dying.turn(Hour(HOUR.0 + 1)).await;
+    eventually("it is stopped for ever", || paused.is_stopped()).await;
+    assert_eq!(marks(), 1);
+
+    let (patient, hour) = (Compactor::new(Arc::new(store.clone()), SIZE, None), |compactor: &Compactor| {
+        let mut compaction = compactor.of(TOPIC, &shard());
+        compaction.closed([HOUR]);
+        compaction
+    });
+    let mut compaction = hour(&patient);
+    compaction.recover().await.unwrap();
+    for _ in 0..10 {
+        compaction.turn(Hour(HOUR.0 + 1)).await;
+        patient.idle().await;
+    }
+    assert!(!compaction.is_done() && marks() == 1, "it waits");
+    assert_eq!(compaction.oldest(), Some(HOUR), "and is not forgotten");
+    life(&store).await;
+    assert_eq!((files_of(&store.files(), &place(HOUR)).len(), marks()), (2, 0), "compacted, and unmarked");
 }

@@ -5,6 +5,7 @@ mod compaction;
 mod encodings;
 mod faults;
 mod faulty_store;
+mod memory;
 mod mishaps;
 mod paused_store;
 mod unfit;
