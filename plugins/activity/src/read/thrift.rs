@@ -117,7 +117,9 @@ impl Walk<'_> {
 mod tests {
     use super::*;
 
-    fn seen(bytes: &[u8]) -> Option<(usize, Vec<(Vec<i16>, Option<i64>)>)> {
+    type Seen = Vec<(Vec<i16>, Option<i64>)>;
+
+    fn seen(bytes: &[u8]) -> Option<(usize, Seen)> {
         let mut seen = Vec::new();
         let length = walk(bytes, &mut |path, number| seen.push((path.to_vec(), number)))?;
         Some((length, seen))
