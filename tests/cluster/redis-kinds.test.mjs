@@ -127,7 +127,7 @@ describe('a cluster', { concurrency: 3 }, () => {
       await server.command('CONFIG', 'SET', 'requirepass', password)
       for (const user of ['', encodeURIComponent('some"one')]) {
         const hound = await greyhound(t, { url: `redis://${user}:${encodeURIComponent(password)}@127.0.0.1:${server.port}` })
-        assert.equal(await hound.nodes(), 1)
+        await until('Redis to answer', () => hound.nodes().then(nodes => nodes === 1, () => false))
         await hound.stop()
       }
     }
