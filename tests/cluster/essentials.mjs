@@ -173,7 +173,7 @@ export function essentials(members, { subscribed = () => {}, allRooms = true } =
       const room = `user(${JSON.parse(id)})`
       // Again and again: Node tells a client that it is in before its subscription to the room is there.
       await until(`both messages to ${room}`, async () => {
-        near.io.to(room).emit('message', 'by Node')
+        await near.io.to(room).emit('message', 'by Node')
         await hound.emit({ rooms: [room], event: 'message', args: ['by Greyhound'] })
         return sockets.every(socket => new Set(socket.seen.map(([, by]) => by)).size === 2)
       })
