@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { createRequire } from 'node:module'
 import { test } from 'node:test'
 import { until } from '../clients/greyhound.mjs'
-import { connect, login, next, record, upgraded } from '../clients/sockets.mjs'
+import { connect, login, next, record, upgraded, ways } from '../clients/sockets.mjs'
 import { allHave } from './essentials.mjs'
 import { greyhound } from './greyhound.mjs'
 import { redis } from './redis.mjs'
@@ -116,5 +116,20 @@ test('each client gets messages of every kind in their order, from before its up
     const mine = [...Array(n).keys()].filter(k => (cycle[k % 10] === 'elsewhere') === (socket.nsp === '/chat'))
     await until('the last message', () => numbers(socket).at(-1) === mine.at(-1))
     assert.deepEqual(numbers(socket), mine.slice(mine.indexOf(numbers(socket)[0])), `what ${socket.kind} got`)
+  }
+})
+
+test('attachments arrive as bytes at clients of every generation, over every transport', async t => {
+  const server = await redis(t)
+  const hound = await greyhound(t, server)
+  const sockets = await Promise.all(ways.map(async ({ generation, way }) =>
+    Object.assign(await login(t, hound, 'bytes', { generation, way }), { kind: `${generation} by ${way}` })))
+  const bytes = Buffer.from([1, 3, 255, 4, 1, 2])
+  const packet = { type: 2, data: ['message', { bytes }, 'text', Buffer.alloc(0)], nsp: '/' }
+  server.connect().publish('socket.io#/#', msgpack.encode(['abcdef', packet, { rooms: ['user(bytes)'], except: [], flags: {} }]))
+  for (const socket of sockets) {
+    await until(`the message to ${socket.kind}`, () => socket.seen.length === 1)
+    const [, { bytes: got }, text, nothing] = socket.seen[0]
+    assert.deepEqual([Buffer.from(got), text, Buffer.from(nothing).length], [bytes, 'text', 0], socket.kind)
   }
 })
