@@ -73,9 +73,9 @@ impl Links {
         }
     }
 
-    /// Counts how long the message waited that was received then; one of those that are written at a time.
+    /// Counts how long the message waited that was received then; one of those that are written at a time, and of these a sample.
     pub(super) fn count_delay(&self, oldest: Option<Moment>) {
-        if let Some(received) = oldest {
+        if let Some(received) = oldest.filter(|received| received.is_sample()) {
             self.delay.record(received.elapsed());
         }
     }

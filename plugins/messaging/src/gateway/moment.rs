@@ -24,6 +24,11 @@ impl Moment {
         Self(instant.saturating_duration_since(*BEGIN).as_micros() as u32)
     }
 
+    /// Whether it is one of those that are measured: one in 16, by chance.
+    pub(crate) fn is_sample(self) -> bool {
+        self.0.is_multiple_of(16)
+    }
+
     /// How long ago it was.
     pub(crate) fn elapsed(self) -> Duration {
         Duration::from_micros(Self::now().0.wrapping_sub(self.0).into())

@@ -37,7 +37,7 @@ pub(super) enum Source {
 impl Stream {
     /// `rest` comes first.
     pub(super) fn new(source: Source, rest: Bytes, link: Arc<Link>, slot: Option<Slot>) -> Self {
-        Self { source, rest, queries: Queries::default(), link, slot }
+        Self { source, rest: released(rest), queries: Queries::default(), link, slot }
     }
 
     fn shut_down(&self, how: Shutdown) -> io::Result<()> {
@@ -57,6 +57,7 @@ impl Stream {
                 let len = self.rest.len().min(buffer.remaining());
                 self.rest.copy_to_slice(buffer.initialize_unfilled_to(len));
                 buffer.advance(len);
+                self.rest = released(std::mem::take(&mut self.rest));
                 return Poll::Ready(Ok(()));
             }
             let posts = match &mut self.source {
@@ -72,6 +73,11 @@ impl Stream {
             }
         }
     }
+}
+
+/// What is read to its end lets go of the buffer that it is a slice of.
+fn released(rest: Bytes) -> Bytes {
+    if rest.is_empty() { Bytes::new() } else { rest }
 }
 
 fn poll_socket(link: &Link, socket: &mut OwnedReadHalf, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {

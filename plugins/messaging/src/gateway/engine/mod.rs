@@ -17,7 +17,7 @@ use super::protocol::Protocol;
 use super::stream::{Source, Stream};
 use crate::fanout::Fanout;
 use axum::body::Body;
-use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts};
 use bytes::Bytes;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -156,9 +156,14 @@ fn library_uri(head: &Parts, protocol: Protocol) -> axum::http::Uri {
 
 /// A session keeps the head of its handshake, whose parts are slices of the connection's read buffer: without copies
 /// of their own, each idle client would hold on to 8 KiB.
-fn own_headers(head: &Parts) -> axum::http::HeaderMap {
-    let own = |(name, value): (&HeaderName, &HeaderValue)| Some((name.clone(), HeaderValue::from_bytes(value.as_bytes()).ok()?));
-    head.headers.iter().filter_map(own).collect()
+fn own_headers(head: &Parts) -> HeaderMap {
+    let mut own = HeaderMap::with_capacity(head.headers.len());
+    for (name, value) in &head.headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_str().as_bytes()), HeaderValue::from_bytes(value.as_bytes())) {
+            own.append(name, value);
+        }
+    }
+    own
 }
 
 fn switching(accept: HeaderValue) -> Response<Body> {
