@@ -1,9 +1,9 @@
 //! How fast the sink catches up: a journal full of recorded broadcasts and single messages, into a local directory.
 //!
-//! `cargo bench --bench catch_up` prints Markdown: how far the tables are, how old the oldest row that is not in them is, and
-//! the memory, every few seconds; then the rate. Environment: `ROWS` (5 million; 72 million are an outage of an hour at
-//! 20,000 rows/s), `BENCH_DIR` (the disk; default: the build directory). The journal is filled by a process of its own, so
-//! that the memory is the sink's. Fails where a table's files were not committed oldest first.
+//! `cargo bench --bench catch_up` prints Markdown: how far the tables are, how old the oldest row that is not in them
+//! is, and the memory, every few seconds; then the rate. Environment: `ROWS` (5 million; 72 million are an outage of an
+//! hour at 20,000 rows/s), `BENCH_DIR` (the disk; default: the build directory). The journal is filled by a process of
+//! its own, so that the memory is the sink's. Fails where a table's files were not committed oldest first.
 
 use arrow_array::{ArrayRef, Int8Array, Int32Array, Int64Array, RecordBatch, StringArray};
 use greyhound::bus::{BusOptions, Clock, EventBus};
@@ -38,7 +38,8 @@ async fn main() {
     if let Ok(dir) = std::env::var("FILL") {
         return fill(Path::new(&dir), seconds).await;
     }
-    let dir = tempfile::tempdir_in(setting("BENCH_DIR", PathBuf::from(env!("CARGO_TARGET_TMPDIR")))).expect("a directory");
+    let dir =
+        tempfile::tempdir_in(setting("BENCH_DIR", PathBuf::from(env!("CARGO_TARGET_TMPDIR")))).expect("a directory");
     let filler = std::env::current_exe().expect("this program");
     let filled = std::process::Command::new(filler).env("FILL", dir.path()).status().expect("a process");
     assert!(filled.success());
@@ -49,8 +50,12 @@ async fn open(dir: &Path, clock: Clock) -> EventBus {
     let options = Options { node: "bench".to_owned(), level: Level::Memory, segment_size: 128 << 20 };
     let journal = Journal::open(Arc::new(OsFileSystem), &dir.join("journal"), options).expect("a journal");
     let retention = Retention { bytes: u64::MAX, age: Duration::from_secs(86_400), disk_cap: u64::MAX };
-    let options = BusOptions { clock, ..BusOptions::new(Arc::new(OsFileSystem), dir.join("cursors"), retention, Health::default()) };
-    let schemas = [include_str!("../schemas/messaging.message.avsc"), include_str!("../schemas/messaging.delivery.avsc")];
+    let options = BusOptions {
+        clock,
+        ..BusOptions::new(Arc::new(OsFileSystem), dir.join("cursors"), retention, Health::default())
+    };
+    let schemas =
+        [include_str!("../schemas/messaging.message.avsc"), include_str!("../schemas/messaging.delivery.avsc")];
     let mut topics: Vec<_> = schemas.into_iter().map(|avro| TopicSchema::from_avro(avro).expect("a schema")).collect();
     topics.extend(Activity.topics().expect("schemas"));
     EventBus::start(journal, topics, options).await.expect("a bus")
@@ -68,7 +73,8 @@ async fn fill(dir: &Path, seconds: u64) {
     let time = Arc::new(AtomicI64::new(begin));
     let shown = time.clone();
     let bus = open(dir, Clock::new(move || shown.load(Ordering::Relaxed))).await;
-    let (messages, deliveries) = (publisher(&bus.handle(), "messaging.message"), publisher(&bus.handle(), "messaging.delivery"));
+    let (messages, deliveries) =
+        (publisher(&bus.handle(), "messaging.message"), publisher(&bus.handle(), "messaging.delivery"));
     for second in 0..seconds {
         time.store(begin + second as i64 * 1_000_000, Ordering::Relaxed);
         for _ in 0..BROADCASTS {
@@ -136,7 +142,13 @@ struct Delivery {
 
 impl Delivery {
     fn of(message: u64, user: u64) -> Self {
-        Self { message_seq: message, connection_seq: user, user_id: (100_000 + user).to_string(), outcome: 0, latency_us: 40 + user % 200 }
+        Self {
+            message_seq: message,
+            connection_seq: user,
+            user_id: (100_000 + user).to_string(),
+            outcome: 0,
+            latency_us: 40 + user % 200,
+        }
     }
 }
 
@@ -173,7 +185,11 @@ async fn catch_up(dir: &Path, rows: u64) {
     let took = started.elapsed().as_secs_f64();
     assert_eq!(committed(&bus), rows, "committed");
     let files = oldest_first(&dir.join("tables"));
-    println!("\n{rows} rows in {took:.1} s: {:.0} rows/s, {files} files, {} MB resident at most", rows as f64 / took, memory("VmHWM"));
+    println!(
+        "\n{rows} rows in {took:.1} s: {:.0} rows/s, {files} files, {} MB resident at most",
+        rows as f64 / took,
+        memory("VmHWM")
+    );
 }
 
 fn print(started: Instant, bus: &EventBus, metrics: &PrometheusHandle) {
@@ -183,7 +199,8 @@ fn print(started: Instant, bus: &EventBus, metrics: &PrometheusHandle) {
 
 async fn sink(bus: &EventBus, dir: &Path) -> Box<dyn Component> {
     let config = Config { store: dir.join("tables").display().to_string(), ..Config::default() };
-    let context = Context { bus: bus.handle(), node: "bench".into(), data_dir: dir.join("activity"), health: Health::default() };
+    let context =
+        Context { bus: bus.handle(), node: "bench".into(), data_dir: dir.join("activity"), health: Health::default() };
     Activity.build(config, context).await.expect("a sink")
 }
 
@@ -225,7 +242,9 @@ fn collect(dir: &Path, files: &mut Vec<(String, SystemTime)>) {
         let name = entry.file_name().to_string_lossy().into_owned();
         match entry.file_type().expect("a type").is_dir() {
             true => collect(&entry.path(), files),
-            false if name.ends_with(".parquet") => files.push((name, entry.metadata().and_then(|m| m.modified()).expect("a time"))),
+            false if name.ends_with(".parquet") => {
+                files.push((name, entry.metadata().and_then(|m| m.modified()).expect("a time")))
+            }
             false => {}
         }
     }

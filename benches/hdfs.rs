@@ -1,8 +1,9 @@
 //! What the sink's store makes of writing to HDFS, beside a bare loop of the client: files of 128 MiB, in turns.
 //!
-//! `STORE=hdfs://host:port/directory cargo bench --bench hdfs` prints one Markdown table. The bare loop creates, writes and
-//! closes; the store writes under deadlines, syncs, closes and checks the length. Environment: `FILES` (6 of each), `MIB` (128).
-//! `PYTHONPATH=tests tests/.venv/bin/python tests/hdfs/cluster.py` starts HDFS, and prints the store to name.
+//! `STORE=hdfs://host:port/directory cargo bench --bench hdfs` prints one Markdown table. The bare loop creates, writes
+//! and closes; the store writes under deadlines, syncs, closes and checks the length. Environment: `FILES` (6 of each),
+//! `MIB` (128). `PYTHONPATH=tests tests/.venv/bin/python tests/hdfs/cluster.py` starts HDFS, and prints the store to
+//! name.
 
 use bytes::Bytes;
 use greyhound_activity::store::hdfs::{HdfsStore, Settings};

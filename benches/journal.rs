@@ -31,8 +31,14 @@ async fn main() {
     }
     println!("\n| delivery rows | bytes a row in the journal |\n|---|---|");
     println!("| of broadcasts to {RECIPIENTS} | {:.1} |", bytes_a_row(&dir, 200, broadcast).await);
-    println!("| of messages to single users, 256 at a time | {:.1} |", bytes_a_row(&dir, 200, |p, n| singles(p, n, 256)).await);
-    println!("| of messages to single users, 16 at a time | {:.1} |", bytes_a_row(&dir, 200, |p, n| singles(p, n, 16)).await);
+    println!(
+        "| of messages to single users, 256 at a time | {:.1} |",
+        bytes_a_row(&dir, 200, |p, n| singles(p, n, 256)).await
+    );
+    println!(
+        "| of messages to single users, 16 at a time | {:.1} |",
+        bytes_a_row(&dir, 200, |p, n| singles(p, n, 16)).await
+    );
     println!("| of a message to a single user, alone | {:.1} |", bytes_a_row(&dir, 200, |p, n| singles(p, n, 1)).await);
 }
 
@@ -87,7 +93,8 @@ async fn journal(dir: &Path, group: usize, count: usize) -> f64 {
 
 fn frame(first: &mut u64, time: i64, batch: bytes::Bytes) -> Frame {
     let rows = RECIPIENTS as u32;
-    let frame = Frame { topic: "bench.delivery".into(), first: *first, rows, time, body: Body::Rows { schema: 1, batch } };
+    let frame =
+        Frame { topic: "bench.delivery".into(), first: *first, rows, time, body: Body::Rows { schema: 1, batch } };
     *first += u64::from(rows);
     frame
 }
@@ -102,7 +109,8 @@ async fn bytes_a_row(dir: &Path, rounds: usize, publish: fn(&Publisher, usize) -
     let journal = open(&dir.path().join("journal"));
     let retention = Retention { bytes: u64::MAX, age: Duration::from_secs(3600), disk_cap: u64::MAX };
     let options = BusOptions::new(Arc::new(OsFileSystem), dir.path().join("cursors"), retention, Health::default());
-    let schema = TopicSchema::from_avro(include_str!("../schemas/messaging.delivery.avsc")).expect("the schema of deliveries");
+    let schema =
+        TopicSchema::from_avro(include_str!("../schemas/messaging.delivery.avsc")).expect("the schema of deliveries");
     let bus = EventBus::start(journal.clone(), vec![schema], options).await.expect("a bus");
     let publisher = bus.handle().publisher("messaging.delivery").expect("the topic");
     let before = journal.size();

@@ -19,10 +19,13 @@ fn setting(name: &str, default: usize) -> usize {
 }
 
 fn main() {
-    let schema = Arc::new(TopicSchema::from_avro(include_str!("../schemas/messaging.delivery.avsc")).expect("the schema of deliveries"));
+    let schema = Arc::new(
+        TopicSchema::from_avro(include_str!("../schemas/messaging.delivery.avsc")).expect("the schema of deliveries"),
+    );
     let rows = setting("ROWS", 4_000_000);
     let batches: Vec<Batch> = (0..rows / RECIPIENTS).map(|n| batch(&schema, n)).collect();
-    let tables: Vec<RecordBatch> = batches.iter().map(|b| schema.to_table(b.first, b.time, &b.rows).expect("rows of the schema")).collect();
+    let tables: Vec<RecordBatch> =
+        batches.iter().map(|b| schema.to_table(b.first, b.time, &b.rows).expect("rows of the schema")).collect();
     let (mut bare, mut ours) = (Vec::new(), Vec::new());
     for _ in 0..setting("ROUNDS", 5) {
         bare.push(timed(rows, || bare_loop(&schema, &tables)));
@@ -47,7 +50,12 @@ fn batch(schema: &TopicSchema, message: usize) -> Batch {
         Arc::new(Int32Array::from_value(200 + (message % 100) as i32, RECIPIENTS)),
     ];
     let rows = RecordBatch::try_new(schema.columns().clone(), columns).expect("the columns of a delivery");
-    Batch { first: (message * RECIPIENTS) as u64, time: 1_800_000_000_000_000 + message as i64 * 900, digest: message as u32, rows }
+    Batch {
+        first: (message * RECIPIENTS) as u64,
+        time: 1_800_000_000_000_000 + message as i64 * 900,
+        digest: message as u32,
+        rows,
+    }
 }
 
 fn timed(rows: usize, work: impl FnOnce() -> usize) -> (f64, usize) {
@@ -62,8 +70,12 @@ fn median(mut values: Vec<(f64, usize)>) -> (f64, usize) {
 }
 
 fn bare_loop(schema: &TopicSchema, tables: &[RecordBatch]) -> usize {
-    let mut writer =
-        ArrowWriter::try_new(Vec::new(), schema.table().clone(), Some(properties(schema.table(), Encodings::default()))).expect("a writer");
+    let mut writer = ArrowWriter::try_new(
+        Vec::new(),
+        schema.table().clone(),
+        Some(properties(schema.table(), Encodings::default())),
+    )
+    .expect("a writer");
     tables.iter().for_each(|rows| writer.write(rows).expect("rows of the schema"));
     writer.into_inner().expect("a file").len()
 }

@@ -1,5 +1,5 @@
-//! A topic of one's own, without a line of code for it: an Avro file says what its rows are, `POST /v1/topics/<topic>` appends
-//! them, and the sink makes a table of it.
+//! A topic of one's own, without a line of code for it: an Avro file says what its rows are, `POST /v1/topics/<topic>`
+//! appends them, and the sink makes a table of it.
 use greyhound::{config::Layers, host};
 use greyhound_activity::Activity;
 use greyhound_sdk::{Component, Context, Drain, Error, Plugin, SchemaError, TopicSchema};

@@ -35,11 +35,17 @@ pub struct Clients {
 
 impl Clients {
     pub async fn connect(server: &Server, count: usize) -> Self {
-        let clients = Self { tally: Rc::default(), epoch: Instant::now(), count: count as u64, local: tokio::task::LocalSet::new() };
+        let clients = Self {
+            tally: Rc::default(),
+            epoch: Instant::now(),
+            count: count as u64,
+            local: tokio::task::LocalSet::new(),
+        };
         let dialing = Rc::new(tokio::sync::Semaphore::new(DIALING));
         let (ready, mut all_ready) = tokio::sync::mpsc::channel::<io::Result<()>>(count);
         for user in 0..count {
-            let (port, tally, epoch, dialing, ready) = (server.port, clients.tally.clone(), clients.epoch, dialing.clone(), ready.clone());
+            let (port, tally, epoch, dialing, ready) =
+                (server.port, clients.tally.clone(), clients.epoch, dialing.clone(), ready.clone());
             clients.local.spawn_local(async move {
                 let permit = dialing.acquire().await;
                 let connected = Connection::authenticated(port, &Server::token(user)).await;
@@ -152,7 +158,9 @@ impl Connection {
         let mut at = 0;
         while let Some(head) = self.buffer.get(at..at + 2) {
             let (start, len) = match head[1] {
-                126 if self.buffer.len() >= at + 4 => (at + 4, usize::from(self.buffer[at + 2]) << 8 | usize::from(self.buffer[at + 3])),
+                126 if self.buffer.len() >= at + 4 => {
+                    (at + 4, usize::from(self.buffer[at + 2]) << 8 | usize::from(self.buffer[at + 3]))
+                }
                 len @ 0..126 => (at + 2, usize::from(len)),
                 _ => break,
             };
@@ -206,7 +214,10 @@ impl Publisher {
             Target::EachUser(users) => format!("user({})", nth * 7919 % users as u64),
         };
         let padding = crate::setting("PAYLOAD", 100_usize).saturating_sub(18);
-        let body = format!(r#"{{"rooms":["{room}"],"event":"message","args":["{sent_us:016}{}"],"durable":false}}"#, "x".repeat(padding));
+        let body = format!(
+            r#"{{"rooms":["{room}"],"event":"message","args":["{sent_us:016}{}"],"durable":false}}"#,
+            "x".repeat(padding)
+        );
         let request = format!(
             "POST /v1/messaging/emit HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()

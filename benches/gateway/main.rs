@@ -5,8 +5,9 @@
 //! Compare the CPU per delivery where the generator is the limit. Needs Linux with two cores, `taskset`, and
 //! file descriptors for 9,000 connections.
 //!
-//! Environment: `SECONDS_EACH` (10), `PAYLOAD` (100 bytes), `RECORD` (`all`, or `nothing`: neither
-//! delivery rows nor the sink), `STORE` (of the tables; a directory of its own), `IDLE` (9000 connections), `DELIVERIES` (10 million, of the scenario `growth`).
+//! Environment: `SECONDS_EACH` (10), `PAYLOAD` (100 bytes), `RECORD` (`all`, or `nothing`: neither delivery rows nor
+//! the sink), `STORE` (of the tables; a directory of its own), `IDLE` (9000 connections), `DELIVERIES` (10 million, of
+//! the scenario `growth`).
 
 mod client;
 mod server;
@@ -47,7 +48,11 @@ fn scenarios() -> Vec<Scenario> {
         Scenario { name: "paced", clients: 1000, load: Load::Paced { rate: 20 } },
         Scenario { name: "single-user", clients: 1000, load: Load::Single { in_flight: 64 } },
         Scenario { name: "idle", clients: setting("IDLE", 9000), load: Load::Idle },
-        Scenario { name: "growth", clients: 1000, load: Load::Growth { deliveries: setting("DELIVERIES", 10_000_000) } },
+        Scenario {
+            name: "growth",
+            clients: 1000,
+            load: Load::Growth { deliveries: setting("DELIVERIES", 10_000_000) },
+        },
     ]
 }
 

@@ -31,7 +31,10 @@ impl Usage {
 pub fn pin_to_core_1() {
     let pid = std::process::id().to_string();
     let pinned = Command::new("taskset").args(["-acp", "1", &pid]).stdout(Stdio::null()).status();
-    assert!(pinned.is_ok_and(|s| s.success()), "taskset (of util-linux) is needed to pin the server and the generator to a core each");
+    assert!(
+        pinned.is_ok_and(|s| s.success()),
+        "taskset (of util-linux) is needed to pin the server and the generator to a core each"
+    );
 }
 
 fn free_port() -> u16 {
@@ -42,7 +45,8 @@ impl Server {
     /// Starts the program on core 0 with a new data directory; `record` switches its delivery rows and its sink.
     pub async fn start(record: bool) -> Self {
         let data =
-            tempfile::tempdir_in(std::env::var("BENCH_DIR").unwrap_or_else(|_| env!("CARGO_TARGET_TMPDIR").into())).expect("a directory");
+            tempfile::tempdir_in(std::env::var("BENCH_DIR").unwrap_or_else(|_| env!("CARGO_TARGET_TMPDIR").into()))
+                .expect("a directory");
         let (port, admin) = (free_port(), free_port());
         let store = std::env::var("STORE").unwrap_or_else(|_| data.path().join("tables").display().to_string());
         let env = [
@@ -55,7 +59,9 @@ impl Server {
             ("PLUGINS__ACTIVITY__STORE", store),
         ];
         let mut command = Command::new("taskset");
-        command.args(["-c", "0", env!("CARGO_BIN_EXE_greyhound")]).envs(env.map(|(k, v)| (format!("GREYHOUND__{k}"), v)));
+        command
+            .args(["-c", "0", env!("CARGO_BIN_EXE_greyhound")])
+            .envs(env.map(|(k, v)| (format!("GREYHOUND__{k}"), v)));
         command.current_dir(data.path()).stdin(Stdio::null()).stdout(Stdio::null());
         let child = command.spawn().expect("taskset starts the program");
         let server = Self { child, port, admin, data };
@@ -85,7 +91,9 @@ impl Server {
     }
 
     pub fn usage(&self) -> Usage {
-        let read = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).expect("the program runs");
+        let read = |file: &str| {
+            std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).expect("the program runs")
+        };
         let stat = read("stat");
         let fields: Vec<&str> = stat[stat.rfind(')').expect("a command in stat") + 2..].split(' ').collect();
         let cpu_ticks = [11, 12].iter().map(|&i| fields[i].parse::<u64>().expect("ticks")).sum();

@@ -57,7 +57,11 @@ mod tests {
 
     /// A request from `peer` with these headers.
     fn request(peer: &str, headers: &[(&str, &str)]) -> Request {
-        let mut request = headers.iter().fold(axum::http::Request::builder(), |it, (k, v)| it.header(*k, *v)).body(Body::empty()).unwrap();
+        let mut request = headers
+            .iter()
+            .fold(axum::http::Request::builder(), |it, (k, v)| it.header(*k, *v))
+            .body(Body::empty())
+            .unwrap();
         request.extensions_mut().insert(ConnectInfo(format!("{peer}:5000").parse::<SocketAddr>().unwrap()));
         request
     }

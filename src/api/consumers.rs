@@ -58,7 +58,8 @@ async fn reset(State(shared): State<Shared>, Path(name): Path<String>, body: Byt
     let Reset { topic, to } = match serde_json::from_slice(&body) {
         Ok(request) => request,
         Err(e) => {
-            let expected = r#"expected such as {"topic": "messaging.push", "to": "earliest"}, or "latest", or a row's number"#;
+            let expected =
+                r#"expected such as {"topic": "messaging.push", "to": "earliest"}, or "latest", or a row's number"#;
             return refuse(StatusCode::BAD_REQUEST, &format!("the body is not understood ({e}): {expected}"));
         }
     };
@@ -73,7 +74,11 @@ async fn reset(State(shared): State<Shared>, Path(name): Path<String>, body: Byt
     }
 }
 
-async fn remove(State(shared): State<Shared>, Path(name): Path<String>, query: Result<Query<Removal>, QueryRejection>) -> Response {
+async fn remove(
+    State(shared): State<Shared>,
+    Path(name): Path<String>,
+    query: Result<Query<Removal>, QueryRejection>,
+) -> Response {
     let topic = match query {
         Ok(Query(Removal { topic })) => topic,
         Err(e) => return refuse(StatusCode::BAD_REQUEST, &e.body_text()),

@@ -19,7 +19,8 @@ pub(super) fn routes(shared: Shared) -> Router {
 async fn ready(State(shared): State<Shared>) -> Response {
     let parts = shared.health.parts();
     let ready = parts.iter().all(|(_, why)| why.is_none());
-    let parts: Map<String, Value> = parts.into_iter().map(|(part, why)| (part, why.map_or_else(|| "ready".into(), Into::into))).collect();
+    let parts: Map<String, Value> =
+        parts.into_iter().map(|(part, why)| (part, why.map_or_else(|| "ready".into(), Into::into))).collect();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(json!({ "ready": ready, "parts": parts }))).into_response()
 }

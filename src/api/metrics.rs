@@ -13,7 +13,11 @@ pub(crate) struct Recorder(PrometheusHandle);
 /// Where the process has another recorder already.
 pub(crate) fn install() -> Recorder {
     static INSTALLED: OnceLock<PrometheusHandle> = OnceLock::new();
-    Recorder(INSTALLED.get_or_init(|| PrometheusBuilder::new().install_recorder().expect("no other metrics recorder")).clone())
+    Recorder(
+        INSTALLED
+            .get_or_init(|| PrometheusBuilder::new().install_recorder().expect("no other metrics recorder"))
+            .clone(),
+    )
 }
 
 impl Recorder {

@@ -57,7 +57,9 @@ pub enum BindError {
     #[error(transparent)]
     Token(#[from] TokenFileError),
     /// Its address cannot be had.
-    #[error("the admin listener cannot listen on {address}: {why}; set admin.listen (GREYHOUND__ADMIN__LISTEN) to an address that is free")]
+    #[error(
+        "the admin listener cannot listen on {address}: {why}; set admin.listen (GREYHOUND__ADMIN__LISTEN) to an address that is free"
+    )]
     Address {
         /// Where.
         address: SocketAddr,
@@ -86,7 +88,8 @@ impl Shared {
 impl Listener {
     pub(crate) async fn bind(admin: &Admin) -> Result<Self, BindError> {
         let gate = Gate::new(admin.bearer()?, admin.allow_loopback);
-        let listener = TcpListener::bind(admin.listen).await.map_err(|why| BindError::Address { address: admin.listen, why })?;
+        let listener =
+            TcpListener::bind(admin.listen).await.map_err(|why| BindError::Address { address: admin.listen, why })?;
         Ok(Self { listener, gate })
     }
 
@@ -94,8 +97,8 @@ impl Listener {
         self.listener.local_addr().map_or_else(|_| "?".into(), |a| a.to_string())
     }
 
-    /// Serves until drained; `plugins` has each plugin's own routes, which are served below `/v1/<name>/` on the `workers`.
-    /// Requests that take longer than the deadline, such as a followed topic, are cut off.
+    /// Serves until drained; `plugins` has each plugin's own routes, which are served below `/v1/<name>/` on the
+    /// `workers`. Requests that take longer than the deadline, such as a followed topic, are cut off.
     pub(crate) async fn serve(self, shared: Shared, plugins: Plugins, workers: Handle, mut drain: Drain) {
         let recorder = shared.recorder.clone();
         let served = Arc::new(Served::new(shared, plugins, self.gate, workers, drain.clone()));
@@ -146,13 +149,15 @@ struct Served {
 impl Served {
     fn new(shared: Shared, plugins: Plugins, gate: Gate, workers: Handle, drain: Drain) -> Self {
         let prefixes = plugins.iter().map(|(name, _)| format!("/v1/{name}/")).collect();
-        let moved = |(name, routes): &(_, Router)| (*name, routes.clone().layer(from_fn_with_state(workers.clone(), on_workers)));
+        let moved = |(name, routes): &(_, Router)| {
+            (*name, routes.clone().layer(from_fn_with_state(workers.clone(), on_workers)))
+        };
         let here = routes(shared.clone(), plugins.iter().map(moved).collect(), gate.clone());
         Self { here, there: routes(shared, plugins, gate), prefixes, workers, drain }
     }
 
-    /// Serves a connection: on the workers if its first request is for a plugin, which spares each of its requests the way
-    /// between threads; else here, where no client can hold it.
+    /// Serves a connection: on the workers if its first request is for a plugin, which spares each of its requests the
+    /// way between threads; else here, where no client can hold it.
     async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
         let _ = stream.set_nodelay(true);
         if !self.is_for_plugin(&stream).await {
@@ -191,7 +196,8 @@ async fn on_workers(State(workers): State<Handle>, request: Request, next: Next)
 /// Health and metrics for everybody; the rest for those whom the gate admits.
 fn routes(shared: Shared, plugins: Plugins, gate: Gate) -> Router {
     let topics = topics::routes(shared.clone()).merge(consumers::routes(shared.clone()));
-    let guarded = plugins.into_iter().fold(topics, |router, (name, routes)| router.nest(&format!("/v1/{name}"), routes));
+    let guarded =
+        plugins.into_iter().fold(topics, |router, (name, routes)| router.nest(&format!("/v1/{name}"), routes));
     let guarded = guarded.layer(from_fn_with_state(gate, auth::check));
     health::routes(shared).merge(guarded).fallback(no_route).method_not_allowed_fallback(no_method)
 }
@@ -201,7 +207,10 @@ async fn no_route(uri: Uri) -> Response {
 }
 
 async fn no_method(method: Method, uri: Uri) -> Response {
-    refuse(StatusCode::METHOD_NOT_ALLOWED, &format!("{} does not take {method}; the header `allow` names what it takes", uri.path()))
+    refuse(
+        StatusCode::METHOD_NOT_ALLOWED,
+        &format!("{} does not take {method}; the header `allow` names what it takes", uri.path()),
+    )
 }
 
 /// What a refused request is answered with.

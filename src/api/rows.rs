@@ -11,8 +11,8 @@ use std::time::{Duration, UNIX_EPOCH};
 /// The last microsecond of the year 9999.
 const LAST_TIME: i64 = TIMES.1;
 
-/// The batch of `rows`, in whose columns an enum's symbol stands by its name, or as the number of its place, and a time in
-/// ISO 8601, or as the number of its microseconds.
+/// The batch of `rows`, in whose columns an enum's symbol stands by its name, or as the number of its place, and a time
+/// in ISO 8601, or as the number of its microseconds.
 ///
 /// # Errors
 /// What is wrong with the first row that does not fit.
@@ -22,13 +22,17 @@ pub(super) fn batch(schema: &TopicSchema, mut rows: Vec<Map<String, Value>>) -> 
     for (at, row) in rows.iter_mut().enumerate() {
         if let Some(unknown) = row.keys().find(|name| schema.columns().index_of(name).is_err()) {
             let known: Vec<_> = fields.iter().map(|field| field.name().as_str()).collect();
-            return Err(format!("row {at} has a column `{unknown}`, which there is not; expected {}", known.join(", ")));
+            return Err(format!(
+                "row {at} has a column `{unknown}`, which there is not; expected {}",
+                known.join(", ")
+            ));
         }
         for (name, symbols) in &enums {
             let Some(value) = row.get_mut(*name) else { continue };
             let Value::String(symbol) = &*value else { continue };
             let place = symbols.iter().position(|it| it == symbol);
-            let place = place.ok_or_else(|| format!("row {at}, column `{name}`: `{symbol}` is none of {}", symbols.join(", ")))?;
+            let place = place
+                .ok_or_else(|| format!("row {at}, column `{name}`: `{symbol}` is none of {}", symbols.join(", ")))?;
             *value = place.into();
         }
         for field in fields.iter().filter(|field| matches!(field.data_type(), DataType::Timestamp(..))) {
@@ -36,8 +40,9 @@ pub(super) fn batch(schema: &TopicSchema, mut rows: Vec<Map<String, Value>>) -> 
             if value.is_number() {
                 // The builder of such a column takes no unsigned number, which is what JSON has.
                 let micros = value.as_i64().filter(|micros| *micros <= LAST_TIME);
-                let micros =
-                    micros.ok_or_else(|| format!("row {at}, column `{}`: {value} is no time before the year 10000", field.name()))?;
+                let micros = micros.ok_or_else(|| {
+                    format!("row {at}, column `{}`: {value} is no time before the year 10000", field.name())
+                })?;
                 *value = time(micros).map_or_else(|| micros.into(), Value::from);
             }
         }
@@ -60,7 +65,8 @@ pub(super) fn lines(schema: &TopicSchema, shard: &Shard, batch: &Batch, limit: u
 fn line(schema: &TopicSchema, shard: &Shard, row: &Map<String, Value>) -> String {
     let shard = Value::from(shard.as_str());
     let column = |name: &str, value: &Value| format!("{}:{value}", Value::from(name));
-    let columns = schema.table().fields().iter().map(|field| column(field.name(), &shown(field, row.get(field.name()))));
+    let columns =
+        schema.table().fields().iter().map(|field| column(field.name(), &shown(field, row.get(field.name()))));
     format!("{{{}}}\n", columns.chain([column("shard", &shard)]).collect::<Vec<_>>().join(","))
 }
 

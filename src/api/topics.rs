@@ -62,12 +62,18 @@ async fn list(State(shared): State<Shared>) -> Response {
 
 async fn schema(State(shared): State<Shared>, Path(topic): Path<String>) -> Response {
     match shared.bus.handle().publisher(&topic) {
-        Ok(publisher) => ([(header::CONTENT_TYPE, "application/json")], publisher.schema().avro().to_owned()).into_response(),
+        Ok(publisher) => {
+            ([(header::CONTENT_TYPE, "application/json")], publisher.schema().avro().to_owned()).into_response()
+        }
         Err(e) => refuse(StatusCode::NOT_FOUND, &e.to_string()),
     }
 }
 
-async fn publish(State(shared): State<Shared>, Path(topic): Path<String>, body: Result<Bytes, BytesRejection>) -> Response {
+async fn publish(
+    State(shared): State<Shared>,
+    Path(topic): Path<String>,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
     let body = match body {
         Ok(body) => body,
         Err(e) => return refuse(e.status(), &e.body_text()),
@@ -87,7 +93,9 @@ async fn publish(State(shared): State<Shared>, Path(topic): Path<String>, body: 
     let count = rows.len() as u64;
     let batch = match rows::batch(publisher.schema(), rows) {
         Ok(batch) => batch,
-        Err(e) => return refuse(StatusCode::BAD_REQUEST, &format!("a row does not fit the schema of topic {topic}: {e}")),
+        Err(e) => {
+            return refuse(StatusCode::BAD_REQUEST, &format!("a row does not fit the schema of topic {topic}: {e}"));
+        }
     };
     let first = match publisher.offer_batch(batch) {
         Ok(first) => first,
@@ -114,7 +122,11 @@ fn closed(topic: &str) -> String {
     }
 }
 
-async fn tail(State(shared): State<Shared>, Path(topic): Path<String>, query: Result<Query<TailQuery>, QueryRejection>) -> Response {
+async fn tail(
+    State(shared): State<Shared>,
+    Path(topic): Path<String>,
+    query: Result<Query<TailQuery>, QueryRejection>,
+) -> Response {
     let query = match query {
         Ok(Query(query)) => query,
         Err(e) => return refuse(StatusCode::BAD_REQUEST, &e.body_text()),
@@ -124,7 +136,9 @@ async fn tail(State(shared): State<Shared>, Path(topic): Path<String>, query: Re
         "earliest" => Some(0),
         number => match number.parse() {
             Ok(seq) => Some(seq),
-            Err(_) => return refuse(StatusCode::BAD_REQUEST, "`from`: expected `latest`, `earliest` or the number of a row"),
+            Err(_) => {
+                return refuse(StatusCode::BAD_REQUEST, "`from`: expected `latest`, `earliest` or the number of a row");
+            }
         },
     };
     let bus = shared.bus.handle();

@@ -22,14 +22,16 @@ pub(super) struct Encoder {
 
 impl Encoder {
     pub(super) fn new() -> Self {
-        let options = IpcWriteOptions::try_new(ALIGNMENT, false, MetadataVersion::V5).expect("8 is an alignment that IPC has");
+        let options =
+            IpcWriteOptions::try_new(ALIGNMENT, false, MetadataVersion::V5).expect("8 is an alignment that IPC has");
         Self { options, context: IpcWriteContext::default() }
     }
 
     /// The batch as one message. Columns cannot be dictionaries: no topic has any.
     pub(super) fn encode(&mut self, batch: &RecordBatch) -> Result<Bytes, ArrowError> {
         let mut dictionaries = DictionaryTracker::new(false);
-        let (_, message) = IpcDataGenerator::default().encode(batch, &mut dictionaries, &self.options, &mut self.context)?;
+        let (_, message) =
+            IpcDataGenerator::default().encode(batch, &mut dictionaries, &self.options, &mut self.context)?;
         let mut bytes = Vec::with_capacity(PREFIX + ALIGNMENT + message.ipc_message.len() + message.arrow_data.len());
         write_message(&mut bytes, message, &self.options)?;
         Ok(bytes.into())
@@ -89,7 +91,15 @@ mod tests {
             any::<bool>(),
             any::<Option<f64>>(),
         );
-        let order = order.prop_map(|(state, buyer, tags, due, blob, paid, price)| Order { state, buyer, tags, due, blob, paid, price });
+        let order = order.prop_map(|(state, buyer, tags, due, blob, paid, price)| Order {
+            state,
+            buyer,
+            tags,
+            due,
+            blob,
+            paid,
+            price,
+        });
         proptest::collection::vec(order, 0..20)
     }
 

@@ -66,7 +66,19 @@ impl Committer {
         let topic_metrics = core.topics.iter().map(|t| TopicMetrics::of(&t.name)).collect();
         let metrics = WriterMetrics::new();
         let floor_due = Instant::now();
-        Self { core, former, writer, runtime, linger, floor_interval, floor_due, log_health, clock_health, metrics, topic_metrics }
+        Self {
+            core,
+            former,
+            writer,
+            runtime,
+            linger,
+            floor_interval,
+            floor_due,
+            log_health,
+            clock_health,
+            metrics,
+            topic_metrics,
+        }
     }
 
     /// Runs until the bus is closed, dropped, or the log fails, and says so in any case.
@@ -112,7 +124,9 @@ impl Committer {
             }
         }
         let until = Instant::now() + self.linger;
-        while matches!(queue.phase, Phase::Open) && !queue.urgent && !queue.is_large() && core.sleep(&mut queue, until) {}
+        while matches!(queue.phase, Phase::Open) && !queue.urgent && !queue.is_large() && core.sleep(&mut queue, until)
+        {
+        }
         if matches!(queue.phase, Phase::Abandoned) {
             return Work::Leave;
         }
@@ -233,7 +247,9 @@ impl Committer {
         self.metrics.groups.increment(1);
         let topics = &self.core.topics;
         for frame in &group.frames {
-            if let (Body::Rows { batch, .. }, Some(at)) = (&frame.body, topics.iter().position(|t| t.name == frame.topic)) {
+            if let (Body::Rows { batch, .. }, Some(at)) =
+                (&frame.body, topics.iter().position(|t| t.name == frame.topic))
+            {
                 self.topic_metrics[at].rows.increment(u64::from(frame.rows));
                 self.topic_metrics[at].bytes.increment(batch.len() as u64);
             }
@@ -283,7 +299,9 @@ impl Committer {
         drop(queue);
         group.join(self.former.form(taken));
         let told = self.runtime.block_on(self.writer.append_reserved(&group.frames));
-        told.map_err(|e| Stop::Failed(format!("what could not be written could not be recorded as a gap either: {e}").into()))?;
+        told.map_err(|e| {
+            Stop::Failed(format!("what could not be written could not be recorded as a gap either: {e}").into())
+        })?;
         self.durable(group);
         Ok(())
     }

@@ -58,7 +58,8 @@ impl Watchers {
 
     /// Of each: name, topic, position.
     pub(super) fn all(&self) -> Vec<(String, Arc<str>, u64)> {
-        let position = |w: &Watcher| Some((w.name.clone(), w.topic.clone(), w.position.upgrade()?.load(Ordering::Relaxed)));
+        let position =
+            |w: &Watcher| Some((w.name.clone(), w.topic.clone(), w.position.upgrade()?.load(Ordering::Relaxed)));
         self.0.lock().iter().filter_map(position).collect()
     }
 }
@@ -87,8 +88,8 @@ impl TopicReader {
         let Stored { frame, crc } = stored;
         let Body::Rows { schema, batch } = &frame.body else { return Ok(None) };
         let columns = self.columns(*schema)?;
-        let rows =
-            codec::decode(batch, columns).map_err(|e| self.error(format!("the rows from {} on cannot be decoded: {e}", frame.first)))?;
+        let rows = codec::decode(batch, columns)
+            .map_err(|e| self.error(format!("the rows from {} on cannot be decoded: {e}", frame.first)))?;
         let skip = usize::try_from(from.saturating_sub(frame.first)).unwrap_or(usize::MAX).min(rows.num_rows());
         let rows = rows.slice(skip, rows.num_rows() - skip);
         let first = frame.first + skip as u64;
@@ -152,7 +153,9 @@ impl Reader for TopicReader {
             Cursor::Durable(held) => {
                 let (file, topic) = (held.file().clone(), self.topic.name.clone());
                 let saved = tokio::task::spawn_blocking(move || file.commit(&topic, next)).await;
-                saved.map_err(|e| self.error(e))?.map_err(|e| self.error(format!("the cursor could not be written: {e}")))?;
+                saved
+                    .map_err(|e| self.error(e))?
+                    .map_err(|e| self.error(format!("the cursor could not be written: {e}")))?;
             }
         }
         Ok(())

@@ -35,13 +35,15 @@ impl EventBus {
         Ok(next)
     }
 
-    /// Deletes the cursors of a consumer that does not read now, that in `topic` or all: retention waits for it no more.
-    /// Returns the topics.
+    /// Deletes the cursors of a consumer that does not read now, that in `topic` or all: retention waits for it no
+    /// more. Returns the topics.
     ///
     /// # Errors
     /// [`CursorError`]; nothing is changed then.
     pub async fn delete_consumer(&self, name: &str, topic: Option<&str>) -> Result<Vec<String>, CursorError> {
-        let of = |(consumer, of, _): (String, String, u64)| (consumer == name && topic.is_none_or(|topic| topic == of)).then_some(of);
+        let of = |(consumer, of, _): (String, String, u64)| {
+            (consumer == name && topic.is_none_or(|topic| topic == of)).then_some(of)
+        };
         let gone: Vec<_> = self.inner.cursors.all().into_iter().filter_map(of).collect();
         let (cursors, name, topic) = (self.inner.cursors.clone(), name.to_owned(), topic.map(str::to_owned));
         let consumer = name.clone();
@@ -66,7 +68,8 @@ impl Inner {
             (topic, ConsumerStatus { name, position, lag, required, active })
         };
         let durable = self.cursors.all().into_iter().map(|(name, topic, at)| status(name, topic, at, true));
-        let watching = self.watchers.all().into_iter().map(|(name, topic, at)| status(name, topic.to_string(), at, false));
+        let watching =
+            self.watchers.all().into_iter().map(|(name, topic, at)| status(name, topic.to_string(), at, false));
         durable.chain(watching).collect()
     }
 }

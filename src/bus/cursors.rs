@@ -33,7 +33,8 @@ pub(super) struct CursorFile {
     durable: Mutex<BTreeMap<String, u64>>,
     /// What it asked to commit.
     asked: Mutex<Asked>,
-    /// The version of `asked` that is durable. Held while the file is written, so that commits of the same time share one write.
+    /// The version of `asked` that is durable. Held while the file is written, so that commits of the same time share
+    /// one write.
     saved: Mutex<u64>,
     /// How many read each topic now.
     readers: Mutex<BTreeMap<String, usize>>,
@@ -180,11 +181,16 @@ impl Cursors {
 }
 
 /// The cursors of the consumer `name`, where it has one in `topic` and does not read now.
-fn idle<'a>(files: &'a BTreeMap<String, Arc<CursorFile>>, name: &str, topic: Option<&str>) -> Result<&'a CursorFile, CursorError> {
+fn idle<'a>(
+    files: &'a BTreeMap<String, Arc<CursorFile>>,
+    name: &str,
+    topic: Option<&str>,
+) -> Result<&'a CursorFile, CursorError> {
     let of = || topic.map(|topic| format!(" in {topic}")).unwrap_or_default();
     let file = files.get(name).filter(|file| topic.is_none_or(|topic| file.durable.lock().contains_key(topic)));
     let file = file.ok_or_else(|| CursorError::Unknown { consumer: name.to_owned(), of: of() })?;
-    let topics: Vec<_> = file.readers.lock().keys().filter(|read| topic.is_none_or(|topic| topic == *read)).cloned().collect();
+    let topics: Vec<_> =
+        file.readers.lock().keys().filter(|read| topic.is_none_or(|topic| topic == *read)).cloned().collect();
     match topics.is_empty() {
         true => Ok(file),
         false => Err(CursorError::Active { consumer: name.to_owned(), topics }),
@@ -240,7 +246,15 @@ impl Drop for Held {
 
 impl CursorFile {
     fn new(fs: SharedFs, path: PathBuf, shard: Shard, by_topic: BTreeMap<String, u64>) -> Self {
-        Self { fs, path, shard, durable: Mutex::new(by_topic), asked: Mutex::default(), saved: Mutex::new(0), readers: Mutex::default() }
+        Self {
+            fs,
+            path,
+            shard,
+            durable: Mutex::new(by_topic),
+            asked: Mutex::default(),
+            saved: Mutex::new(0),
+            readers: Mutex::default(),
+        }
     }
 
     /// Makes `next` the durable cursor in `topic`. Blocks.

@@ -13,7 +13,8 @@ pub const GAP_TOPIC: &str = "greyhound.gap";
 /// Never: the schema is a part of the program, and a test reads it.
 #[must_use]
 pub fn gap_schema() -> TopicSchema {
-    TopicSchema::from_avro(include_str!("../../schemas/greyhound.gap.avsc")).expect("the schema of greyhound.gap is valid")
+    TopicSchema::from_avro(include_str!("../../schemas/greyhound.gap.avsc"))
+        .expect("the schema of greyhound.gap is valid")
 }
 
 /// Why the bus did not record rows; the words in column `reason`.

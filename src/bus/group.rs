@@ -53,7 +53,16 @@ impl Former {
     pub(super) fn form(&mut self, taken: Taken) -> Group {
         let Taken { from, time, bytes, topics } = taken;
         let row_bytes = Vec::with_capacity(topics.len());
-        let mut group = Group { frames: Vec::new(), bytes, row_bytes, ends: Vec::new(), holes: Vec::new(), gaps: Vec::new(), from, time };
+        let mut group = Group {
+            frames: Vec::new(),
+            bytes,
+            row_bytes,
+            ends: Vec::new(),
+            holes: Vec::new(),
+            gaps: Vec::new(),
+            from,
+            time,
+        };
         for (at, (mut segments, first_open)) in topics.into_iter().enumerate() {
             let open = sealed(&self.topics[at], first_open, &mut self.spares[at]);
             group.row_bytes.push(open.iter().filter_map(row_bytes_of).max());

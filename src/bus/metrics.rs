@@ -1,6 +1,8 @@
 //! The bus's metrics.
 
-use metrics::{Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{
+    Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 
 /// Rows made durable, by `topic`.
 pub const ROWS: &str = "greyhound_bus_rows_total";

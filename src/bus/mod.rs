@@ -145,7 +145,8 @@ impl EventBus {
     /// `greyhound.gap` is added as the last. Must be called within a Tokio runtime.
     ///
     /// # Errors
-    /// [`StartError`]: a topic given twice, a schema that the log's rows do not fit, damaged cursors, or a log that takes no writer.
+    /// [`StartError`]: a topic given twice, a schema that the log's rows do not fit, damaged cursors, or a log that
+    /// takes no writer.
     pub async fn start(log: Arc<dyn Log>, topics: Vec<TopicSchema>, options: BusOptions) -> Result<Self, StartError> {
         let interval = options.retention_interval;
         let inner = Arc::new(start::start(log, topics, options).await?);
@@ -179,7 +180,8 @@ impl EventBus {
         self.inner.retain().await
     }
 
-    /// Waits until the bus can take no more rows, and says why: the process should then end, unless it closed the bus itself.
+    /// Waits until the bus can take no more rows, and says why: the process should then end, unless it closed the bus
+    /// itself.
     pub async fn ended(&self) -> End {
         ended(&self.inner.core).await
     }
@@ -187,7 +189,8 @@ impl EventBus {
     /// Waits, for `limit` at most, until everything that was published before is durable, or known to be lost.
     pub async fn flush(&self, limit: Duration) {
         let core = &self.inner.core;
-        let published: Vec<_> = (0..core.topics.len()).filter_map(|at| Some((at, core.queue().next(at).checked_sub(1)?))).collect();
+        let published: Vec<_> =
+            (0..core.topics.len()).filter_map(|at| Some((at, core.queue().next(at).checked_sub(1)?))).collect();
         let durable = async {
             for (at, last) in published {
                 core.hurry(at, last);
@@ -267,7 +270,8 @@ impl Inner {
         let consumers = self.consumers();
         let of_topic = |topic: &Arc<topic::Topic>| {
             let bounds = self.core.log.bounds(&topic.name);
-            let consumers = consumers.iter().filter(|(of, _)| **of == *topic.name).map(|(_, status)| status.clone()).collect();
+            let consumers =
+                consumers.iter().filter(|(of, _)| **of == *topic.name).map(|(_, status)| status.clone()).collect();
             TopicStatus {
                 topic: topic.name.to_string(),
                 earliest: bounds.earliest,

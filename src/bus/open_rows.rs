@@ -35,7 +35,10 @@ impl OpenRows {
     }
 
     /// Lets `push` add one row.
-    pub(super) fn push(&mut self, push: &mut dyn FnMut(&mut ArrayBuilder) -> serde_arrow::Result<()>) -> serde_arrow::Result<()> {
+    pub(super) fn push(
+        &mut self,
+        push: &mut dyn FnMut(&mut ArrayBuilder) -> serde_arrow::Result<()>,
+    ) -> serde_arrow::Result<()> {
         debug_assert!(!self.torn, "a torn batch must be finished first");
         self.torn = true;
         push(&mut self.builder)?;

@@ -24,7 +24,9 @@ impl TopicWriter {
     fn refused(&self, rejected: Rejected, count: u64) -> Refused {
         let topic = self.schema().name().to_owned();
         match rejected {
-            Rejected::Shed { first, reason } => Refused::Shed { topic, count, first: Some(first), reason: reason.as_str() },
+            Rejected::Shed { first, reason } => {
+                Refused::Shed { topic, count, first: Some(first), reason: reason.as_str() }
+            }
             Rejected::Over => Refused::Shed { topic, count, first: None, reason: "the bus is closed" },
             Rejected::Unfit(why) => self.unfit(why),
         }
@@ -53,7 +55,9 @@ impl TopicWriter {
         if Arc::ptr_eq(rows.schema_ref(), columns) {
             return Ok(rows);
         }
-        if let Some((is, must)) = rows.schema_ref().fields().iter().zip(columns.fields()).find(|(is, must)| is.name() != must.name()) {
+        if let Some((is, must)) =
+            rows.schema_ref().fields().iter().zip(columns.fields()).find(|(is, must)| is.name() != must.name())
+        {
             return Err(self.unfit(format!("column `{}` stands in the place of `{}`", is.name(), must.name())));
         }
         RecordBatch::try_new(columns.clone(), rows.columns().to_vec()).map_err(|e| self.unfit(e))

@@ -223,7 +223,9 @@ impl Queue {
         topic.next += count;
         metrics::shed(&topic.topic.name, reason.as_str(), count);
         match topic.sealed.last_mut() {
-            Some(Segment { content: Content::Hole { count: merged, reason: same }, .. }) if *same == reason => *merged += count,
+            Some(Segment { content: Content::Hole { count: merged, reason: same }, .. }) if *same == reason => {
+                *merged += count
+            }
             _ => {
                 topic.sealed.push(Segment { first, content: Content::Hole { count, reason } });
                 self.add(SEGMENT_BYTES);
@@ -255,7 +257,8 @@ impl Queue {
         self.last_time
     }
 
-    /// What was taken needs no more memory. `row_bytes` has what a single row of a topic took on average, where there were any.
+    /// What was taken needs no more memory. `row_bytes` has what a single row of a topic took on average, where there
+    /// were any.
     pub(super) fn release(&mut self, bytes: usize, row_bytes: &[Option<usize>]) {
         self.bytes -= bytes;
         self.shares.release();
@@ -328,8 +331,8 @@ impl Queue {
     }
 }
 
-/// The open rows of a topic as segments: rows, and holes in the place of those that its table could not hold; a single hole if
-/// they cannot be made a batch.
+/// The open rows of a topic as segments: rows, and holes in the place of those that its table could not hold; a single
+/// hole if they cannot be made a batch.
 pub(super) fn sealed(topic: &Topic, first: u64, open: &mut OpenRows) -> Vec<Segment> {
     let count = open.len() as u64;
     match open.finish() {
@@ -373,7 +376,8 @@ impl TopicQueue {
         let columns = topic.schema.columns();
         let end = topic.end();
         // Until rows were measured: what texts take as a rule, rather too much than too little.
-        let row_bytes = columns.fields().iter().map(|f| f.data_type().primitive_width().unwrap_or(64)).sum::<usize>().max(1);
+        let row_bytes =
+            columns.fields().iter().map(|f| f.data_type().primitive_width().unwrap_or(64)).sum::<usize>().max(1);
         let open = OpenRows::new(columns)?;
         Ok(Self { topic: topic.clone(), next: end, taken: end, sealed: Vec::new(), open, open_bytes: 0, row_bytes })
     }

@@ -1,4 +1,5 @@
-//! Shares of the queue: what clients cause takes a part of it at most, so that neither one of them nor all together starve the rest.
+//! Shares of the queue: what clients cause takes a part of it at most, so that neither one of them nor all together
+//! starve the rest.
 
 use greyhound_sdk::Share;
 use std::collections::HashMap;
@@ -49,8 +50,8 @@ struct Tally {
 }
 
 impl Shares {
-    /// Whether the client has something left of its shares of a queue of `limit` bytes. As for the whole queue, a row goes in
-    /// whatever its size.
+    /// Whether the client has something left of its shares of a queue of `limit` bytes. As for the whole queue, a row
+    /// goes in whatever its size.
     pub(super) fn admit(&self, client: Option<Client>, limit: usize) -> bool {
         let Some(client) = client else { return true };
         let used = |of: fn(&Tally) -> usize| of(&self.queued) + of(&self.taken);
@@ -101,7 +102,10 @@ mod tests {
     #[test]
     fn a_client_takes_its_part_strangers_theirs_and_the_program_all() {
         let (mut shares, clients) = (Shares::default(), Clients::default());
-        assert_eq!(["1.1.1.1", "1.1.1.1", "2.2.2.2", "3.3.3.3"].map(|it| fill(&mut shares, &clients, Share::Stranger(it))), [10, 0, 10, 0]);
+        assert_eq!(
+            ["1.1.1.1", "1.1.1.1", "2.2.2.2", "3.3.3.3"].map(|it| fill(&mut shares, &clients, Share::Stranger(it))),
+            [10, 0, 10, 0]
+        );
         assert_eq!(["1", "1", "2", "3"].map(|it| fill(&mut shares, &clients, Share::User(it))), [10, 0, 10, 0]);
         assert_eq!(fill(&mut shares, &clients, Share::Own), 1000);
         shares.take();

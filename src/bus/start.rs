@@ -57,7 +57,11 @@ pub enum StartError {
     Thread(io::Error),
 }
 
-pub(super) async fn start(log: Arc<dyn Log>, topics: Vec<TopicSchema>, options: BusOptions) -> Result<Inner, StartError> {
+pub(super) async fn start(
+    log: Arc<dyn Log>,
+    topics: Vec<TopicSchema>,
+    options: BusOptions,
+) -> Result<Inner, StartError> {
     metrics::describe();
     let schemas = declared(topics)?;
     check_against(&*log, &schemas)?;
@@ -73,7 +77,10 @@ pub(super) async fn start(log: Arc<dyn Log>, topics: Vec<TopicSchema>, options: 
     record_trimmed(&core, &cursors);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
     let committer = Committer::new(core.clone(), former, writer, runtime, options.linger, options.floor_interval);
-    std::thread::Builder::new().name("bus-writer".to_owned()).spawn(|| committer.run_to_end()).map_err(StartError::Thread)?;
+    std::thread::Builder::new()
+        .name("bus-writer".to_owned())
+        .spawn(|| committer.run_to_end())
+        .map_err(StartError::Thread)?;
     let schemas = core.topics.iter().map(|t| t.schema.clone()).collect();
     Ok(Inner { core, schemas, cursors, watchers: Watchers::default(), retention: options.retention })
 }
@@ -95,7 +102,8 @@ fn declared(mut topics: Vec<TopicSchema>) -> Result<Vec<TopicSchema>, StartError
 fn check_against(log: &dyn Log, schemas: &[TopicSchema]) -> Result<(), StartError> {
     for schema in schemas {
         for old in log.schemas(schema.name()) {
-            let unreadable = |why: SchemaError| StartError::Kept { topic: schema.name().to_owned(), why: why.to_string() };
+            let unreadable =
+                |why: SchemaError| StartError::Kept { topic: schema.name().to_owned(), why: why.to_string() };
             schema.check_successor_of(&TopicSchema::from_avro(&old).map_err(unreadable)?)?;
         }
     }
@@ -127,7 +135,12 @@ fn skip_lost_numbers(queue: &mut Queue, topics: &[Arc<Topic>], cursors: &Cursors
     for (consumer, name, next) in cursors.all() {
         let Some(at) = topics.iter().position(|t| *t.name == *name) else { continue };
         if let Some(lost) = next.checked_sub(queue.next(at)).filter(|lost| *lost > 0) {
-            tracing::warn!(consumer, topic = name, lost, "rows that were consumed are no longer in the log; their numbers are skipped");
+            tracing::warn!(
+                consumer,
+                topic = name,
+                lost,
+                "rows that were consumed are no longer in the log; their numbers are skipped"
+            );
             queue.shed(at, lost, Reason::UncleanStop);
         }
     }
@@ -148,8 +161,15 @@ fn record_trimmed(core: &Core, cursors: &Cursors) {
     for (consumer, topic, next) in cursors.all() {
         let bounds = core.log.bounds(&topic);
         if next < bounds.earliest {
-            tracing::warn!(consumer, topic, next, earliest = bounds.earliest, "rows were deleted before they were consumed");
-            let lost = Lost { topic: Some(topic.into()), range: Some((next, bounds.earliest - 1)), from: 0, to: bounds.floor };
+            tracing::warn!(
+                consumer,
+                topic,
+                next,
+                earliest = bounds.earliest,
+                "rows were deleted before they were consumed"
+            );
+            let lost =
+                Lost { topic: Some(topic.into()), range: Some((next, bounds.earliest - 1)), from: 0, to: bounds.floor };
             core.record_lost(&[lost], Reason::Retention);
         }
     }

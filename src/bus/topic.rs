@@ -71,10 +71,12 @@ impl Topic {
         let reached = progress.wait_for(|p| p.end > seq || p.over.is_some()).await.map(|p| p.clone());
         let lost = |reason: &str| Err(NotDurable { topic: self.name.to_string(), seq, reason: reason.to_owned() });
         match reached {
-            Ok(Progress { end, .. }) if end > seq => match self.losses.lock().iter().find(|l| (l.first..=l.last).contains(&seq)) {
-                Some(loss) => lost(loss.reason.as_str()),
-                None => Ok(()),
-            },
+            Ok(Progress { end, .. }) if end > seq => {
+                match self.losses.lock().iter().find(|l| (l.first..=l.last).contains(&seq)) {
+                    Some(loss) => lost(loss.reason.as_str()),
+                    None => Ok(()),
+                }
+            }
             Ok(Progress { over: Some(why), .. }) => lost(&why),
             _ => lost("the bus is gone"),
         }

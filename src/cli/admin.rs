@@ -50,7 +50,8 @@ impl Client {
     }
 
     async fn send(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Response<Incoming>, Failure> {
-        let uri: Uri = format!("http://{}{path}", self.address).parse().map_err(|e| Failure::usage(format!("`{path}`: {e}")))?;
+        let uri: Uri =
+            format!("http://{}{path}", self.address).parse().map_err(|e| Failure::usage(format!("`{path}`: {e}")))?;
         let mut request = Request::builder().method(method).uri(uri).header(header::CONTENT_TYPE, "application/json");
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {}", token.reveal()));
@@ -73,8 +74,12 @@ impl Client {
     async fn refusal(&self, answer: Response<Incoming>) -> Failure {
         let status = answer.status();
         let body = answer.into_body().collect().await.map(|b| b.to_bytes()).unwrap_or_default();
-        let error = serde_json::from_slice(&body).ok().and_then(|answer: Value| Some(answer.get("error")?.as_str()?.to_owned()));
-        Failure::failed(error.unwrap_or_else(|| format!("http://{} answered {status}: {}", self.address, String::from_utf8_lossy(&body))))
+        let error = serde_json::from_slice(&body)
+            .ok()
+            .and_then(|answer: Value| Some(answer.get("error")?.as_str()?.to_owned()));
+        Failure::failed(error.unwrap_or_else(|| {
+            format!("http://{} answered {status}: {}", self.address, String::from_utf8_lossy(&body))
+        }))
     }
 
     fn unreachable(&self, error: &hyper_util::client::legacy::Error) -> Failure {

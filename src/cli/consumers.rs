@@ -82,7 +82,8 @@ impl Consumers {
             Action::Delete { name, topic } => {
                 let query = topic.map(|topic| format!("?topic={}", segment(&topic))).unwrap_or_default();
                 let answer = client.delete(&format!("/v1/consumers/{}{query}", segment(&name))).await?;
-                let topics: Vec<_> = answer["deleted"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+                let topics: Vec<_> =
+                    answer["deleted"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
                 format!("{name} is forgotten in {}\n", topics.join(", "))
             }
         };
@@ -98,13 +99,23 @@ fn listed(consumers: &[Consumer]) -> String {
 impl Consumer {
     fn row(&self) -> Vec<String> {
         let yes = |it: bool| if it { "yes" } else { "no" }.to_owned();
-        vec![self.name.clone(), self.topic.clone(), self.position.to_string(), self.lag.to_string(), yes(self.active), yes(self.required)]
+        vec![
+            self.name.clone(),
+            self.topic.clone(),
+            self.position.to_string(),
+            self.lag.to_string(),
+            yes(self.active),
+            yes(self.required),
+        ]
     }
 }
 
 fn position(text: &str) -> Result<Value, String> {
     match text {
         "earliest" | "latest" => Ok(text.into()),
-        number => number.parse::<u64>().map(Value::from).map_err(|_| "expected `earliest`, `latest` or the number of a row".to_owned()),
+        number => number
+            .parse::<u64>()
+            .map(Value::from)
+            .map_err(|_| "expected `earliest`, `latest` or the number of a row".to_owned()),
     }
 }

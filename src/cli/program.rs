@@ -30,7 +30,9 @@ pub(super) fn build(mut config: Tree, port: Option<String>) -> Result<Program, C
     let host = Host::builder().plugin(Messaging::default()).plugin(Activity).configure(config.clone());
     match (host, wrong_port) {
         (Ok(host), None) => Ok(Program { config, host }),
-        (Ok(_), Some(problem)) => Err(ConfigError { source_name: config.source_name().to_owned(), problems: vec![problem] }),
+        (Ok(_), Some(problem)) => {
+            Err(ConfigError { source_name: config.source_name().to_owned(), problems: vec![problem] })
+        }
         (Err(mut error), wrong_port) => {
             error.problems.extend(wrong_port);
             Err(error)
@@ -39,9 +41,10 @@ pub(super) fn build(mut config: Tree, port: Option<String>) -> Result<Program, C
 }
 
 fn override_port(config: &mut Tree, text: &str) -> Result<(), Problem> {
-    let port: u16 = text
-        .parse()
-        .map_err(|_| Problem { key: "PORT".into(), message: format!("`{text}` is not a port: expected a number up to 65535") })?;
+    let port: u16 = text.parse().map_err(|_| Problem {
+        key: "PORT".into(),
+        message: format!("`{text}` is not a port: expected a number up to 65535"),
+    })?;
     let listen = match config.text(LISTEN) {
         // What is no address is reported where the plugin reads it.
         Some(text) => text.parse().ok(),

@@ -32,7 +32,11 @@ async fn start(file: Option<PathBuf>) -> Result<(), Failure> {
 }
 
 /// A line for the shell that mints a token of the program that is being started.
-pub(super) fn token_line(program: &str, file: Option<&Path>, set: impl IntoIterator<Item = (&'static str, String)>) -> String {
+pub(super) fn token_line(
+    program: &str,
+    file: Option<&Path>,
+    set: impl IntoIterator<Item = (&'static str, String)>,
+) -> String {
     let set: String = set.into_iter().map(|(name, value)| format!("{name}={} ", quoted(&value))).collect();
     let file = file.map(|path| format!(" --config {}", quoted(&path.to_string_lossy()))).unwrap_or_default();
     format!("{set}{} token --user 1{file}", quoted(program))

@@ -55,7 +55,11 @@ impl Tail {
         let client = Client::new(&program::load(file)?.host.settings().admin)?;
         let names = self.columns(&client).await?;
         let as_json = self.json || !stdout().is_terminal();
-        let shape = if as_json { Shape::Json } else { Shape::Table { columns: Columns::new(names.clone()), names, headed: false } };
+        let shape = if as_json {
+            Shape::Json
+        } else {
+            Shape::Table { columns: Columns::new(names.clone()), names, headed: false }
+        };
         self.follow(&client, shape).await
     }
 
@@ -65,9 +69,11 @@ impl Tail {
         let fields = schema["fields"].as_array().into_iter().flatten().filter_map(|field| field["name"].as_str());
         let names: Vec<String> = ["seq", "time"].into_iter().chain(fields).map(str::to_owned).collect();
         match self.conditions.iter().find(|(column, _)| column != "shard" && !names.contains(column)) {
-            Some((column, _)) => {
-                Err(Failure::usage(format!("--where: {} has no column `{column}`; it has {}", self.topic, names.join(", "))))
-            }
+            Some((column, _)) => Err(Failure::usage(format!(
+                "--where: {} has no column `{column}`; it has {}",
+                self.topic,
+                names.join(", ")
+            ))),
             None => Ok(names),
         }
     }
@@ -93,7 +99,9 @@ impl Tail {
     fn rows(&self, lines: Bytes, limit: usize) -> Result<Vec<(String, Row)>, Failure> {
         let text = String::from_utf8_lossy(&lines);
         let parsed = text.lines().map(|line| Ok((line.to_owned(), serde_json::from_str(line)?)));
-        let fit = parsed.filter(|row: &Result<(String, Row), serde_json::Error>| row.as_ref().map_or(true, |(_, row)| self.fits(row)));
+        let fit = parsed.filter(|row: &Result<(String, Row), serde_json::Error>| {
+            row.as_ref().map_or(true, |(_, row)| self.fits(row))
+        });
         fit.take(limit).collect::<Result<_, _>>().map_err(|e| Failure::failed(format!("a row is not JSON: {e}")))
     }
 

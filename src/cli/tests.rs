@@ -67,9 +67,18 @@ fn the_file_documents_the_defaults() {
     let set = all_defaults();
     let program = program(&set, None).unwrap();
     let (set, default) = (program.host.settings(), Settings::default());
-    assert_eq!((&set.node, &set.log, &set.admin, &set.host), (&default.node, &default.log, &default.admin, &default.host));
-    assert_eq!(program.config.plugin::<greyhound_messaging::Config>("messaging").unwrap(), greyhound_messaging::Config::default());
-    assert_eq!(program.config.plugin::<greyhound_activity::Config>("activity").unwrap(), greyhound_activity::Config::default());
+    assert_eq!(
+        (&set.node, &set.log, &set.admin, &set.host),
+        (&default.node, &default.log, &default.admin, &default.host)
+    );
+    assert_eq!(
+        program.config.plugin::<greyhound_messaging::Config>("messaging").unwrap(),
+        greyhound_messaging::Config::default()
+    );
+    assert_eq!(
+        program.config.plugin::<greyhound_activity::Config>("activity").unwrap(),
+        greyhound_activity::Config::default()
+    );
     assert!(program.host.has("messaging") && program.host.has("activity"));
 }
 
@@ -89,10 +98,13 @@ fn the_file_documents_every_key() {
         ("host", keys::<Host>()),
     ];
     for (section, keys) in sections {
-        let after = FILE.split_once(&format!("\n[{section}]\n")).unwrap_or_else(|| panic!("[{section}] is not in the file")).1;
+        let after =
+            FILE.split_once(&format!("\n[{section}]\n")).unwrap_or_else(|| panic!("[{section}] is not in the file")).1;
         let lines = after.lines().take_while(|line| !line.starts_with('['));
-        let mut there: Vec<_> = lines.filter_map(documented).filter(|key| *key != "enabled").map(str::to_owned).collect();
-        let mut expected: Vec<_> = keys.into_iter().filter(|key| !FILE.contains(&format!("\n[{section}.{key}]\n"))).collect();
+        let mut there: Vec<_> =
+            lines.filter_map(documented).filter(|key| *key != "enabled").map(str::to_owned).collect();
+        let mut expected: Vec<_> =
+            keys.into_iter().filter(|key| !FILE.contains(&format!("\n[{section}.{key}]\n"))).collect();
         there.sort();
         expected.sort();
         assert!(!expected.is_empty());
@@ -102,8 +114,9 @@ fn the_file_documents_every_key() {
 
 #[test]
 fn the_examples_of_the_file_are_possible_values() {
-    let set =
-        |line: &'static str| documented(line).map_or(line, |name| if ["secret", "token"].contains(&name) { line } else { &line[2..] });
+    let set = |line: &'static str| {
+        documented(line).map_or(line, |name| if ["secret", "token"].contains(&name) { line } else { &line[2..] })
+    };
     let set = FILE.lines().map(set).collect::<Vec<_>>().join("\n");
     let in_hdfs = set.replace("\nstore = \"data/tables\"\n", "\nstore = \"hdfs://nameservice/tables\"\n");
     program(&in_hdfs, None).map(|_| ()).unwrap();
@@ -126,7 +139,10 @@ fn what_is_wrong_is_reported_at_once() {
     let error = program(wrong, Some("70000")).err().unwrap();
     let mut keys: Vec<_> = error.problems.iter().map(|p| p.key.as_str()).collect();
     keys.sort_unstable();
-    assert_eq!(keys, ["PORT", "plugins.activity.enabled", "plugins.messaging.listen", "plugins.telepathy", "telepathy"]);
+    assert_eq!(
+        keys,
+        ["PORT", "plugins.activity.enabled", "plugins.messaging.listen", "plugins.telepathy", "telepathy"]
+    );
 }
 
 #[test]
@@ -138,9 +154,15 @@ fn a_plugin_can_be_switched_off() {
 #[test]
 fn the_line_that_mints_a_token_works_as_it_stands() {
     assert_eq!(token_line("greyhound", None, []), "greyhound token --user 1");
-    let line =
-        token_line("target/release/greyhound", Some(Path::new("my config.toml")), [("GREYHOUND__NODE__DATA_DIR", "/srv/b".to_owned())]);
-    assert_eq!(line, "GREYHOUND__NODE__DATA_DIR=/srv/b target/release/greyhound token --user 1 --config 'my config.toml'");
+    let line = token_line(
+        "target/release/greyhound",
+        Some(Path::new("my config.toml")),
+        [("GREYHOUND__NODE__DATA_DIR", "/srv/b".to_owned())],
+    );
+    assert_eq!(
+        line,
+        "GREYHOUND__NODE__DATA_DIR=/srv/b target/release/greyhound token --user 1 --config 'my config.toml'"
+    );
 }
 
 #[test]
@@ -151,15 +173,17 @@ fn the_readme_names_every_metric_and_no_other() {
                 metrics(&path, found);
             } else if path.extension().is_some_and(|it| it == "rs") {
                 let text = std::fs::read_to_string(&path).unwrap();
-                let constants =
-                    text.lines().filter_map(|line| line.trim().strip_prefix("pub const ")?.split_once(r#": &str = "greyhound_"#));
+                let constants = text
+                    .lines()
+                    .filter_map(|line| line.trim().strip_prefix("pub const ")?.split_once(r#": &str = "greyhound_"#));
                 found.extend(constants.map(|(_, name)| format!("greyhound_{}", name.trim_end_matches("\";"))));
             }
         }
     }
     let (mut there, mut told) = (Vec::new(), Vec::new());
     ["src", "plugins"].iter().for_each(|it| metrics(&Path::new(env!("CARGO_MANIFEST_DIR")).join(it), &mut there));
-    let lines = include_str!("../../README.md").lines().filter_map(|line| line.strip_prefix("| `greyhound_")?.split_once('`'));
+    let lines =
+        include_str!("../../README.md").lines().filter_map(|line| line.strip_prefix("| `greyhound_")?.split_once('`'));
     told.extend(lines.map(|(name, _)| format!("greyhound_{name}")));
     there.sort();
     told.sort();
@@ -177,5 +201,7 @@ fn the_command_line_is_sound() {
     assert!(error.contains("not JSON") && error.contains("'\"hello\"'"), "{error}");
     assert!(parse("greyhound tail messaging.push --from yesterday").is_err());
     assert!(parse("greyhound token --user 1 --claim role").is_err());
-    assert!(parse("greyhound token --user 1 --site https://example.com").unwrap_err().to_string().contains("base domain"));
+    assert!(
+        parse("greyhound token --user 1 --site https://example.com").unwrap_err().to_string().contains("base domain")
+    );
 }

@@ -46,13 +46,15 @@ impl Token {
         let messaging: Config = config.plugin(MESSAGING)?;
         self.check(&messaging)?;
         if !messaging.auth.algorithms.iter().any(|it| it == "HS256") {
-            return Err(Failure::failed("plugins.messaging.auth.algorithms is without HS256, with which this command signs"));
+            return Err(Failure::failed(
+                "plugins.messaging.auth.algorithms is without HS256, with which this command signs",
+            ));
         }
         let dir = host.settings().plugin_dir(MESSAGING);
         if messaging.auth.secret.is_none() && messaging.auth.secret_file.is_none() {
-            OsFileSystem
-                .create_dir_all(&dir)
-                .map_err(|e| Failure::failed(format!("the directory {}: {e}; node.data_dir says where it is", dir.display())))?;
+            OsFileSystem.create_dir_all(&dir).map_err(|e| {
+                Failure::failed(format!("the directory {}: {e}; node.data_dir says where it is", dir.display()))
+            })?;
         }
         let secret = Secret::find_or_make(&messaging.auth, &dir).map_err(|e| Failure::failed(e.to_string()))?;
         let claims = self.claims(&messaging, SystemTime::now());
@@ -98,7 +100,9 @@ fn site(text: &str) -> Result<String, String> {
 
 fn claim(text: &str) -> Result<(String, Value), String> {
     match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| value.into()))),
+        Some((key, value)) if !key.is_empty() => {
+            Ok((key.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| value.into())))
+        }
         _ => Err("expected KEY=VALUE".to_owned()),
     }
 }

@@ -71,7 +71,14 @@ impl Topic {
         let rows = self.end.saturating_sub(self.earliest);
         let (first, last) = ((rows > 0).then_some(self.earliest), (rows > 0).then(|| self.end - 1));
         let behind: Vec<_> = self.consumers.iter().map(|c| format!("{} {}", c.name, c.lag)).collect();
-        vec![self.name.clone(), rows.to_string(), ByteSize(self.bytes).to_string(), number(first), number(last), behind.join(", ")]
+        vec![
+            self.name.clone(),
+            rows.to_string(),
+            ByteSize(self.bytes).to_string(),
+            number(first),
+            number(last),
+            behind.join(", "),
+        ]
     }
 }
 
@@ -82,8 +89,10 @@ fn columns(schema: &Value) -> String {
         format!("{}  {}\n    {}\n", text("name"), type_name(&field["type"]), text("doc"))
     });
     let head = format!("{}\n\n", schema["doc"].as_str().unwrap_or_default());
-    let common =
-        ["seq  long\n    The row's number in its shard.\n".to_owned(), "time  timestamp-micros\n    When it was appended.\n".to_owned()];
+    let common = [
+        "seq  long\n    The row's number in its shard.\n".to_owned(),
+        "time  timestamp-micros\n    When it was appended.\n".to_owned(),
+    ];
     [head].into_iter().chain(common).chain(own).collect()
 }
 

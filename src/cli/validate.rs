@@ -12,7 +12,8 @@ use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(super) struct Validate {
-    /// Try what the program depends on as well: whether the tables can be written, and so on. Leaves at the most directories above the tables' own
+    /// Try what the program depends on as well: whether the tables can be written, and so on. Leaves at the most
+    /// directories above the tables' own
     #[arg(long)]
     connect: bool,
 }
@@ -33,7 +34,8 @@ impl Validate {
         let checks = program.host.check().await;
         let styles = if is_coloured(&out) { COLOURS } else { PLAIN };
         write!(out, "{}", report(&checks, styles))?;
-        let failures = checks.iter().flat_map(|(_, checks)| checks).filter(|it| matches!(it.verdict, Verdict::Fails(_))).count();
+        let failures =
+            checks.iter().flat_map(|(_, checks)| checks).filter(|it| matches!(it.verdict, Verdict::Fails(_))).count();
         match failures {
             0 => Ok(()),
             1 => Err(Failure::failed("a check fails")),
@@ -56,8 +58,9 @@ const COLOURS: Styles = Styles { works: "\x1b[32m", fails: "\x1b[1;31m", not_tri
 /// A line for each check.
 fn report(checks: &[(&'static str, Vec<Check>)], styles: Styles) -> String {
     let all = || checks.iter().flat_map(|(plugin, checks)| checks.iter().map(move |check| (plugin, check)));
-    let (of_plugin, of_name) = all()
-        .fold((0, 0), |(plugin_width, name_width), (plugin, check)| (plugin.len().max(plugin_width), check.name.len().max(name_width)));
+    let (of_plugin, of_name) = all().fold((0, 0), |(plugin_width, name_width), (plugin, check)| {
+        (plugin.len().max(plugin_width), check.name.len().max(name_width))
+    });
     let mut text = String::new();
     for (plugin, check) in all() {
         let (style, word, why) = match &check.verdict {
@@ -82,8 +85,12 @@ mod tests {
             ("gate", vec![check("open", Verdict::Works("wide".into()))]),
             ("activity", vec![check("reachable", Verdict::Fails("no".into())), check("writable", Verdict::NotTried)]),
         ];
-        let lines =
-            ["  gate      open       ok         wide", "  activity  reachable  FAILS      no", "  activity  writable   not tried", ""];
+        let lines = [
+            "  gate      open       ok         wide",
+            "  activity  reachable  FAILS      no",
+            "  activity  writable   not tried",
+            "",
+        ];
         assert_eq!(report(&checks, PLAIN), lines.join("\n"));
         assert!(report(&checks, COLOURS).contains("\x1b[1;31mFAILS    \x1b[0m  no"));
     }

@@ -6,13 +6,15 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 impl Tree {
-    /// A problem for each variable with single underscores that names a key with double ones: `GREYHOUND_NODE_NAME`. Other
-    /// variables with the prefix may be somebody else's; `knows` tells whether there is such a key.
+    /// A problem for each variable with single underscores that names a key with double ones: `GREYHOUND_NODE_NAME`.
+    /// Other variables with the prefix may be somebody else's; `knows` tells whether there is such a key.
     pub(crate) fn misspelt(&self, knows: impl Fn(&[String]) -> bool) -> Vec<Problem> {
         let meant = |name: &String| {
             let key = splits(&name[PREFIX.len() + 1..].to_lowercase()).into_iter().find(|key| knows(key))?;
             let right = key.iter().map(|name| name.to_uppercase()).collect::<Vec<_>>().join("__");
-            let message = format!("this variable is not read; did you mean {PREFIX}__{right}, with two underscores before each part?");
+            let message = format!(
+                "this variable is not read; did you mean {PREFIX}__{right}, with two underscores before each part?"
+            );
             Some(Problem { key: name.clone(), message })
         };
         self.strangers.iter().filter_map(meant).collect()

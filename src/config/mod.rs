@@ -206,7 +206,10 @@ impl Default for Node {
 impl Node {
     fn validate(&self, problems: &mut Problems) {
         if self.name.is_empty() || self.name != node_name(&self.name) {
-            problems.report("node.name", "must be 1 to 64 lower-case letters, digits, `-`, `_` or `.`: it becomes part of paths");
+            problems.report(
+                "node.name",
+                "must be 1 to 64 lower-case letters, digits, `-`, `_` or `.`: it becomes part of paths",
+            );
         }
         if self.data_dir.as_os_str().is_empty() {
             problems.report("node.data_dir", "must be a directory, such as \"data\"");
@@ -253,10 +256,16 @@ impl Log {
             problems.report("log.segment_size", "must be between \"1MiB\" and \"2GiB\"");
         }
         if self.disk_cap < self.retention.bytes {
-            problems.report("log.disk_cap", "must be at least log.retention.bytes: it is the limit for what retention may not delete");
+            problems.report(
+                "log.disk_cap",
+                "must be at least log.retention.bytes: it is the limit for what retention may not delete",
+            );
         }
         if self.disk_cap < ByteSize(self.segment_size.0.saturating_mul(2)) {
-            problems.report("log.disk_cap", "must be at least twice log.segment_size: the file being written is never deleted");
+            problems.report(
+                "log.disk_cap",
+                "must be at least twice log.segment_size: the file being written is never deleted",
+            );
         }
         if self.queue < ByteSize::mib(1) {
             problems.report("log.queue", "must be at least \"1MiB\"");
@@ -268,7 +277,13 @@ impl Log {
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { listen: (Ipv4Addr::LOCALHOST, 3001).into(), token: None, token_file: None, allow_loopback: true, open_topics: Vec::new() }
+        Self {
+            listen: (Ipv4Addr::LOCALHOST, 3001).into(),
+            token: None,
+            token_file: None,
+            allow_loopback: true,
+            open_topics: Vec::new(),
+        }
     }
 }
 
@@ -281,7 +296,8 @@ impl Admin {
         let Some(path) = &self.token_file else { return Ok(self.token.clone()) };
         let error = |why: String| TokenFileError { why };
         place::file(path).map_err(|why| error(format!("{why}: put the token into it, or name another file")))?;
-        let text = std::fs::read_to_string(path).map_err(|e| error(format!("{} cannot be read: {e}", place::shown_file(path))))?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| error(format!("{} cannot be read: {e}", place::shown_file(path))))?;
         Ok(Some(Secret::new(text.trim())))
     }
 

@@ -21,8 +21,8 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// A reader's error in the operator's words. `key` is the full path of the value, `value` what stands there: it is never shown,
-/// because a secret may stand under any key by mistake.
+/// A reader's error in the operator's words. `key` is the full path of the value, `value` what stands there: it is
+/// never shown, because a secret may stand under any key by mistake.
 pub(super) fn explain(key: &str, error: &str, value: Option<&Value>) -> String {
     // serde_json adds where in its text; there is none.
     let error = error.rsplit_once(" at line ").map_or(error, |(error, _)| error);

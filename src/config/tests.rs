@@ -101,7 +101,10 @@ fn the_environment_overrides_the_file_and_is_read_as_what_the_key_wants() {
 fn a_wrong_variable_is_named() {
     let problems = problems("", &[("GREYHOUND__LOG__INTERVAL", "soon"), ("GREYHOUND__NODE__NMAE", "x")]);
     assert_eq!(problems.len(), 2);
-    assert!(problems.iter().any(|p| p.starts_with("log.interval: ") && p.ends_with("(from GREYHOUND__LOG__INTERVAL)")), "{problems:#?}");
+    assert!(
+        problems.iter().any(|p| p.starts_with("log.interval: ") && p.ends_with("(from GREYHOUND__LOG__INTERVAL)")),
+        "{problems:#?}"
+    );
     assert!(problems.iter().any(|p| p.starts_with("node.nmae: ") && p.contains("`name`")), "{problems:#?}");
 }
 
@@ -120,7 +123,8 @@ fn a_plugin_reads_its_section() {
     let config = tree("[plugins.shop]\nenabled = false\nnames = [\"a\"]\nopen = true", &environment).unwrap();
     let expected = Shop { names: vec!["a".into()], sizes: vec![1, 2], secret: Some("12345".into()), open: true };
     assert_eq!(config.plugin::<Shop>("shop").unwrap(), expected);
-    let config = tree("", &[("GREYHOUND__PLUGINS__SHOP__NAMES", "a, b"), ("GREYHOUND__PLUGINS__SHOP__OPEN", "true")]).unwrap();
+    let config =
+        tree("", &[("GREYHOUND__PLUGINS__SHOP__NAMES", "a, b"), ("GREYHOUND__PLUGINS__SHOP__OPEN", "true")]).unwrap();
     let expected = Shop { names: vec!["a".into(), "b".into()], open: true, ..Shop::default() };
     assert_eq!(config.plugin::<Shop>("shop").unwrap(), expected);
     let wrong = tree("[plugins.shop]\nsizes = [1, \"x\"]", &[]).unwrap().plugin::<Shop>("shop").unwrap_err();
@@ -159,23 +163,37 @@ fn no_value_is_ever_shown() {
     assert_eq!(problems.len(), 10, "{problems:#?}");
     assert!(!problems.concat().contains("hunter2") && !problems.concat().contains("12345"), "{problems:#?}");
     let of = |key: &str| problems.iter().find(|p| p.starts_with(key)).unwrap();
-    assert_eq!(of("log.durability"), "log.durability: is not a possible value: expected one of `fsync`, `interval`, `memory`");
+    assert_eq!(
+        of("log.durability"),
+        "log.durability: is not a possible value: expected one of `fsync`, `interval`, `memory`"
+    );
     assert_eq!(of("log.queue"), "log.queue: is not a possible value: expected a size such as \"64kB\" or \"256MiB\"");
     assert_eq!(of("admin.token"), "admin.token: is a number: expected a string");
     let text = "[plugins.shop]\nsizes = \"hunter2\"\nnames = {hunter = \"hunter2\"}";
-    let wrong = tree(text, &[("GREYHOUND__PLUGINS__SHOP__OPEN", "hunter2")]).unwrap().plugin::<Shop>("shop").unwrap_err();
+    let wrong =
+        tree(text, &[("GREYHOUND__PLUGINS__SHOP__OPEN", "hunter2")]).unwrap().plugin::<Shop>("shop").unwrap_err();
     assert!(wrong.problems.len() == 3 && !wrong.to_string().contains("hunter2"), "{wrong}");
 }
 
 #[test]
 fn variables_with_single_underscores_are_told_if_a_key_was_meant() {
-    let names =
-        ["GREYHOUND_NODE_DATA_DIR", "GREYHOUND_LOG__RETENTION_AGE", "GREYHOUND_PORT", "GREYHOUND_ADMIN_SERVICE_HOST", "GREYHOUND_NODE"];
+    let names = [
+        "GREYHOUND_NODE_DATA_DIR",
+        "GREYHOUND_LOG__RETENTION_AGE",
+        "GREYHOUND_PORT",
+        "GREYHOUND_ADMIN_SERVICE_HOST",
+        "GREYHOUND_NODE",
+    ];
     let tree = tree("", &names.map(|name| (name, "hunter2"))).unwrap();
-    let told: Vec<_> = tree.misspelt(knows::<Settings>).into_iter().map(|p| format!("{}: {}", p.key, p.message)).collect();
-    let of = |wrong, right| format!("{wrong}: this variable is not read; did you mean {right}, with two underscores before each part?");
-    let expected =
-        [("GREYHOUND_LOG__RETENTION_AGE", "GREYHOUND__LOG__RETENTION__AGE"), ("GREYHOUND_NODE_DATA_DIR", "GREYHOUND__NODE__DATA_DIR")];
+    let told: Vec<_> =
+        tree.misspelt(knows::<Settings>).into_iter().map(|p| format!("{}: {}", p.key, p.message)).collect();
+    let of = |wrong, right| {
+        format!("{wrong}: this variable is not read; did you mean {right}, with two underscores before each part?")
+    };
+    let expected = [
+        ("GREYHOUND_LOG__RETENTION_AGE", "GREYHOUND__LOG__RETENTION__AGE"),
+        ("GREYHOUND_NODE_DATA_DIR", "GREYHOUND__NODE__DATA_DIR"),
+    ];
     assert_eq!(told, expected.map(|(wrong, right)| of(wrong, right)));
 }
 
@@ -191,7 +209,8 @@ fn the_token_may_be_in_a_file() {
 
 #[test]
 fn a_file_that_is_named_must_be_there() {
-    let error = Layers { file: Some("/nowhere/greyhound.toml".into()), ..Layers::default() }.load().err().unwrap().to_string();
+    let error =
+        Layers { file: Some("/nowhere/greyhound.toml".into()), ..Layers::default() }.load().err().unwrap().to_string();
     assert!(error.contains("/nowhere/greyhound.toml"), "{error}");
 }
 

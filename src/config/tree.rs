@@ -73,7 +73,8 @@ impl Layers {
     /// The format that a file which is no TOML has nevertheless a line for.
     fn written_format(&self) -> Option<String> {
         let (_, text) = self.text().ok()?;
-        let value = text.lines().find_map(|line| line.trim().strip_prefix("log_format")?.trim_start().strip_prefix('='))?;
+        let value =
+            text.lines().find_map(|line| line.trim().strip_prefix("log_format")?.trim_start().strip_prefix('='))?;
         Some(value.split('#').next()?.trim().trim_matches(['"', '\'']).to_owned())
     }
 
@@ -100,8 +101,11 @@ impl Tree {
         let root = layers.build().and_then(config::Config::try_deserialize);
         let root = root.map_err(|e| only(&source_name, "syntax", without_source(&e.to_string())))?;
         let variables = ours.keys().map(|name| (key_of(name), (*name).clone())).collect();
-        let mut strangers: Vec<_> =
-            environment.keys().filter(|name| name.starts_with("GREYHOUND_") && !ours.contains_key(name)).cloned().collect();
+        let mut strangers: Vec<_> = environment
+            .keys()
+            .filter(|name| name.starts_with("GREYHOUND_") && !ours.contains_key(name))
+            .cloned()
+            .collect();
         strangers.sort_unstable();
         Ok(Self { source_name, root, variables, strangers })
     }
@@ -190,7 +194,8 @@ impl Tree {
     /// Reads a text from the environment as what the key wants. False where it is none, or no longer text.
     fn reread(&mut self, key: &str, why: &str) -> bool {
         let text = self.text(key).filter(|_| self.variables.contains_key(key));
-        let value = text.and_then(|text| typed(text, why.contains("expected a sequence"))).filter(|value| !value.is_string());
+        let value =
+            text.and_then(|text| typed(text, why.contains("expected a sequence"))).filter(|value| !value.is_string());
         let Some(value) = value else { return false };
         self.set(key, value);
         true
@@ -216,7 +221,8 @@ pub(super) fn only(source_name: &str, key: &str, message: String) -> ConfigError
 
 /// A TOML error without the lines that quote the file: they may hold a secret.
 fn without_source(error: &str) -> String {
-    let quotes = |line: &str| line.split_once('|').is_some_and(|(number, _)| number.trim().bytes().all(|b| b.is_ascii_digit()));
+    let quotes =
+        |line: &str| line.split_once('|').is_some_and(|(number, _)| number.trim().bytes().all(|b| b.is_ascii_digit()));
     error.lines().filter(|line| !quotes(line)).collect::<Vec<_>>().join(": ")
 }
 

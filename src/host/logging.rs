@@ -39,7 +39,8 @@ pub fn init(format: LogFormat) {
 #[must_use]
 pub fn json_line(level: &str, message: &str, fields: impl IntoIterator<Item = (String, String)>) -> String {
     let now = humantime::format_rfc3339_micros(SystemTime::now()).to_string();
-    let head = [("timestamp", now.as_str()), ("level", level), ("message", message)].map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let head = [("timestamp", now.as_str()), ("level", level), ("message", message)]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()));
     let line: Map<String, Value> = head.into_iter().chain(fields).map(|(key, value)| (key, value.into())).collect();
     Value::Object(line).to_string()
 }

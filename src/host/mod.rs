@@ -93,7 +93,8 @@ impl Host {
         self.lines.push((name.to_owned(), value.into()));
     }
 
-    /// Looks on this machine for what the configuration names, without changing anything; what is not there, or in the way.
+    /// Looks on this machine for what the configuration names, without changing anything; what is not there, or in the
+    /// way.
     pub async fn look(&self) -> Vec<Problem> {
         let mut missing = look::own(&self.settings, self.enabled.iter().map(|plugin| plugin.name()));
         missing.extend(look::listeners(&self.settings, &listens(&self.settings, &self.enabled)));

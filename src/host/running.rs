@@ -54,8 +54,10 @@ impl Running {
         let log = storage::open(&settings).await?;
         let bus = Arc::new(EventBus::start(log, topics, storage::bus_options(&settings, &health)).await?);
         let workers = Workers::start().map_err(RunError::Threads)?;
-        let watchdog = Watchdog::start(workers.handle(), settings.host.watchdog, health.of("workers")).map_err(RunError::Threads)?;
-        let mut running = Self { settings, bus, health, plugins: Vec::new(), api: None, workers, watchdog, is_stalled: false };
+        let watchdog = Watchdog::start(workers.handle(), settings.host.watchdog, health.of("workers"))
+            .map_err(RunError::Threads)?;
+        let mut running =
+            Self { settings, bus, health, plugins: Vec::new(), api: None, workers, watchdog, is_stalled: false };
         match running.start_parts(enabled, lines, recorder).await {
             Ok(()) => Ok(running),
             Err(e) => {
@@ -109,8 +111,15 @@ impl Running {
 
     fn context(&self, name: &'static str) -> Result<Context, RunError> {
         let data_dir = self.settings.plugin_dir(name);
-        OsFileSystem.create_dir_all(&data_dir).map_err(|e| RunError::DataDir { path: data_dir.clone(), why: e.to_string() })?;
-        Ok(Context { bus: self.bus.handle(), node: self.settings.node.name.clone(), data_dir, health: self.health.of(name) })
+        OsFileSystem
+            .create_dir_all(&data_dir)
+            .map_err(|e| RunError::DataDir { path: data_dir.clone(), why: e.to_string() })?;
+        Ok(Context {
+            bus: self.bus.handle(),
+            node: self.settings.node.name.clone(),
+            data_dir,
+            health: self.health.of(name),
+        })
     }
 
     /// Runs until `shutdown` is done, or until something fails that cannot be restarted.
@@ -124,7 +133,9 @@ impl Running {
         let deadline = humantime::format_duration(self.settings.host.shutdown_deadline);
         match &ended {
             Ok(()) => tracing::info!(%deadline, "draining"),
-            Err(why) => tracing::error!(error = %why, %deadline, "draining, because something failed that is not restarted"),
+            Err(why) => {
+                tracing::error!(error = %why, %deadline, "draining, because something failed that is not restarted")
+            }
         }
         ended
     }
@@ -159,7 +170,8 @@ impl Running {
         failed
     }
 
-    /// Ends everything within the deadline: plugins in the order in which rows flow, then the admin listener, then the log.
+    /// Ends everything within the deadline: plugins in the order in which rows flow, then the admin listener, then the
+    /// log.
     pub(super) async fn drain(self) -> Result<(), RunError> {
         let Self { settings, bus, health, plugins, api, workers: _workers, watchdog, is_stalled } = self;
         health.of("host").not_ready("draining");

@@ -4,8 +4,8 @@ use std::io::IsTerminal;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Listens for signals from now on, and waits for the first that ends the program: SIGTERM, SIGINT, or SIGHUP when the
-/// terminal is closed that it was started from. After it, a second one ends the process at once, with the exit status that a
-/// shell shows for a process which that signal ended: 130 for SIGINT, 143 for SIGTERM.
+/// terminal is closed that it was started from. After it, a second one ends the process at once, with the exit status
+/// that a shell shows for a process which that signal ended: 130 for SIGINT, 143 for SIGTERM.
 ///
 /// A program that was not started from a terminal ignores SIGHUP, and says so.
 ///
@@ -24,7 +24,10 @@ pub fn signals() -> impl Future<Output = ()> {
         tracing::info!(signal = name, "told to stop; a second SIGTERM or SIGINT ends the process at once");
         tokio::spawn(async move {
             let (name, status) = first(&mut terminate, &mut interrupt).await;
-            tracing::warn!(signal = name, "told to stop again: the process ends at once, without finishing what it accepted");
+            tracing::warn!(
+                signal = name,
+                "told to stop again: the process ends at once, without finishing what it accepted"
+            );
             std::process::exit(status)
         });
     }

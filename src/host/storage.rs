@@ -12,7 +12,9 @@ use std::sync::Arc;
 /// Opens the journal, off the async workers.
 pub(super) async fn open(settings: &Settings) -> Result<Arc<dyn Log>, RunError> {
     let data_dir = settings.node.data_dir.clone();
-    OsFileSystem.create_dir_all(&data_dir).map_err(|e| RunError::DataDir { path: data_dir.clone(), why: e.to_string() })?;
+    OsFileSystem
+        .create_dir_all(&data_dir)
+        .map_err(|e| RunError::DataDir { path: data_dir.clone(), why: e.to_string() })?;
     let options = Options {
         node: settings.node.name.clone(),
         level: match settings.log.durability {
@@ -22,7 +24,9 @@ pub(super) async fn open(settings: &Settings) -> Result<Arc<dyn Log>, RunError> 
         },
         segment_size: settings.log.segment_size.as_u64(),
     };
-    let opened = tokio::task::spawn_blocking(move || Journal::open(Arc::new(OsFileSystem), &data_dir.join("journal"), options)).await;
+    let opened =
+        tokio::task::spawn_blocking(move || Journal::open(Arc::new(OsFileSystem), &data_dir.join("journal"), options))
+            .await;
     let journal = opened.map_err(|e| RunError::Log(e.to_string()))?.map_err(|e| RunError::Log(e.to_string()))?;
     Ok(journal)
 }

@@ -81,7 +81,11 @@ impl Supervised {
 }
 
 /// Builds a plugin on the threads that it is to run on.
-pub(super) async fn build(workers: &Handle, plugin: &Arc<dyn Configured>, context: Context) -> Result<Box<dyn Component>, Error> {
+pub(super) async fn build(
+    workers: &Handle,
+    plugin: &Arc<dyn Configured>,
+    context: Context,
+) -> Result<Box<dyn Component>, Error> {
     let plugin = plugin.clone();
     workers::on(workers, async move { plugin.build(context).await }).await?
 }

@@ -11,7 +11,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-const NOTE: &str = r#"{"type": "record", "namespace": "test", "name": "note", "fields": [{"name": "text", "type": "string"}]}"#;
+const NOTE: &str =
+    r#"{"type": "record", "namespace": "test", "name": "note", "fields": [{"name": "text", "type": "string"}]}"#;
 
 #[derive(Clone, Default, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -132,7 +133,10 @@ async fn block(released: Arc<AtomicBool>) {
 /// The answer to `GET path`.
 async fn get(port: u16, path: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").as_bytes()).await.unwrap();
+    stream
+        .write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").as_bytes())
+        .await
+        .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     answer
@@ -140,7 +144,10 @@ async fn get(port: u16, path: &str) -> String {
 
 fn config(dir: &Path, more: &str) -> Tree {
     let file = dir.join("greyhound.toml");
-    let text = format!("[node]\nname = \"test\"\ndata_dir = {:?}\n[admin]\nlisten = \"127.0.0.1:0\"\n{more}", dir.join("data"));
+    let text = format!(
+        "[node]\nname = \"test\"\ndata_dir = {:?}\n[admin]\nlisten = \"127.0.0.1:0\"\n{more}",
+        dir.join("data")
+    );
     std::fs::write(&file, text).unwrap();
     Layers { file: Some(file), environment: HashMap::new() }.load().unwrap()
 }
@@ -197,8 +204,10 @@ async fn what_does_not_drain_is_cut_off_at_the_deadline() {
 async fn a_directory_belongs_to_one() {
     let (dir, seen) = (tempfile::tempdir().unwrap(), Seen::default());
     let stop = Arc::new(Notify::new());
-    let (until, first) =
-        (stop.clone(), Host::builder().plugin(Part(Kind::Source, seen.clone())).configure(config(dir.path(), "")).unwrap());
+    let (until, first) = (
+        stop.clone(),
+        Host::builder().plugin(Part(Kind::Source, seen.clone())).configure(config(dir.path(), "")).unwrap(),
+    );
     let first = tokio::spawn(first.run(async move { until.notified().await }));
     seen.running.notified().await;
     let refused = run(dir.path(), "", &[Kind::Source], &seen).await.unwrap_err().to_string();

@@ -1,7 +1,8 @@
 //! The threads that plugins run on, and the watchdog that notices if they no longer answer.
 //!
-//! Plugins, and so what clients send, run on a runtime of their own. Signals, the admin listener and supervision are on that of
-//! whoever runs the host, the bus's writer has its own thread: no client can hold them, whatever a plugin does with its input.
+//! Plugins, and so what clients send, run on a runtime of their own. Signals, the admin listener and supervision are on
+//! that of whoever runs the host, the bus's writer has its own thread: no client can hold them, whatever a plugin does
+//! with its input.
 
 use greyhound_sdk::Health;
 use std::io;
@@ -43,7 +44,10 @@ impl Drop for Workers {
 }
 
 /// Does `work` on these threads. It ends with this future.
-pub(crate) async fn on<T: Send + 'static>(workers: &Handle, work: impl Future<Output = T> + Send + 'static) -> Result<T, JoinError> {
+pub(crate) async fn on<T: Send + 'static>(
+    workers: &Handle,
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, JoinError> {
     let mut task = JoinSet::new();
     task.spawn_on(work, workers);
     task.join_next().await.expect("a task was spawned")
@@ -56,7 +60,8 @@ pub(super) struct Watchdog {
 }
 
 impl Watchdog {
-    /// Asks the workers once a second. If they do not answer for `limit`, it says so, and ends the process if nobody else does.
+    /// Asks the workers once a second. If they do not answer for `limit`, it says so, and ends the process if nobody
+    /// else does.
     pub(super) fn start(workers: Handle, limit: Duration, health: Health) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let (tell, stalled) = oneshot::channel();
@@ -127,7 +132,9 @@ impl Watch {
         }
         let silent = humantime::format_duration(self.tick * missed);
         let limit = humantime::format_duration(self.limit);
-        self.health.not_ready(format!("they have not answered for {silent}: a plugin keeps them busy; at {limit} the process ends"));
+        self.health.not_ready(format!(
+            "they have not answered for {silent}: a plugin keeps them busy; at {limit} the process ends"
+        ));
         if missed == SILENT {
             tracing::error!(%silent, %limit, "the workers do not answer: a plugin keeps them busy; at the limit the process ends");
         }

@@ -70,7 +70,8 @@ pub(crate) async fn within<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(Duration::from_secs(20), future).await.expect("it happens in time")
 }
 
-/// Makes a test of each property that an engine must have, each against a new `$engine`, an expression of a type that is [`Engine`].
+/// Makes a test of each property that an engine must have, each against a new `$engine`, an expression of a type that
+/// is [`Engine`].
 macro_rules! conformance {
     ($engine:expr) => {
         $crate::log::conformance::conformance! {$engine;

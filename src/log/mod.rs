@@ -137,8 +137,8 @@ pub trait Log: Send + Sync + 'static {
     fn recovery(&self) -> &Recovery;
     /// Takes over the shard: fences every earlier writer, which can never append again.
     async fn writer(&self) -> Result<Box<dyn LogWriter>, LogError>;
-    /// Durable frames of `topic` from the one that holds row `from` (or the next there is), in order, up to
-    /// about `max_bytes` but at least one; none where nothing is durable from there on. Holes are left out. Cancel-safe.
+    /// Durable frames of `topic` from the one that holds row `from` (or the next there is), in order, up to about
+    /// `max_bytes` but at least one; none where nothing is durable from there on. Holes are left out. Cancel-safe.
     async fn read(&self, topic: &str, from: u64, max_bytes: usize) -> Result<Vec<Stored>, LogError>;
     /// What is durable of `topic`, consistent in itself; all zero for a topic without rows (with the shard's floor).
     fn bounds(&self, topic: &str) -> Bounds;
@@ -146,7 +146,12 @@ pub trait Log: Send + Sync + 'static {
     fn changes(&self) -> watch::Receiver<u64>;
     /// Deletes what `policy` lets go. `required` has, by topic, the number of the first row that some
     /// consumer still needs. Returns what had to go although it was needed.
-    async fn retain(&self, policy: &Retention, required: &HashMap<Arc<str>, u64>, now: i64) -> Result<Vec<Lost>, LogError>;
+    async fn retain(
+        &self,
+        policy: &Retention,
+        required: &HashMap<Arc<str>, u64>,
+        now: i64,
+    ) -> Result<Vec<Lost>, LogError>;
     /// Damage that was found since the log was opened, or since the last call: rows that were to be read and are lost.
     fn damage(&self) -> Vec<Lost>;
     /// The schema (Avro text) that was registered under `fingerprint`.

@@ -1,7 +1,7 @@
 //! Files that cannot be read are moved out of the tables: one of them must not stop its table for good.
 //!
-//! Nothing is deleted: what was `<path>` is `_damaged/<path>.<seconds since 1970>`, for an operator to look at. When the
-//! hour is closed, its rows are written again from the journal, or recorded as missing (see `table/refill.rs`).
+//! Nothing is deleted: what was `<path>` is `_damaged/<path>.<seconds since 1970>`, for an operator to look at. When
+//! the hour is closed, its rows are written again from the journal, or recorded as missing (see `table/refill.rs`).
 
 use crate::metrics as names;
 use crate::store::staging::now;

@@ -8,7 +8,8 @@
 //! An hour that is closed gets no file any more: its files may have been compacted, and then their names say nothing
 //! of the rows between. Where the cursor was lost, what it has of the rows is proved part by part.
 //!
-//! A file ends before the next one that the hour has already ([`Committer::limit`]), as where files and cursors were deleted.
+//! A file ends before the next one that the hour has already ([`Committer::limit`]), as where files and cursors were
+//! deleted.
 
 use crate::compact::swap::{complete, is_closed};
 use crate::encode::{Appended, Encoded, Footer};
@@ -40,8 +41,8 @@ pub struct Committer {
 pub enum Outcome {
     /// The file is in the table.
     Committed,
-    /// There was a file that begins with this row: what it is, and its size in bytes. Of compacted ones, the part is told that
-    /// does; of an hour that was closed without this row, [`Found::Closed`].
+    /// There was a file that begins with this row: what it is, and its size in bytes. Of compacted ones, the part is
+    /// told that does; of an hour that was closed without this row, [`Found::Closed`].
     Exists(Found, u64),
 }
 
@@ -85,8 +86,10 @@ pub(crate) fn first_of(name: &str) -> Option<u64> {
 pub async fn find(store: &dyn Store, path: &str) -> Result<(Found, u64), StoreError> {
     let Some((metadata, length)) = metadata(store, path).await? else { return Ok((Found::Nothing, 0)) };
     let found = match metadata {
-        Ok(metadata) => Footer::from_metadata(&metadata)
-            .map_or_else(|| Found::Foreign("it is a Parquet file that Greyhound did not write".to_owned()), Found::File),
+        Ok(metadata) => Footer::from_metadata(&metadata).map_or_else(
+            || Found::Foreign("it is a Parquet file that Greyhound did not write".to_owned()),
+            Found::File,
+        ),
         Err(why) => Found::Broken(format!("it is no whole Parquet file ({why})")),
     };
     Ok((found, length))
@@ -132,7 +135,8 @@ impl Committer {
             self.open = Some(hour);
         }
         if self.in_doubt.replace(first) == Some(first)
-            && let (found @ (Found::File(_) | Found::Foreign(_) | Found::Broken(_)), bytes) = self.find_part(&path, first).await?
+            && let (found @ (Found::File(_) | Found::Foreign(_) | Found::Broken(_)), bytes) =
+                self.find_part(&path, first).await?
         {
             return Ok(Outcome::Exists(found, bytes));
         }
@@ -153,8 +157,8 @@ impl Committer {
         Ok(outcome)
     }
 
-    /// The first row of the next file after the row `first` in an hour: no file may have it and those after it again. What this
-    /// process commits there itself does not count: that comes in order.
+    /// The first row of the next file after the row `first` in an hour: no file may have it and those after it again.
+    /// What this process commits there itself does not count: that comes in order.
     ///
     /// # Errors
     /// Where the store cannot tell.
@@ -223,7 +227,9 @@ impl Committer {
             Found::File(footer) if footer.shard != self.shard.as_str() => {
                 Found::Foreign(format!("by its footer it has rows of another shard, {}", footer.shard))
             }
-            Found::File(footer) => footer.part_with(first).map_or_else(|| Found::Foreign(misnamed(&footer)), Found::File),
+            Found::File(footer) => {
+                footer.part_with(first).map_or_else(|| Found::Foreign(misnamed(&footer)), Found::File)
+            }
             other => other,
         };
         Ok((part, bytes))

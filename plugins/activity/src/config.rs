@@ -49,8 +49,10 @@ impl Config {
             Err(why) => problems.report("store", why.to_string()),
         }
         if self.freshness < Duration::from_secs(1) {
-            problems
-                .report("freshness", "is too short: expected at least \"1s\", because each table's file is written and synced that often");
+            problems.report(
+                "freshness",
+                "is too short: expected at least \"1s\", because each table's file is written and synced that often",
+            );
         }
         if self.retention.is_some_and(|age| age < Duration::from_secs(86_400)) {
             problems.report("retention", "is too short: expected at least \"1day\", because whole days are removed");
@@ -67,7 +69,12 @@ mod tests {
 
     #[test]
     fn every_problem_is_reported_at_once() {
-        let config = Config { store: "s3://bucket".into(), freshness: Duration::ZERO, file_size: ByteSize::b(1), ..Config::default() };
+        let config = Config {
+            store: "s3://bucket".into(),
+            freshness: Duration::ZERO,
+            file_size: ByteSize::b(1),
+            ..Config::default()
+        };
         let mut problems = Problems::below("plugins.activity");
         config.check(&mut problems);
         let keys: Vec<_> = problems.into_list().into_iter().map(|p| p.key).collect();

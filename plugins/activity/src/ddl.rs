@@ -34,8 +34,9 @@ fn root(dialect: Dialect, location: &Location) -> io::Result<String> {
     })
 }
 
-/// DuckDB 1.x knows no `allow_empty`, and a table function takes no subquery: whether there is a file is asked beforehand. If that
-/// is no longer true, the view fails instead of having no rows; its columns fail one by one, or a filter would be decided without.
+/// DuckDB 1.x knows no `allow_empty`, and a table function takes no subquery: whether there is a file is asked
+/// beforehand. If that is no longer true, the view fails instead of having no rows; its columns fail one by one, or a
+/// filter would be decided without.
 const DUCKDB_HEAD: &str = "\
 -- For DuckDB 1.1 or later. New hours appear unaided; after an upgrade of Greyhound, run it again. In DuckDB 1.x, run it in each
 -- session: a table without a file is empty until this is run again, and says so when it gets one.
@@ -97,7 +98,8 @@ impl<'a> Table<'a> {
     }
 
     fn hive(&self) -> String {
-        let (name, own, of_path, doc, place) = (&self.name, self.list(self.own()), self.list(self.of_path()), self.doc(), self.place());
+        let (name, own, of_path, doc, place) =
+            (&self.name, self.list(self.own()), self.list(self.of_path()), self.doc(), self.place());
         format!(
             "CREATE EXTERNAL TABLE IF NOT EXISTS {name} (\n{own}\n)\nCOMMENT {doc}\nPARTITIONED BY (\n{of_path}\n)\nSTORED AS PARQUET\n\
              LOCATION {place}\nTBLPROPERTIES ('discover.partitions' = 'true', 'external.table.purge' = 'false');\n\n"
@@ -127,8 +129,14 @@ impl<'a> Table<'a> {
         let literal = self.dialect.literal(&files);
         let columns: Vec<_> = self.columns().collect();
         let names = columns.iter().map(|c| c.quoted(self.dialect)).collect::<Vec<_>>().join(", ");
-        let typed = columns.iter().map(|c| format!("NULL::{} AS {}", c.sql, c.quoted(self.dialect))).collect::<Vec<_>>().join(", ");
-        let comment = |c: &Column| format!("COMMENT ON COLUMN {name}.{} IS {};\n", c.quoted(self.dialect), self.dialect.literal(c.doc));
+        let typed = columns
+            .iter()
+            .map(|c| format!("NULL::{} AS {}", c.sql, c.quoted(self.dialect)))
+            .collect::<Vec<_>>()
+            .join(", ");
+        let comment = |c: &Column| {
+            format!("COMMENT ON COLUMN {name}.{} IS {};\n", c.quoted(self.dialect), self.dialect.literal(c.doc))
+        };
         let comments: String = columns.iter().map(comment).collect();
         format!(
             "SET VARIABLE {name}_has_none = (SELECT count(*) = 0 FROM glob({files}));\nCREATE OR REPLACE VIEW {name} AS\n\
@@ -156,7 +164,8 @@ impl<'a> Table<'a> {
     }
 
     fn list<'c>(&self, columns: impl Iterator<Item = Column<'c>>) -> String {
-        let line = |c: Column| format!("  {} {} COMMENT {}", c.quoted(self.dialect), c.sql, self.dialect.literal(c.doc));
+        let line =
+            |c: Column| format!("  {} {} COMMENT {}", c.quoted(self.dialect), c.sql, self.dialect.literal(c.doc));
         columns.map(line).collect::<Vec<_>>().join(",\n")
     }
 
@@ -184,16 +193,23 @@ fn pattern(path: &str) -> String {
 
 /// The statements that tell an engine of new hours, and of those that are gone.
 fn new_hours(dialect: Dialect, schemas: &[TopicSchema]) -> String {
-    let each = |statement: &dyn Fn(&str) -> String| schemas.iter().map(|s| statement(&table_name(s.name()))).collect::<String>();
+    let each = |statement: &dyn Fn(&str) -> String| {
+        schemas.iter().map(|s| statement(&table_name(s.name()))).collect::<String>()
+    };
     let repair = |name: &str| format!("MSCK REPAIR TABLE {name} SYNC PARTITIONS;\n");
     match dialect {
         Dialect::Hive => {
-            format!("-- New hours: Hive 4 looks for them itself (discover.partitions). Before, schedule this.\n{}\n", each(&repair))
+            format!(
+                "-- New hours: Hive 4 looks for them itself (discover.partitions). Before, schedule this.\n{}\n",
+                each(&repair)
+            )
         }
         Dialect::Spark => format!("-- New hours: schedule this, as often as they are to appear.\n{}\n", each(&repair)),
         Dialect::Trino => {
             let sync = |name: &str| {
-                format!("CALL system.sync_partition_metadata(schema_name => 'greyhound', table_name => '{name}', mode => 'FULL');\n")
+                format!(
+                    "CALL system.sync_partition_metadata(schema_name => 'greyhound', table_name => '{name}', mode => 'FULL');\n"
+                )
             };
             format!("-- New hours: schedule this, as often as they are to appear.\n{}\n", each(&sync))
         }

@@ -55,7 +55,11 @@ impl Desk {
             let asked = table.send(answer).await.is_ok();
             match answered.await {
                 Ok(done) if asked => repaired.push(done),
-                _ => return Err(format!("the table {topic} has stopped, and /readyz says why: repair again when it is ready")),
+                _ => {
+                    return Err(format!(
+                        "the table {topic} has stopped, and /readyz says why: repair again when it is ready"
+                    ));
+                }
             }
         }
         Ok(repaired)

@@ -125,8 +125,17 @@ impl Encoder {
     /// # Errors
     /// Where Parquet has no column for one of its types.
     pub fn new(schema: Arc<TopicSchema>, encodings: Encodings) -> Result<Self, ParquetError> {
-        let writer = ArrowWriter::try_new(Vec::new(), schema.table().clone(), Some(properties(schema.table(), encodings)))?;
-        Ok(Self { schema, writer, waiting: Vec::new(), waiting_rows: 0, waiting_bytes: 0, rows: 0, digest: Digest::default() })
+        let writer =
+            ArrowWriter::try_new(Vec::new(), schema.table().clone(), Some(properties(schema.table(), encodings)))?;
+        Ok(Self {
+            schema,
+            writer,
+            waiting: Vec::new(),
+            waiting_rows: 0,
+            waiting_bytes: 0,
+            rows: 0,
+            digest: Digest::default(),
+        })
     }
 
     /// Adds a batch.
@@ -195,8 +204,9 @@ fn join(schema: &Arc<Schema>, batches: &[RecordBatch]) -> Result<RecordBatch, Ar
     arrow_select::concat::concat_batches(schema, batches)
 }
 
-/// How the columns are encoded, by what they are: numbers as differences, or in a dictionary as far as they repeat; texts in a
-/// dictionary; bloom filters on what people look up by equality (`*_id`). Pages are of version 1, which is the writer's default.
+/// How the columns are encoded, by what they are: numbers as differences, or in a dictionary as far as they repeat;
+/// texts in a dictionary; bloom filters on what people look up by equality (`*_id`). Pages are of version 1, which is
+/// the writer's default.
 #[must_use]
 pub fn properties(table: &Schema, encodings: Encodings) -> WriterProperties {
     let mut properties = WriterProperties::builder()
@@ -208,10 +218,13 @@ pub fn properties(table: &Schema, encodings: Encodings) -> WriterProperties {
         let path = ColumnPath::from(field.name().as_str());
         match field.data_type() {
             DataType::Int32 | DataType::Int64 | DataType::Timestamp(..) if encodings == Encodings::Modern => {
-                properties =
-                    properties.set_column_dictionary_enabled(path.clone(), false).set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
+                properties = properties
+                    .set_column_dictionary_enabled(path.clone(), false)
+                    .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
             }
-            DataType::Utf8 if field.name().ends_with("_id") => properties = properties.set_column_bloom_filter_enabled(path, true),
+            DataType::Utf8 if field.name().ends_with("_id") => {
+                properties = properties.set_column_bloom_filter_enabled(path, true)
+            }
             _ => {}
         }
     }
@@ -244,10 +257,20 @@ impl Footer {
     /// Where there are none.
     #[must_use]
     pub fn of_parts(shard: &str, schema: &str, rows: u64, parts: Vec<Part>) -> Self {
-        let (first, last) = parts.first().zip(parts.last()).map(|(first, last)| (first.0, last.1)).expect("a file has parts");
-        let digest =
-            parts.iter().fold(0, |digest, Part(first, last, of)| crc32c::crc32c_append(digest, format!("{first} {last} {of} ").as_bytes()));
-        Self { shard: shard.to_owned(), first, last, rows, digest: Digest(digest).to_string(), schema: schema.to_owned(), parts }
+        let (first, last) =
+            parts.first().zip(parts.last()).map(|(first, last)| (first.0, last.1)).expect("a file has parts");
+        let digest = parts.iter().fold(0, |digest, Part(first, last, of)| {
+            crc32c::crc32c_append(digest, format!("{first} {last} {of} ").as_bytes())
+        });
+        Self {
+            shard: shard.to_owned(),
+            first,
+            last,
+            rows,
+            digest: Digest(digest).to_string(),
+            schema: schema.to_owned(),
+            parts,
+        }
     }
 
     /// First and last row of each file that it was made of, or of itself.
@@ -262,8 +285,16 @@ impl Footer {
         if self.parts.is_empty() {
             return (self.first..=self.last).contains(&seq).then(|| self.clone());
         }
-        let Part(first, last, digest) = self.parts.iter().find(|Part(first, last, _)| (*first..=*last).contains(&seq))?;
-        Some(Self { first: *first, last: *last, digest: digest.clone(), rows: last - first + 1, parts: Vec::new(), ..self.clone() })
+        let Part(first, last, digest) =
+            self.parts.iter().find(|Part(first, last, _)| (*first..=*last).contains(&seq))?;
+        Some(Self {
+            first: *first,
+            last: *last,
+            digest: digest.clone(),
+            rows: last - first + 1,
+            parts: Vec::new(),
+            ..self.clone()
+        })
     }
 
     /// Adds it to the metadata of a file that is being written.
@@ -284,7 +315,8 @@ impl Footer {
             ("version", env!("CARGO_PKG_VERSION").to_owned()),
         ];
         if !self.parts.is_empty() {
-            let parts: Vec<_> = self.parts.iter().map(|Part(first, last, digest)| format!("[{first},{last},\"{digest}\"]")).collect();
+            let parts: Vec<_> =
+                self.parts.iter().map(|Part(first, last, digest)| format!("[{first},{last},\"{digest}\"]")).collect();
             pairs.push(("parts", format!("[{}]", parts.join(","))));
         }
         pairs

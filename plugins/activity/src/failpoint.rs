@@ -1,4 +1,5 @@
-//! Where the process dies, in tests of what it leaves behind. Without the feature `failpoints` nothing of it is compiled.
+//! Where the process dies, in tests of what it leaves behind. Without the feature `failpoints` nothing of it is
+//! compiled.
 
 /// Ends the process at once, as SIGKILL would, if `FAILPOINT` in its environment says so: `<step> <path> <times>`, when
 /// it comes to `step` for the given time with a path that has `path` in it.

@@ -18,14 +18,15 @@ pub(crate) const LONGEST_DOWNTIME_HOURS: i64 = 24 * 366;
 
 /// Closes the hours of one table, one after the other, empty ones and those of downtimes included.
 ///
-/// The first one that a shard closes is the one before its first row or floor, in which it had none: where it has rows, there
-/// is a `_SUCCESS`, and none of those that others have is read to find where it stopped.
+/// The first one that a shard closes is the one before its first row or floor, in which it had none: where it has rows,
+/// there is a `_SUCCESS`, and none of those that others have is read to find where it stopped.
 pub struct Hours {
     store: Arc<dyn Store>,
     staging: Staging,
     topic: String,
     shard: Shard,
-    /// The first hour that is not closed, and the number after the last row before it; none before the first row or floor.
+    /// The first hour that is not closed, and the number after the last row before it; none before the first row or
+    /// floor.
     next: Option<(Hour, u64)>,
 }
 
@@ -72,11 +73,11 @@ impl Hours {
         Self { store, staging, topic: topic.to_owned(), shard, next: None }
     }
 
-    /// Finds where an earlier run stopped: from the tables alone, so that a lost data directory is no harm. Returns the closed
-    /// hours that it may have left without compaction.
+    /// Finds where an earlier run stopped: from the tables alone, so that a lost data directory is no harm. Returns the
+    /// closed hours that it may have left without compaction.
     ///
-    /// A shard that has never written to the table is not looked for in years of hours that others have: who writes has a
-    /// directory in staging. (Where somebody cleared that, `has_rows` still tells of an earlier run.)
+    /// A shard that has never written to the table is not looked for in years of hours that others have: who writes has
+    /// a directory in staging. (Where somebody cleared that, `has_rows` still tells of an earlier run.)
     ///
     /// # Errors
     /// Where the store cannot be read.
@@ -116,7 +117,11 @@ impl Hours {
     pub async fn oldest_open(&mut self, end: Hour) -> Result<Option<Closing>, StoreError> {
         let (hour, expected) = *self.next.get_or_insert((Hour(end.0 - 1), 0));
         if end.0 - hour.0 > LONGEST_DOWNTIME_HOURS {
-            tracing::warn!(topic = self.topic, hours = end.0 - hour.0, "the clock leapt: the hours between are not marked as complete");
+            tracing::warn!(
+                topic = self.topic,
+                hours = end.0 - hour.0,
+                "the clock leapt: the hours between are not marked as complete"
+            );
             self.next = Some((end, expected));
             return Ok(None);
         }
@@ -127,8 +132,8 @@ impl Hours {
         Ok(Some(Closing { hour, success }))
     }
 
-    /// Closes an hour: all its rows are committed, and none will come. `uncompacted` is the oldest closed hour that is not
-    /// compacted.
+    /// Closes an hour: all its rows are committed, and none will come. `uncompacted` is the oldest closed hour that is
+    /// not compacted.
     ///
     /// # Errors
     /// If the store cannot be written, or something else is in the place of `_SUCCESS`.
@@ -225,7 +230,9 @@ impl Hours {
                 found => found?.0,
             };
             match found {
-                Found::File(footer) if footer.shard == self.shard.as_str() && file_name(footer.first) == *name => footers.push(footer),
+                Found::File(footer) if footer.shard == self.shard.as_str() && file_name(footer.first) == *name => {
+                    footers.push(footer)
+                }
                 Found::Broken(why) if first_of(name).is_some() => {
                     return Err(Trouble::passing(Passing::Other, why).at("read", path.as_str()).reading(&path));
                 }
@@ -239,13 +246,16 @@ impl Hours {
         Ok(footers)
     }
 
-    /// Writes the `_SUCCESS` of an hour. One that an attempt made whose answer was lost stays, one that is no longer right goes.
+    /// Writes the `_SUCCESS` of an hour. One that an attempt made whose answer was lost stays, one that is no longer
+    /// right goes.
     async fn mark(&mut self, hour: Hour, success: Success) -> Result<(), StoreError> {
         let path = format!("{}/{SUCCESS}", self.directory(hour));
         if self.staging.place(success.text(&path)?, &path).await? == Published::Done {
             return Ok(());
         }
-        let Some(there) = Success::read(self.store.as_ref(), &self.directory(hour)).await?.filter(|it| it.is_of(&success)) else {
+        let Some(there) =
+            Success::read(self.store.as_ref(), &self.directory(hour)).await?.filter(|it| it.is_of(&success))
+        else {
             let why = "it is not Greyhound's, or not whole";
             return Err(Trouble::passing(Passing::Other, why).at("read", path.as_str()).reading(&path));
         };

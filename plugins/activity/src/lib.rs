@@ -100,9 +100,16 @@ impl Plugin for Activity {
     async fn build(&self, config: Config, context: Context) -> Result<Box<dyn Component>, Error> {
         metrics::describe();
         let (store, shown) = open(&config).await?;
-        let compactor = Compactor::new(store.clone(), config.file_size.as_u64(), config.retention).encoding(config.encoding);
-        let tables =
-            Tables { bus: context.bus, store, compactor, policy: config.policy(), encodings: config.encoding, desk: Desk::of_process() };
+        let compactor =
+            Compactor::new(store.clone(), config.file_size.as_u64(), config.retention).encoding(config.encoding);
+        let tables = Tables {
+            bus: context.bus,
+            store,
+            compactor,
+            policy: config.policy(),
+            encodings: config.encoding,
+            desk: Desk::of_process(),
+        };
         Ok(Box::new(Sink { tables, health: context.health, shown }))
     }
 }
@@ -114,7 +121,8 @@ struct Sink {
     shown: String,
 }
 
-/// Opens the configured store, and tells where it is, for people. One that cannot be reached yet is opened all the same.
+/// Opens the configured store, and tells where it is, for people. One that cannot be reached yet is opened all the
+/// same.
 ///
 /// # Errors
 /// Where the configuration makes no sense.
@@ -219,8 +227,8 @@ async fn keep(sink: Arc<Sink>, topic: String, drain: Drain) -> Result<(), Error>
     }
 }
 
-/// Runs a table, again where it fails; the others are not held up. Where only an operator can help, it stays down until then, and
-/// says so.
+/// Runs a table, again where it fails; the others are not held up. Where only an operator can help, it stays down until
+/// then, and says so.
 async fn run(sink: Arc<Sink>, topic: String, mut drain: Drain) -> Result<(), Error> {
     let health = sink.health.of(&topic);
     let mut pause = FIRST_PAUSE;

@@ -11,7 +11,8 @@ pub const SINK_TOPIC: &str = "greyhound.sink";
 /// The bus's topic of rows that are not recorded.
 pub(crate) const GAP_TOPIC: &str = "greyhound.gap";
 
-/// A row of [`GAP_TOPIC`]: rows of a file that cannot be read, which the journal has no more, or that cannot be encoded.
+/// A row of [`GAP_TOPIC`]: rows of a file that cannot be read, which the journal has no more, or that cannot be
+/// encoded.
 #[derive(Serialize)]
 pub(crate) struct Gap<'a> {
     topic: &'a str,
@@ -27,14 +28,30 @@ impl<'a> Gap<'a> {
     /// The rows from `first` to `last`, of `hour`.
     pub(crate) fn of(topic: &'a str, first: u64, last: u64, hour: Hour) -> Self {
         let (from_time, to_time) = (hour.0 * HOUR_US, (hour.0 + 1) * HOUR_US);
-        Self { topic, first_seq: first, last_seq: last, row_count: last - first + 1, reason: "damage", from_time, to_time }
+        Self {
+            topic,
+            first_seq: first,
+            last_seq: last,
+            row_count: last - first + 1,
+            reason: "damage",
+            from_time,
+            to_time,
+        }
     }
 
     /// The rows of a batch that no table can hold.
     pub(crate) fn unfit(topic: &'a str, batch: &Batch) -> Self {
         let (first, last) = (batch.first, batch.end() - 1);
         let (from_time, to_time) = (batch.time, batch.time);
-        Self { topic, first_seq: first, last_seq: last, row_count: last - first + 1, reason: "invalid", from_time, to_time }
+        Self {
+            topic,
+            first_seq: first,
+            last_seq: last,
+            row_count: last - first + 1,
+            reason: "invalid",
+            from_time,
+            to_time,
+        }
     }
 }
 

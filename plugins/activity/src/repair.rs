@@ -8,9 +8,9 @@ use greyhound_sdk::Shard;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Puts in order what attempts of any shard left behind, and tells each thing that it did: what the tables lack at once,
-/// the rest of attempts that began `age` ago, which those who are alive do not need any more. What only an operator can move
-/// out of the way is told, and the rest is done.
+/// Puts in order what attempts of any shard left behind, and tells each thing that it did: what the tables lack at
+/// once, the rest of attempts that began `age` ago, which those who are alive do not need any more. What only an
+/// operator can move out of the way is told, and the rest is done.
 ///
 /// # Errors
 /// Where the store cannot. What was told is done.

@@ -13,7 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const DAY_HOURS: i64 = 24;
-/// A clock that leaps makes all days old but the one that it leapt to: it must be wrong for longer before anything is removed.
+/// A clock that leaps makes all days old but the one that it leapt to: it must be wrong for longer before anything is
+/// removed.
 const LEAST_KEPT: usize = 2;
 /// So many days are removed in one step, which keeps the table's writer from commits.
 const AT_ONCE: usize = 10;
@@ -37,8 +38,8 @@ impl Retention {
         Self { store, topic: topic.to_owned(), age, enforced: None, told: HashSet::new() }
     }
 
-    /// Removes what is too old at the beginning of `now`, if a day has become so since the last time: from the table, and from
-    /// staging, where it could be brought back from. What only an operator can remove is logged, and stays.
+    /// Removes what is too old at the beginning of `now`, if a day has become so since the last time: from the table,
+    /// and from staging, where it could be brought back from. What only an operator can remove is logged, and stays.
     ///
     /// # Errors
     /// Where the store cannot: then it must be done again.
@@ -69,7 +70,11 @@ impl Retention {
             if self.is_done(gone)? {
                 removed += 1;
                 counter!(names::DAYS_REMOVED, "topic" => self.topic.clone()).increment(1);
-                tracing::info!(topic = self.topic, day, "a day is removed: it is older than plugins.activity.retention");
+                tracing::info!(
+                    topic = self.topic,
+                    day,
+                    "a day is removed: it is older than plugins.activity.retention"
+                );
             }
         }
         for shard in self.store.list(STAGING).await?.iter().filter_map(|name| name.parse::<Shard>().ok()) {
@@ -145,7 +150,8 @@ mod tests {
 
     #[tokio::test]
     async fn days_go_from_the_oldest_on_some_at_a_time_and_foreign_names_stay() {
-        let old: Vec<String> = (1..=25).map(|day| format!("t/dt=2026-01-{day:02}/hour=00/shard=gone-00000001")).collect();
+        let old: Vec<String> =
+            (1..=25).map(|day| format!("t/dt=2026-01-{day:02}/hour=00/shard=gone-00000001")).collect();
         let mut all: Vec<&str> = old.iter().map(String::as_str).collect();
         all.extend(["t/dt=2026-02-23", "t/dt=2026-03-01", "t/dt=2026-03-02", "t/dt=old", "t/other"]);
         let tables = Tables::new(&all);

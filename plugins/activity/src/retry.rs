@@ -66,7 +66,10 @@ impl Retry {
             other => &mut other.insert((file.clone(), 0)).1,
         };
         *reads += 1;
-        if *reads < READS || !self.aside.is_store_well().await || self.aside.take(file, &error.to_string()).await.is_err() {
+        if *reads < READS
+            || !self.aside.is_store_well().await
+            || self.aside.take(file, &error.to_string()).await.is_err()
+        {
             return false;
         }
         (self.unreadable, self.backoff) = (None, FIRST_BACKOFF);
@@ -83,7 +86,8 @@ impl Retry {
 
     fn say(&mut self, error: &StoreError) {
         let cause = error.trouble.cause();
-        counter!(names::RETRIES, "topic" => self.topic.clone(), "operation" => self.operation, "cause" => cause).increment(1);
+        counter!(names::RETRIES, "topic" => self.topic.clone(), "operation" => self.operation, "cause" => cause)
+            .increment(1);
         let end = match error.trouble {
             Trouble::Passing { .. } => "rows wait in the journal until the store works again",
             Trouble::Refused { .. } => "rows wait in the journal until then",
@@ -95,8 +99,12 @@ impl Retry {
         self.causes.push(cause);
         let (topic, operation) = (&self.topic, self.operation);
         match error.trouble {
-            Trouble::Passing { .. } => tracing::warn!(topic, operation, %error, "the store fails; rows wait in the journal"),
-            Trouble::Refused { .. } => tracing::error!(topic, operation, %error, "the store refuses; rows wait in the journal"),
+            Trouble::Passing { .. } => {
+                tracing::warn!(topic, operation, %error, "the store fails; rows wait in the journal")
+            }
+            Trouble::Refused { .. } => {
+                tracing::error!(topic, operation, %error, "the store refuses; rows wait in the journal")
+            }
         }
     }
 }

@@ -71,7 +71,14 @@ impl Span {
     #[must_use]
     pub fn of(batch: &Batch, floor: i64, now: Instant) -> Self {
         let late = Duration::from_micros(u64::try_from(floor - batch.time).unwrap_or(0));
-        Self { first: batch.first, end: batch.end(), hour: Hour::of(batch.time), columns: batch.rows.num_columns(), since: now, late }
+        Self {
+            first: batch.first,
+            end: batch.end(),
+            hour: Hour::of(batch.time),
+            columns: batch.rows.num_columns(),
+            since: now,
+            late,
+        }
     }
 
     /// Whether a batch can go on in the same file: no hole, same hour, same schema.
@@ -104,7 +111,8 @@ mod tests {
         let policy = Policy { file_size: 1, age: Duration::from_secs(55) };
         let now = Instant::now();
         let wait = |late: u64, policy: &Policy| {
-            let span = Span { first: 0, end: 1, hour: Hour(0), columns: 1, since: now, late: Duration::from_secs(late) };
+            let span =
+                Span { first: 0, end: 1, hour: Hour(0), columns: 1, since: now, late: Duration::from_secs(late) };
             (policy.deadline(&span) - now).as_secs()
         };
         assert_eq!([0, 5, 50, 3600].map(|late| wait(late, &policy)), [55, 50, 10, 10]);

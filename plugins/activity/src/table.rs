@@ -253,7 +253,8 @@ impl Table {
             run.push(batch);
         }
         self.encode(run).await?;
-        let is_due = self.open.as_ref().is_some_and(|open| self.policy.is_due(&open.span, open.encoder.size(), Instant::now()));
+        let is_due =
+            self.open.as_ref().is_some_and(|open| self.policy.is_due(&open.span, open.encoder.size(), Instant::now()));
         if is_due { self.commit().await } else { Ok(()) }
     }
 
@@ -280,7 +281,8 @@ impl Table {
         }
         let mut open = self.open.take().expect("batches are encoded into an open file");
         let span = open.span;
-        let encoded = tokio::task::spawn_blocking(move || batches.iter().try_for_each(|b| open.encoder.add(b)).map(|()| open));
+        let encoded =
+            tokio::task::spawn_blocking(move || batches.iter().try_for_each(|b| open.encoder.add(b)).map(|()| open));
         match join(encoded.await) {
             Ok(open) => self.open = Some(open),
             Err(why) => self.sift(&span, why)?,
@@ -302,7 +304,8 @@ impl Table {
     async fn put(&mut self, span: Span, encoder: Encoder) -> Result<Committed, Stop> {
         let started = Instant::now();
         let shard = self.committer.shard().clone();
-        let file = join(tokio::task::spawn_blocking(move || encoder.finish(&span, &shard)).await).map_err(|e| self.unfit(e))?;
+        let file = join(tokio::task::spawn_blocking(move || encoder.finish(&span, &shard)).await)
+            .map_err(|e| self.unfit(e))?;
         let mut retry = self.retry("commit");
         let mut attempts = 0;
         let (footer, bytes, recovered) = loop {
@@ -310,7 +313,9 @@ impl Table {
             match self.committer.attempt(&file, span.hour).await {
                 Ok(Outcome::Committed) => break (file.footer, file.bytes.len() as u64, false),
                 Ok(Outcome::Exists(Found::Nothing, _)) => retry.wait(self.vanished(&span)).await?,
-                Ok(Outcome::Exists(Found::Foreign(what) | Found::Broken(what), _)) => retry.wait(self.obstructed(&span, &what)).await?,
+                Ok(Outcome::Exists(Found::Foreign(what) | Found::Broken(what), _)) => {
+                    retry.wait(self.obstructed(&span, &what)).await?
+                }
                 Ok(Outcome::Exists(Found::File(footer), bytes)) if self.is_ours(&footer, &file, span.hour).await? => {
                     break (footer, bytes, true);
                 }
@@ -367,7 +372,9 @@ impl Table {
     async fn advance(&mut self, next: u64) -> Result<(), Stop> {
         let mut retry = self.retry("cursor");
         while let Err(e) = self.consumer.commit(next).await {
-            retry.wait(Trouble::refused(Refusal::DataDir, e).at("note what is committed of", self.topic.as_str())).await?;
+            retry
+                .wait(Trouble::refused(Refusal::DataDir, e).at("note what is committed of", self.topic.as_str()))
+                .await?;
         }
         retry.done();
         Ok(())
@@ -395,7 +402,8 @@ impl Table {
             // The journal begins in the midst of the file, whose digest is over rows that it has no more.
             let theirs = self.appended(hour, first, last).await?;
             let mut ours = Appended::default();
-            self.read_again(first, last, |batch| (batch.first..batch.end()).for_each(|seq| ours.add(seq, batch.time))).await?;
+            self.read_again(first, last, |batch| (batch.first..batch.end()).for_each(|seq| ours.add(seq, batch.time)))
+                .await?;
             ours == theirs
         };
         self.consumer.seek(if ours { last + 1 } else { position });
@@ -429,8 +437,8 @@ impl Table {
         Ok(appended)
     }
 
-    /// Closes hours whose rows are all committed: those before the open file's, or, once everything durable is committed, those
-    /// that the log's floor has passed.
+    /// Closes hours whose rows are all committed: those before the open file's, or, once everything durable is
+    /// committed, those that the log's floor has passed.
     async fn close_hours(&mut self) -> Result<(), Stop> {
         let bounds = self.consumer.bounds();
         let floor = Hour::of(bounds.floor);
@@ -450,7 +458,8 @@ impl Table {
         Ok(())
     }
 
-    /// Closes hours before `end`, the oldest first, until it is time for rows again, or to stop. All rows before `next` are committed.
+    /// Closes hours before `end`, the oldest first, until it is time for rows again, or to stop. All rows before `next`
+    /// are committed.
     async fn close_before(&mut self, end: Hour, next: u64) -> Result<(), Stop> {
         let rows = Instant::now() + CLOSING;
         while self.close_next(end, next).await? && Instant::now() < rows && !self.drain.is_requested() {}
@@ -509,7 +518,10 @@ impl Table {
     }
 
     fn obstructed(&self, span: &Span, what: &str) -> StoreError {
-        let why = format!("the rows from {} on belong into a file of this name, and there is another one: {what}", span.first);
+        let why = format!(
+            "the rows from {} on belong into a file of this name, and there is another one: {what}",
+            span.first
+        );
         Trouble::refused(Refusal::Obstacle, why).at("rename to", self.path(span))
     }
 

@@ -157,7 +157,10 @@ impl Default for RedisConfig {
 impl std::fmt::Debug for RedisConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // A URL may have a password.
-        f.debug_struct("RedisConfig").field("url", &self.url.as_ref().map(|_| "(hidden)")).field("mode", &self.mode).finish_non_exhaustive()
+        f.debug_struct("RedisConfig")
+            .field("url", &self.url.as_ref().map(|_| "(hidden)"))
+            .field("mode", &self.mode)
+            .finish_non_exhaustive()
     }
 }
 
@@ -185,8 +188,7 @@ impl RedisConfig {
             Mode::Sharded => matches!(self.rooms(), Rooms::Static | Rooms::Dynamic | Rooms::DynamicPrivate),
         };
         if !fits {
-            let expected =
-                "\"pattern\" or \"rooms\" with mode = \"classic\"; \"static\", \"dynamic\" or \"dynamic-private\" with mode = \"sharded\"";
+            let expected = "\"pattern\" or \"rooms\" with mode = \"classic\"; \"static\", \"dynamic\" or \"dynamic-private\" with mode = \"sharded\"";
             problems.report("redis.subscription", format!("does not fit redis.mode: expected {expected}"));
         }
     }
@@ -210,7 +212,10 @@ impl Default for AuthConfig {
 impl std::fmt::Debug for AuthConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let secret = self.secret.as_ref().map(|_| "(hidden)");
-        f.debug_struct("AuthConfig").field("secret", &secret).field("secret_file", &self.secret_file).finish_non_exhaustive()
+        f.debug_struct("AuthConfig")
+            .field("secret", &secret)
+            .field("secret_file", &self.secret_file)
+            .finish_non_exhaustive()
     }
 }
 
@@ -220,12 +225,18 @@ impl Config {
             problems.report("namespaces", "must have \"/\": every client connects to it");
         }
         for bad in self.namespaces.iter().filter(|n| !n.starts_with('/') || n.contains([',', '?'])) {
-            problems.report("namespaces", format!("`{bad}` is no namespace: expected a name that begins with / and has no , or ?"));
+            problems.report(
+                "namespaces",
+                format!("`{bad}` is no namespace: expected a name that begins with / and has no , or ?"),
+            );
         }
-        if let Some(twice) = self.namespaces.iter().enumerate().find(|(at, name)| self.namespaces[..*at].contains(name)) {
+        if let Some(twice) = self.namespaces.iter().enumerate().find(|(at, name)| self.namespaces[..*at].contains(name))
+        {
             problems.report("namespaces", format!("`{}` is there twice: expected each namespace once", twice.1));
         }
-        for (origin, why) in self.allowed_origins.iter().filter_map(|origin| Some((origin, normal_origin(origin).err()?))) {
+        for (origin, why) in
+            self.allowed_origins.iter().filter_map(|origin| Some((origin, normal_origin(origin).err()?)))
+        {
             problems.report("allowed_origins", format!("`{origin}` is no origin: {why}"));
         }
         for bad in self.sites.iter().filter(|site| site.contains('/')) {
@@ -233,8 +244,16 @@ impl Config {
             problems.report("sites", format!("`{bad}` is no base domain: expected such as \"{meant}\""));
         }
         let at_least = |value: Duration, least: u64| value >= Duration::from_millis(least);
-        let durations = [("ping_interval", self.ping_interval), ("ping_timeout", self.ping_timeout), ("write_timeout", self.write_timeout)];
-        for (key, _) in durations.into_iter().chain([("auth.timeout", self.auth.timeout)]).filter(|(_, value)| !at_least(*value, 100)) {
+        let durations = [
+            ("ping_interval", self.ping_interval),
+            ("ping_timeout", self.ping_timeout),
+            ("write_timeout", self.write_timeout),
+        ];
+        for (key, _) in durations
+            .into_iter()
+            .chain([("auth.timeout", self.auth.timeout)])
+            .filter(|(_, value)| !at_least(*value, 100))
+        {
             problems.report(key, "is too short: expected at least \"100ms\"");
         }
         if !(ByteSize::kb(1)..=ByteSize::gb(1)).contains(&self.max_payload) {
@@ -256,16 +275,22 @@ impl Config {
         if let Some(Err(e)) = self.client_bundle.as_deref().map(place::file) {
             problems.report("client_bundle", format!("{e}: name a socket.io.min.js, or leave it out"));
         }
-        let authorities = std::env::var_os("SSL_CERT_FILE").filter(|_| self.redis.url.as_ref().is_some_and(|url| is_over_tls(url)));
+        let authorities =
+            std::env::var_os("SSL_CERT_FILE").filter(|_| self.redis.url.as_ref().is_some_and(|url| is_over_tls(url)));
         if let Some(Err(e)) = authorities.map(|path| place::file(Path::new(&path))) {
-            problems.report("redis.url", format!("SSL_CERT_FILE: {e}: name a file with the certificates to trust, or unset it"));
+            problems.report(
+                "redis.url",
+                format!("SSL_CERT_FILE: {e}: name a file with the certificates to trust, or unset it"),
+            );
         }
     }
 
     pub(crate) fn has_demo(&self) -> bool {
         match self.demo {
             // With a secret of one's own it may be production, with a proxy on this machine before it.
-            Demo::Auto => self.listen.ip().is_loopback() && self.auth.secret.is_none() && self.auth.secret_file.is_none(),
+            Demo::Auto => {
+                self.listen.ip().is_loopback() && self.auth.secret.is_none() && self.auth.secret_file.is_none()
+            }
             Demo::On => true,
             Demo::Off => false,
         }
@@ -284,7 +309,10 @@ impl AuthConfig {
             problems.report("auth.algorithms", "is empty: expected some of \"HS256\", \"HS384\", \"HS512\"");
         }
         for bad in self.algorithms.iter().filter(|a| !["HS256", "HS384", "HS512"].contains(&a.as_str())) {
-            problems.report("auth.algorithms", format!("`{bad}` is not supported: expected some of \"HS256\", \"HS384\", \"HS512\""));
+            problems.report(
+                "auth.algorithms",
+                format!("`{bad}` is not supported: expected some of \"HS256\", \"HS384\", \"HS512\""),
+            );
         }
     }
 }
@@ -320,7 +348,10 @@ mod tests {
             "redis-sentinel://a:1?sentinelServiceName=",
         ] {
             let problems = url(bad);
-            assert!(problems.len() == 1 && problems[0].starts_with("redis.url: is no Redis URL"), "{bad}: {problems:?}");
+            assert!(
+                problems.len() == 1 && problems[0].starts_with("redis.url: is no Redis URL"),
+                "{bad}: {problems:?}"
+            );
         }
         assert!(!url("redis://user:secret#@host")[0].contains("secret"));
     }
@@ -328,8 +359,11 @@ mod tests {
     #[test]
     fn a_site_is_no_url() {
         let mut problems = Problems::default();
-        Config { sites: ["example.com", "tenant-7", "https://shop.example.co.uk/x"].map(str::to_owned).to_vec(), ..Config::default() }
-            .check(&mut problems);
+        Config {
+            sites: ["example.com", "tenant-7", "https://shop.example.co.uk/x"].map(str::to_owned).to_vec(),
+            ..Config::default()
+        }
+        .check(&mut problems);
         let told: Vec<_> = problems.into_list().into_iter().map(|problem| problem.message).collect();
         assert_eq!(told, ["`https://shop.example.co.uk/x` is no base domain: expected such as \"example.co.uk\""]);
     }
@@ -338,7 +372,11 @@ mod tests {
     fn a_subscription_fits_its_mode() {
         let with = |mode, subscription| problems(RedisConfig { mode, subscription, ..RedisConfig::default() }).len();
         assert_eq!(
-            (with(Mode::Classic, None), with(Mode::Classic, Some(Rooms::Rooms)), with(Mode::Sharded, Some(Rooms::Static))),
+            (
+                with(Mode::Classic, None),
+                with(Mode::Classic, Some(Rooms::Rooms)),
+                with(Mode::Sharded, Some(Rooms::Static))
+            ),
             (0, 0, 0)
         );
         assert_eq!((with(Mode::Classic, Some(Rooms::Dynamic)), with(Mode::Sharded, Some(Rooms::Pattern))), (1, 1));

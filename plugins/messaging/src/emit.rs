@@ -18,7 +18,8 @@ const MOMENT: Duration = Duration::from_secs(3);
 const LONGEST: Duration = Duration::from_secs(3600);
 
 /// Events that are socket.io's own.
-pub(crate) const RESERVED: [&str; 6] = ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
+pub(crate) const RESERVED: [&str; 6] =
+    ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
 
 /// A message to be published.
 #[derive(Debug, Clone, Copy)]
@@ -123,7 +124,11 @@ impl Emitter {
 
     fn to(&self, to: To<'_>) -> Result<(Gate, Arc<Fanout>, Target), EmitError> {
         let gate = self.gate()?;
-        let namespace = gate.outlet.namespaces.get(to.namespace).ok_or_else(|| EmitError::UnknownNamespace(to.namespace.to_owned()))?;
+        let namespace = gate
+            .outlet
+            .namespaces
+            .get(to.namespace)
+            .ok_or_else(|| EmitError::UnknownNamespace(to.namespace.to_owned()))?;
         let target = Target { rooms: to.rooms.to_vec(), except: to.except.to_vec(), volatile: false };
         Ok((gate, namespace, target))
     }
@@ -153,7 +158,8 @@ impl Emitter {
         let (gate, namespace, target) = self.to(message.to)?;
         let (event, name) = (event(message)?, message.to.namespace);
         let timeout = timeout.min(LONGEST);
-        let (receipt, local) = gate.outlet.deliver_with_ack(&namespace, name, event.clone(), &target, source(message), timeout);
+        let (receipt, local) =
+            gate.outlet.deliver_with_ack(&namespace, name, event.clone(), &target, source(message), timeout);
         let origin = receipt.seq.map(|seq| gate.outlet.id(seq));
         let asked = match &gate.cluster {
             Some(cluster) => Some(cluster.ask_for_acks(name, Emit { event, target, timeout, origin }).await),
@@ -244,7 +250,12 @@ impl Emitter {
     ///
     /// # Errors
     /// [`EmitError`]; inside, [`Unreached`].
-    pub async fn server_side_emit(&self, namespace: &str, event: &str, args: &[Box<RawValue>]) -> Result<Result<(), Unreached>, EmitError> {
+    pub async fn server_side_emit(
+        &self,
+        namespace: &str,
+        event: &str,
+        args: &[Box<RawValue>],
+    ) -> Result<Result<(), Unreached>, EmitError> {
         let (gate, ..) = self.to(To { namespace, rooms: &[], except: &[] })?;
         Ok(gate.tell(namespace, &Request::ServerSide(Event::new(event, args).text)).await)
     }
@@ -266,9 +277,9 @@ impl Emitter {
         })
     }
 
-    /// Listens to what the programs on other nodes tell (`serverSideEmit`): `listen` gets the namespace, the event's name
-    /// and its arguments as a JSON array, and returns an answer in JSON for those who want one. One listener; must not
-    /// block. It may be set before the gateway runs.
+    /// Listens to what the programs on other nodes tell (`serverSideEmit`): `listen` gets the namespace, the event's
+    /// name and its arguments as a JSON array, and returns an answer in JSON for those who want one. One listener; must
+    /// not block. It may be set before the gateway runs.
     pub fn on_server_side(&self, listen: impl Fn(&str, &str, &str) -> Option<String> + Send + Sync + 'static) {
         *self.listener.write() = Some(Arc::new(listen));
     }

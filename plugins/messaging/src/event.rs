@@ -65,17 +65,21 @@ impl Event {
         inline(format!("[{}", &self.text[self.args_at..]), &self.attachments)
     }
 
-    /// The event as the library takes it, and whether it has a mark at its end: where it has attachments, those are its end.
+    /// The event as the library takes it, and whether it has a mark at its end: where it has attachments, those are its
+    /// end.
     pub(crate) fn marked_packet(&self, namespace: &str) -> (Packet, bool) {
         if self.attachments.is_empty() {
-            return (Packet::event(namespace.to_owned(), Value::Str(format!("{}{MARK}", self.text).into(), None)), true);
+            return (
+                Packet::event(namespace.to_owned(), Value::Str(format!("{}{MARK}", self.text).into(), None)),
+                true,
+            );
         }
         let attachments = Some(self.attachments.clone().into());
         (Packet::event(namespace.to_owned(), Value::Str(self.text.clone().into(), attachments)), false)
     }
 
-    /// The event as it is written to a WebSocket (engine.io: `4`, a message; socket.io: `2`, an event, or `5`, one with so many
-    /// attachments, which follow).
+    /// The event as it is written to a WebSocket (engine.io: `4`, a message; socket.io: `2`, an event, or `5`, one with
+    /// so many attachments, which follow).
     pub(crate) fn frames(&self, namespace: &str) -> Frames {
         let kind = match self.attachments.len() {
             0 => "42".to_owned(),

@@ -92,11 +92,16 @@ impl Plugin for Messaging {
         let secret = Secret::find_or_make(&config.auth, &context.data_dir)?;
         let topics = Arc::new(Topics::new(&context.bus)?);
         let listener = TcpListener::bind(config.listen).await.map_err(|e| {
-            format!("cannot listen on {}: {e}; set plugins.messaging.listen (or PORT) to an address that is free", config.listen)
+            format!(
+                "cannot listen on {}: {e}; set plugins.messaging.listen (or PORT) to an address that is free",
+                config.listen
+            )
         })?;
         let interest = Arc::new(Interest::new(&config.redis));
-        let (namespaces, links) =
-            (Namespaces::new(interest.clone(), config.auth.guests), Arc::new(Links::new(config.buffer, config.write_timeout)));
+        let (namespaces, links) = (
+            Namespaces::new(interest.clone(), config.auth.guests),
+            Arc::new(Links::new(config.buffer, config.write_timeout)),
+        );
         let cluster = Cluster::new(&config.redis, namespaces.clone(), interest);
         let verifier = Verifier::new(&config.auth, &secret);
         let handlers = Handlers::new(&config, verifier, topics.clone(), namespaces.clone(), cluster.clone());
@@ -136,7 +141,8 @@ fn beside(config: &Config, context: &Context, secret: &Secret, emit: axum::Route
     let secret = secret.clone();
     let mint = move |user: &str| {
         let end = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + demo::TOKEN_LIFE;
-        let claims = serde_json::Map::from_iter([("id".to_owned(), user.into()), ("exp".to_owned(), end.as_secs().into())]);
+        let claims =
+            serde_json::Map::from_iter([("id".to_owned(), user.into()), ("exp".to_owned(), end.as_secs().into())]);
         mint(&secret, &claims).expect("a text claim is encodable")
     };
     demo::routes(context.bus.clone(), mint, emit)

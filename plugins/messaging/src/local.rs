@@ -104,7 +104,9 @@ fn handshake(parts: &Parts, session: &Session) -> Box<RawValue> {
         address: session.address().to_string(),
         xdomain: parts.headers.contains_key(header::ORIGIN),
         secure: false,
-        issued: opened.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
+        issued: opened
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
         url: format!("{}?{}", parts.uri.path(), pairs.join("&")),
         query,
         auth: session.auth.as_deref().unwrap_or(&nothing),
@@ -115,5 +117,8 @@ fn handshake(parts: &Parts, session: &Session) -> Box<RawValue> {
 /// Those that are text, but for credentials.
 fn headers(all: &HeaderMap) -> BTreeMap<&str, &str> {
     let told = |name: &header::HeaderName| *name != header::AUTHORIZATION && *name != header::COOKIE;
-    all.iter().filter(|(name, _)| told(name)).filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect()
+    all.iter()
+        .filter(|(name, _)| told(name))
+        .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
+        .collect()
 }

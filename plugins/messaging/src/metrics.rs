@@ -4,11 +4,11 @@
 pub const CONNECTIONS: &str = "greyhound_messaging_connections";
 /// Connections of clients, from handshake to end, whatever sockets are on them.
 pub const SESSIONS: &str = "greyhound_messaging_sessions";
-/// Clients that were refused, by `limit`: connection, address, all (too many have not authenticated, over one connection, from one
-/// address, or at all), descriptors (no open file is left for them).
+/// Clients that were refused, by `limit`: connection, address, all (too many have not authenticated, over one
+/// connection, from one address, or at all), descriptors (no open file is left for them).
 pub const REFUSED_SESSIONS: &str = "greyhound_messaging_refused_sessions_total";
-/// From receipt of a message until the kernel, or a poll, has it, seconds, histogram: of one message in 16, and of those that
-/// are written at a time the oldest.
+/// From receipt of a message until the kernel, or a poll, has it, seconds, histogram: of one message in 16, and of
+/// those that are written at a time the oldest.
 pub const DELAY: &str = "greyhound_messaging_delivery_delay_seconds";
 /// Attempts to authenticate, by `outcome`.
 pub const AUTHENTICATIONS: &str = "greyhound_messaging_authentications_total";

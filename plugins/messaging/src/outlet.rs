@@ -105,7 +105,8 @@ impl Outlet {
         if roster.len() == 0 {
             return receipt;
         }
-        let sent = namespace.send(&event, &roster, target.volatile, (self.recorded(seq), Moment::of(received)), &self.links);
+        let sent =
+            namespace.send(&event, &roster, target.volatile, (self.recorded(seq), Moment::of(received)), &self.links);
         drop(rooms);
         let latency = micros(received);
         self.settle(&sent, &roster, target.volatile);
@@ -136,7 +137,8 @@ impl Outlet {
         let rooms = namespace.rooms.read();
         let roster = rooms.roster(&target.rooms, &target.except);
         let seq = self.record_message(name, &event, target, source, roster.len());
-        let (sent, acks) = namespace.send_with_ack(&event, &roster, (self.recorded(seq), Moment::of(received)), timeout);
+        let (sent, acks) =
+            namespace.send_with_ack(&event, &roster, (self.recorded(seq), Moment::of(received)), timeout);
         drop(rooms);
         self.settle(&sent, &roster, false);
         if let (true, Some(seq)) = (self.record_deliveries, seq) {
@@ -161,12 +163,15 @@ impl Outlet {
         received: Instant,
         to: mpsc::Sender<Acknowledged>,
     ) {
-        let places: HashMap<_, _> = roster.sessions().iter().enumerate().map(|(place, session)| (session.sid, place)).collect();
+        let places: HashMap<_, _> =
+            roster.sessions().iter().enumerate().map(|(place, session)| (session.sid, place)).collect();
         while let Some((sid, acknowledged)) = acks.next().await {
             if acknowledged.is_ok() {
                 self.counters.acked.increment(1);
             }
-            if let (Ok(_), Some(seq), Some(place)) = (&acknowledged, seq.filter(|_| self.record_deliveries), places.get(&sid)) {
+            if let (Ok(_), Some(seq), Some(place)) =
+                (&acknowledged, seq.filter(|_| self.record_deliveries), places.get(&sid))
+            {
                 self.record_one(column(seq), &roster, *place, delivery_outcome::ACKED, micros(received));
             }
             let _ = to.send(acknowledged.ok()).await;
@@ -179,7 +184,14 @@ impl Outlet {
         self.topics.message.durable(receipt.seq.ok_or_else(lost)?).await
     }
 
-    fn record_message(&self, name: &str, event: &Event, target: &Target, source: Source<'_>, recipients: usize) -> Option<u64> {
+    fn record_message(
+        &self,
+        name: &str,
+        event: &Event,
+        target: &Target,
+        source: Source<'_>,
+        recipients: usize,
+    ) -> Option<u64> {
         let data = self.record_data.then(|| event.args());
         let row = MessageRow {
             source: source.source,
@@ -237,8 +249,8 @@ impl Outlet {
         let messages: ArrayRef = Arc::new(Int64Array::from_value(message, count));
         let latencies: ArrayRef = Arc::new(Int32Array::from_value(latency_us, count));
         let columns = vec![messages, connections, users, outcomes, latencies];
-        let rows =
-            RecordBatch::try_new(self.topics.delivery.schema().columns().clone(), columns).expect("the columns of messaging.delivery");
+        let rows = RecordBatch::try_new(self.topics.delivery.schema().columns().clone(), columns)
+            .expect("the columns of messaging.delivery");
         numbered(self.topics.delivery.offer_batch(rows));
     }
 

@@ -53,8 +53,9 @@ impl Topics {
 
     /// Records that messages were missed from then to then: how many, where that is known.
     pub(crate) fn missed(&self, reason: &str, count: Option<u64>, from: SystemTime, to: SystemTime) {
-        let micros =
-            |time: SystemTime| time.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX));
+        let micros = |time: SystemTime| {
+            time.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+        };
         let gap = GapRow {
             topic: Some("messaging.message"),
             first_seq: None,

@@ -5,9 +5,9 @@ use greyhound_sdk::sql::Dialect;
 /// What a recipient's rows say together: the furthest of their outcomes, as a number and its name.
 const STEPS: [&str; 5] = ["unknown", "dropped", "queued", "unsent", "acked"];
 
-/// `CREATE VIEW` statements over the gateway's tables: `messaging_messages` has a row for each message on each node, with its
-/// id in the cluster; `messaging_deliveries` a row for each recipient of each message, with its furthest outcome;
-/// `messaging_cluster` a row for each message, with what became of it on all nodes.
+/// `CREATE VIEW` statements over the gateway's tables: `messaging_messages` has a row for each message on each node,
+/// with its id in the cluster; `messaging_deliveries` a row for each recipient of each message, with its furthest
+/// outcome; `messaging_cluster` a row for each message, with what became of it on all nodes.
 #[must_use]
 pub fn statements(dialect: Dialect) -> String {
     messages(dialect) + &deliveries(dialect) + &cluster(dialect)
@@ -15,13 +15,14 @@ pub fn statements(dialect: Dialect) -> String {
 
 /// The place of `outcome` in [`STEPS`].
 fn step() -> String {
-    let whens: String = STEPS.iter().enumerate().skip(1).map(|(step, name)| format!(" WHEN '{name}' THEN {step}")).collect();
+    let whens: String =
+        STEPS.iter().enumerate().skip(1).map(|(step, name)| format!(" WHEN '{name}' THEN {step}")).collect();
     format!("CASE outcome{whens} ELSE 0 END")
 }
 
-/// A message from another Greyhound node has the id of its row there. Others are known by the digest of their bytes: if the
-/// same bytes are published again within half a second, the nth on one node is the nth on another. The copies that old emitters
-/// publish are one message.
+/// A message from another Greyhound node has the id of its row there. Others are known by the digest of their bytes: if
+/// the same bytes are published again within half a second, the nth on one node is the nth on another. The copies that
+/// old emitters publish are one message.
 fn messages(dialect: Dialect) -> String {
     let time = dialect.quoted("time");
     // Those without a digest are not compared with one another.
@@ -52,7 +53,8 @@ FROM places;
 
 fn deliveries(dialect: Dialect) -> String {
     let (time, step) = (dialect.quoted("time"), step());
-    // With the user in it, a question for one user reads the files' parts that have them. It is the same in all rows of a recipient.
+    // With the user in it, a question for one user reads the files' parts that have them. It is the same in all rows of
+    // a recipient.
     let recipient = "PARTITION BY shard, message_seq, connection_seq, user_id";
     format!(
         "\
@@ -86,7 +88,10 @@ fn cluster(dialect: Dialect) -> String {
         Dialect::Hive | Dialect::Spark => "sort_array(collect_set(m.shard))",
         Dialect::Trino | Dialect::DuckDb => "array_sort(array_agg(DISTINCT m.shard))",
     };
-    let counted = STEPS.iter().enumerate().map(|(step, name)| format!("sum(CASE WHEN step = {step} THEN 1 ELSE 0 END) AS {name}"));
+    let counted = STEPS
+        .iter()
+        .enumerate()
+        .map(|(step, name)| format!("sum(CASE WHEN step = {step} THEN 1 ELSE 0 END) AS {name}"));
     let counted = counted.collect::<Vec<_>>().join(", ");
     let sum = |what: &str| format!("CAST(sum({what}) AS BIGINT)");
     let of = |outcome: &str| sum(&format!("coalesce(o.{outcome}, 0)"));

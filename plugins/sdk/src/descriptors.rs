@@ -2,7 +2,8 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Kept for the journal, the tables, Redis and the admin listener, whatever clients do: a quarter of the limit, and at most this.
+/// Kept for the journal, the tables, Redis and the admin listener, whatever clients do: a quarter of the limit, and at
+/// most this.
 const RESERVE: u64 = 4096;
 
 /// Raises the soft limit to the hard one, and returns what it is then. The host calls it at start.

@@ -103,7 +103,8 @@ pub trait File: Debug + Send + Sync + 'static {
     fn sync(&self) -> io::Result<()>;
 }
 
-/// Replaces the content of `path` with `bytes` atomically and durably: temporary file, sync, rename, sync of the directory.
+/// Replaces the content of `path` with `bytes` atomically and durably: temporary file, sync, rename, sync of the
+/// directory.
 ///
 /// # Errors
 /// Whatever the file system says; the old content is then still there.
@@ -166,7 +167,8 @@ impl FileSystem for OsFileSystem {
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        let missing: Vec<PathBuf> = path.ancestors().take_while(|p| !p.as_os_str().is_empty() && !p.exists()).map(Path::to_owned).collect();
+        let missing: Vec<PathBuf> =
+            path.ancestors().take_while(|p| !p.as_os_str().is_empty() && !p.exists()).map(Path::to_owned).collect();
         fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)?;
         for parent in missing.iter().rev().filter_map(|p| p.parent()) {
             self.sync_dir(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })?;
@@ -175,7 +177,9 @@ impl FileSystem for OsFileSystem {
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
-        let mut names = fs::read_dir(path)?.map(|e| Ok(e?.file_name().to_string_lossy().into_owned())).collect::<io::Result<Vec<_>>>()?;
+        let mut names = fs::read_dir(path)?
+            .map(|e| Ok(e?.file_name().to_string_lossy().into_owned()))
+            .collect::<io::Result<Vec<_>>>()?;
         names.sort();
         Ok(names)
     }
@@ -222,7 +226,8 @@ impl FileSystem for OsFileSystem {
     }
 
     fn try_lock(&self, path: &Path, holder: &str) -> Result<Lock, LockError> {
-        let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(path)?;
+        let file =
+            fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(path)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(fs::TryLockError::WouldBlock) => return Err(LockError::Held(fs::read_to_string(path)?)),

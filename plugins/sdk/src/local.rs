@@ -15,7 +15,9 @@ pub fn is_local(request: &Request) -> bool {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     let forwarded = FORWARDED.iter().any(|name| request.headers().contains_key(*name));
-    !forwarded && peer.is_some_and(|peer| peer.0.ip().to_canonical().is_loopback()) && host.is_some_and(is_loopback_name)
+    !forwarded
+        && peer.is_some_and(|peer| peer.0.ip().to_canonical().is_loopback())
+        && host.is_some_and(is_loopback_name)
 }
 
 /// Whether a Host header names this machine itself: `localhost`, `127.0.0.1` or `[::1]`, with any port.

@@ -1,4 +1,5 @@
-//! Looking, without changing anything, at what a configuration names on this machine; each returns what is wrong, with a remedy.
+//! Looking, without changing anything, at what a configuration names on this machine; each returns what is wrong, with
+//! a remedy.
 
 use rustix::fs::{Access, access};
 use std::fs;
@@ -15,11 +16,16 @@ pub fn directory(path: &Path) -> Result<(), String> {
     for at in absolute.ancestors() {
         let here = at.display();
         match fs::metadata(at) {
-            Ok(found) if !found.is_dir() => return Err(format!("{here} is no directory: move it away, or name another one")),
+            Ok(found) if !found.is_dir() => {
+                return Err(format!("{here} is no directory: move it away, or name another one"));
+            }
             Ok(_) if access(at, Access::WRITE_OK | Access::EXEC_OK).is_err() => {
                 let who = rustix::process::geteuid().as_raw();
-                let what =
-                    if at == absolute { format!("{here} cannot be written to") } else { format!("{shown} cannot be made in {here}") };
+                let what = if at == absolute {
+                    format!("{here} cannot be written to")
+                } else {
+                    format!("{shown} cannot be made in {here}")
+                };
                 return Err(format!("{what} by the user {who}: let this user write there, or name another one"));
             }
             Ok(_) => return Ok(()),
@@ -43,11 +49,13 @@ pub fn file(path: &Path) -> Result<(), String> {
     }
 }
 
-/// A file's path, if it looks like one: where the name of a file with a secret is expected, somebody may have put the secret.
+/// A file's path, if it looks like one: where the name of a file with a secret is expected, somebody may have put the
+/// secret.
 #[must_use]
 pub fn shown_file(path: &Path) -> String {
     let directory = path.parent().map(PathBuf::from).unwrap_or_default();
-    let is_path = path.exists() || (directory.components().count() > 1 || directory.is_relative()) && directory.is_dir();
+    let is_path =
+        path.exists() || (directory.components().count() > 1 || directory.is_relative()) && directory.is_dir();
     match is_path {
         true => path.display().to_string(),
         false => "the file that it names (not shown: it may be the secret itself)".to_owned(),

@@ -35,14 +35,15 @@ pub trait Plugin: Send + Sync + 'static {
     /// key's path below the plugin's section.
     fn validate(&self, _config: &Self::Config, _problems: &mut Problems) {}
 
-    /// The addresses on which it will listen, each with its key below the plugin's section: no two listeners may have the same.
+    /// The addresses on which it will listen, each with its key below the plugin's section: no two listeners may have
+    /// the same.
     fn listens(&self, _config: &Self::Config) -> Vec<(&'static str, SocketAddr)> {
         Vec::new()
     }
 
-    /// Looks on this machine for what the configuration names, such as files (see [`crate::place`]), and reports what is not
-    /// there as [`Plugin::validate`] does. `data_dir` is the plugin's own directory, which may not exist yet. Changes nothing,
-    /// asks no other machine, ends by itself.
+    /// Looks on this machine for what the configuration names, such as files (see [`crate::place`]), and reports what
+    /// is not there as [`Plugin::validate`] does. `data_dir` is the plugin's own directory, which may not exist yet.
+    /// Changes nothing, asks no other machine, ends by itself.
     async fn look(&self, _config: &Self::Config, _data_dir: &Path, _problems: &mut Problems) {}
 
     /// Tries what the plugin depends on, for `greyhound validate --connect`: each thing once, with a [`Check`] for it.

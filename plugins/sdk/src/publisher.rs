@@ -80,8 +80,8 @@ pub struct NotDurable {
 pub trait Writer: Send + Sync + 'static {
     /// The topic's schema.
     fn schema(&self) -> &Arc<TopicSchema>;
-    /// Lets `push` add one row to the topic's open batch and returns its number. Never waits. `texts` is how many bytes the row's
-    /// texts have, as far as that is known.
+    /// Lets `push` add one row to the topic's open batch and returns its number. Never waits. `texts` is how many bytes
+    /// the row's texts have, as far as that is known.
     fn append(
         &self,
         share: Share<'_>,
@@ -113,15 +113,16 @@ impl Publisher {
     /// joined into batches on their way to the journal.
     ///
     /// # Errors
-    /// [`Refused::Shed`] where the bus is full: a gap is recorded. [`Refused::Schema`] where the row's
-    /// fields are not the topic's columns. A value that no table can hold (a number that is the place of no symbol, a time outside
-    /// of 1900 to 9999) shows only when the row's batch is complete: the row is then recorded as not recorded.
+    /// [`Refused::Shed`] where the bus is full: a gap is recorded. [`Refused::Schema`] where the row's fields are not
+    /// the topic's columns. A value that no table can hold (a number that is the place of no symbol, a time outside of
+    /// 1900 to 9999) shows only when the row's batch is complete: the row is then recorded as not recorded.
     pub fn offer<R: Serialize + ?Sized>(&self, row: &R) -> Result<u64, Refused> {
         self.0.append(Share::Own, 0, &mut |columns| columns.push(row))
     }
 
-    /// As [`Publisher::offer`], for a row that a client causes: what is above the client's [`Share`] of the queue is shed, so that
-    /// no client keeps the rows of others from being recorded. `texts` is how many bytes the row's texts have.
+    /// As [`Publisher::offer`], for a row that a client causes: what is above the client's [`Share`] of the queue is
+    /// shed, so that no client keeps the rows of others from being recorded. `texts` is how many bytes the row's texts
+    /// have.
     ///
     /// # Errors
     /// As [`Publisher::offer`].

@@ -10,14 +10,15 @@
 //!
 //! A table has two columns more than its schema: `seq` and `time` stand first.
 //!
-//! Names are Avro's, so that other languages can read the schema, and differ in more than case, because engines take no notice of it.
+//! Names are Avro's, so that other languages can read the schema, and differ in more than case, because engines take no
+//! notice of it.
 //!
-//! The `doc` of a field is what analysts read in the data dictionary: its meaning, then `Unit: ...`, then `Null: ...`, which
-//! says when it is null.
+//! The `doc` of a field is what analysts read in the data dictionary: its meaning, then `Unit: ...`, then `Null: ...`,
+//! which says when it is null.
 
 use arrow_array::{
-    Array, ArrayRef, DictionaryArray, Int8Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, new_null_array,
-    types::Int8Type,
+    Array, ArrayRef, DictionaryArray, Int8Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    new_null_array, types::Int8Type,
 };
 use arrow_avro::reader::ReaderBuilder;
 use arrow_avro::schema::{AvroSchema, Fingerprint, FingerprintAlgorithm, SchemaStore};
@@ -60,7 +61,9 @@ pub enum SchemaError {
         why: String,
     },
     /// A new version of a schema that old rows cannot be read with.
-    #[error("schema {name}: field `{field}` {change}; only nullable fields may be added (at the end), nothing removed or changed")]
+    #[error(
+        "schema {name}: field `{field}` {change}; only nullable fields may be added (at the end), nothing removed or changed"
+    )]
     Incompatible {
         /// The schema's full name.
         name: String,
@@ -110,7 +113,12 @@ impl TopicSchema {
             Err(e) => return Err(invalid(&name, e.to_string())),
         };
         let arrow = arrow_schema(parsed).map_err(|e| invalid(&name, e.to_string()))?;
-        let fields = arrow.fields().iter().zip(&record.fields).map(|(field, avro)| column(field, &avro.doc)).collect::<Result<Vec<_>, _>>();
+        let fields = arrow
+            .fields()
+            .iter()
+            .zip(&record.fields)
+            .map(|(field, avro)| column(field, &avro.doc))
+            .collect::<Result<Vec<_>, _>>();
         let fields = fields.map_err(|(field, why)| invalid(&name, format!("field `{field}`: {why}")))?;
         debug_assert_eq!(fields.len(), record.fields.len());
         let doc = HashMap::from([(DOC.to_owned(), record.doc.clone())]);
@@ -128,7 +136,8 @@ impl TopicSchema {
         })
     }
 
-    /// The same topic, declared open: whoever the admin listener admits may publish to it. Without this, only plugins do.
+    /// The same topic, declared open: whoever the admin listener admits may publish to it. Without this, only plugins
+    /// do.
     #[must_use]
     pub fn open(self) -> Self {
         Self { is_open: true, ..self }
@@ -183,8 +192,8 @@ impl TopicSchema {
         i8::try_from(symbols.iter().position(|s| s == symbol)?).ok()
     }
 
-    /// Rows of the bus as rows of the table: numbers from `first`, all with the time of append `time`
-    /// (microseconds since 1970 UTC). Copies no column of the batch; columns that an older schema did not have are null.
+    /// Rows of the bus as rows of the table: numbers from `first`, all with the time of append `time` (microseconds
+    /// since 1970 UTC). Copies no column of the batch; columns that an older schema did not have are null.
     ///
     /// # Errors
     /// Where `rows` are not of this schema.
@@ -213,7 +222,11 @@ impl TopicSchema {
     /// [`SchemaError::Incompatible`] with the first field that breaks this.
     pub fn check_successor_of(&self, old: &TopicSchema) -> Result<(), SchemaError> {
         let broken = |field: &str, change: &str| {
-            Err(SchemaError::Incompatible { name: self.name.clone(), field: field.to_owned(), change: change.to_owned() })
+            Err(SchemaError::Incompatible {
+                name: self.name.clone(),
+                field: field.to_owned(),
+                change: change.to_owned(),
+            })
         };
         for (at, was) in old.columns.fields().iter().enumerate() {
             let Some(is) = self.columns.fields().get(at).filter(|is| is.name() == was.name()) else {
@@ -259,7 +272,9 @@ fn check_names(topic: &str, fields: &[AvroField]) -> Result<(), String> {
             return Err(format!("field `{name}`: {NAME}"));
         }
         if let Some(other) = columns.insert(name.to_ascii_lowercase(), name) {
-            return Err(format!("field `{name}`: engines do not tell it from the column `{other}`; give it another name"));
+            return Err(format!(
+                "field `{name}`: engines do not tell it from the column `{other}`; give it another name"
+            ));
         }
     }
     Ok(())
@@ -267,14 +282,16 @@ fn check_names(topic: &str, fields: &[AvroField]) -> Result<(), String> {
 
 /// Whether the Avro specification allows a name, without its namespace.
 fn is_name(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 /// What arrow-avro makes of a schema, by way of a decoder, which is where it tells.
 fn arrow_schema(avro: AvroSchema) -> Result<SchemaRef, ArrowError> {
     let mut store = SchemaStore::new();
     let fingerprint = store.register(avro)?;
-    let decoder = ReaderBuilder::new().with_writer_schema_store(store).with_active_fingerprint(fingerprint).build_decoder()?;
+    let decoder =
+        ReaderBuilder::new().with_writer_schema_store(store).with_active_fingerprint(fingerprint).build_decoder()?;
     Ok(decoder.schema())
 }
 
@@ -294,7 +311,9 @@ fn column(field: &FieldRef, doc: &str) -> Result<FieldRef, (String, String)> {
             metadata.insert(SYMBOLS.to_owned(), symbols);
             DataType::Int8
         }
-        DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => {
+            DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+        }
         DataType::List(item) if is_plain(item.data_type()) => {
             DataType::List(Arc::new(Field::new("element", item.data_type().clone(), item.is_nullable())))
         }
@@ -305,7 +324,10 @@ fn column(field: &FieldRef, doc: &str) -> Result<FieldRef, (String, String)> {
 }
 
 fn is_plain(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Utf8 | DataType::Binary | DataType::Boolean | DataType::Int32 | DataType::Int64 | DataType::Float64)
+    matches!(
+        data_type,
+        DataType::Utf8 | DataType::Binary | DataType::Boolean | DataType::Int32 | DataType::Int64 | DataType::Float64
+    )
 }
 
 fn table_fields(columns: &[FieldRef]) -> Vec<FieldRef> {
@@ -313,8 +335,9 @@ fn table_fields(columns: &[FieldRef]) -> Vec<FieldRef> {
     let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
     let seq = Field::new("seq", DataType::Int64, false)
         .with_metadata(doc("The row's number in its shard: dense but for the ranges in `greyhound.gap`."));
-    let time = Field::new("time", utc, false)
-        .with_metadata(doc("When the row was appended to the bus. Never falls within a shard. Unit: microseconds, UTC."));
+    let time = Field::new("time", utc, false).with_metadata(doc(
+        "When the row was appended to the bus. Never falls within a shard. Unit: microseconds, UTC.",
+    ));
     let text = || DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8));
     let columns = columns.iter().map(|f| match f.metadata().contains_key(SYMBOLS) {
         true => Arc::new(f.as_ref().clone().with_data_type(text())),
@@ -384,9 +407,13 @@ mod tests {
         check("]}]}", "]}]}").unwrap();
         check(r#""long"}]}"#, r#""long"}, {"name": "note", "type": ["null", "string"], "default": null}]}"#).unwrap();
         check(r#"["open", "paid"]"#, r#"["open", "paid", "lost"]"#).unwrap();
-        assert!(check(r#""long"}]}"#, r#""long"}, {"name": "note", "type": "string"}]}"#).unwrap_err().contains("`note`"));
         assert!(
-            check(r#""cents", "type": "long""#, r#""cents", "type": "int""#).unwrap_err().contains("`cents` was Int64 and is now Int32")
+            check(r#""long"}]}"#, r#""long"}, {"name": "note", "type": "string"}]}"#).unwrap_err().contains("`note`")
+        );
+        assert!(
+            check(r#""cents", "type": "long""#, r#""cents", "type": "int""#)
+                .unwrap_err()
+                .contains("`cents` was Int64 and is now Int32")
         );
         assert!(check("cents", "euros").unwrap_err().contains("`cents` was removed"));
         assert!(check(r#"["open", "paid"]"#, r#"["paid", "open"]"#).unwrap_err().contains("symbol"));
@@ -400,9 +427,10 @@ mod tests {
             assert!(why.contains(&format!("shop.order: field `{taken}`: engines do not tell it from")), "{why}");
         }
         for odd in ["", "a b", "2nd", "a-b", "prix_\u{20ac}", "a.b"] {
-            for (place, told) in
-                [("cents", format!("field `{odd}`: expected")), ("open", format!("field `state`: the symbol `{odd}`: expected"))]
-            {
+            for (place, told) in [
+                ("cents", format!("field `{odd}`: expected")),
+                ("open", format!("field `state`: the symbol `{odd}`: expected")),
+            ] {
                 let why = error(&AVRO.replace(place, odd));
                 assert!(why.contains(&told), "{why}");
             }
@@ -411,7 +439,10 @@ mod tests {
             assert!(error(&AVRO.replace(r#""name": "order""#, &format!(r#""name": "{name}""#))).contains(told));
         }
         assert!(error(&AVRO.replace("shop", "_shop")).contains("schema _shop.order: the name begins with `_`"));
-        assert!(error(&AVRO.replace(r#""type": "long"}]}"#, r#""type": {"type": "map", "values": "int"}}]}"#)).contains("`cents`"));
+        assert!(
+            error(&AVRO.replace(r#""type": "long"}]}"#, r#""type": {"type": "map", "values": "int"}}]}"#))
+                .contains("`cents`")
+        );
         assert!(error("{").contains("schema ?"));
     }
 }

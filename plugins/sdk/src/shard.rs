@@ -34,7 +34,9 @@ impl std::str::FromStr for Shard {
 
     fn from_str(text: &str) -> Result<Self, NotAShard> {
         match text.rsplit_once('-') {
-            Some((node, hex)) if !node.is_empty() && hex.len() == 8 && u32::from_str_radix(hex, 16).is_ok() => Ok(Self(text.into())),
+            Some((node, hex)) if !node.is_empty() && hex.len() == 8 && u32::from_str_radix(hex, 16).is_ok() => {
+                Ok(Self(text.into()))
+            }
             _ => Err(NotAShard(text.to_owned())),
         }
     }

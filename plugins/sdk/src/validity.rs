@@ -9,8 +9,8 @@ use arrow_schema::DataType;
 /// The most bytes of a batch: longer ones fit neither a page of Parquet nor the memory of who reads them.
 pub const MAX_BATCH_BYTES: usize = 256 << 20;
 
-/// The times that every engine reads, microseconds since 1970 UTC: from the beginning of 1900, because Spark 3 refuses a file with an
-/// earlier one, to the end of 9999.
+/// The times that every engine reads, microseconds since 1970 UTC: from the beginning of 1900, because Spark 3 refuses
+/// a file with an earlier one, to the end of 9999.
 pub const TIMES: (i64, i64) = (-2_208_988_800_000_000, 253_402_300_799_999_999);
 
 /// A row that no table can hold.
@@ -26,8 +26,8 @@ pub struct BadRow {
 }
 
 impl TopicSchema {
-    /// Looks for the first row of `rows`, which have this schema's columns, that the topic's table cannot hold. Of a batch that is
-    /// sound it looks at enums and times alone, at nanoseconds a row.
+    /// Looks for the first row of `rows`, which have this schema's columns, that the topic's table cannot hold. Of a
+    /// batch that is sound it looks at enums and times alone, at nanoseconds a row.
     ///
     /// # Errors
     /// [`BadRow`].
@@ -41,7 +41,11 @@ impl TopicSchema {
             Some((row?, at))
         });
         match bad.min() {
-            Some((row, at)) => Err(BadRow { row, column: self.columns.field(at).name().clone(), why: self.why(at, rows.column(at), row) }),
+            Some((row, at)) => Err(BadRow {
+                row,
+                column: self.columns.field(at).name().clone(),
+                why: self.why(at, rows.column(at), row),
+            }),
             None => Ok(()),
         }
     }
@@ -50,7 +54,8 @@ impl TopicSchema {
         match &self.symbols[at] {
             Some(symbols) => {
                 let (value, all) = (column.as_primitive::<Int8Type>().value(row), symbols.as_string::<i32>());
-                let all: Vec<_> = all.iter().flatten().zip(0..).map(|(symbol, place)| format!("`{symbol}` ({place})")).collect();
+                let all: Vec<_> =
+                    all.iter().flatten().zip(0..).map(|(symbol, place)| format!("`{symbol}` ({place})")).collect();
                 format!("{value} is the place of no symbol; expected one of {}", all.join(", "))
             }
             None => {
@@ -115,11 +120,19 @@ mod tests {
 
     #[test]
     fn the_first_row_that_no_table_holds_is_named() {
-        let refused = |bad: &Visit| check(&[visit(0, Some(0), Some(5)), bad.clone(), visit(99, Some(99), Some(i64::MAX))]).unwrap_err();
+        let refused = |bad: &Visit| {
+            check(&[visit(0, Some(0), Some(5)), bad.clone(), visit(99, Some(99), Some(i64::MAX))]).unwrap_err()
+        };
         for (bad, why) in [
-            (visit(2, None, None), "row 1 of the batch, column `kind`: 2 is the place of no symbol; expected one of `come` (0), `go` (1)"),
+            (
+                visit(2, None, None),
+                "row 1 of the batch, column `kind`: 2 is the place of no symbol; expected one of `come` (0), `go` (1)",
+            ),
             (visit(-1, None, None), "column `kind`: -1 is"),
-            (visit(1, Some(1), None), "row 1 of the batch, column `via`: 1 is the place of no symbol; expected one of `door` (0)"),
+            (
+                visit(1, Some(1), None),
+                "row 1 of the batch, column `via`: 1 is the place of no symbol; expected one of `door` (0)",
+            ),
             (visit(1, None, Some(TIMES.0 - 1)), "row 1 of the batch, column `due`: -2208988800000001 microseconds"),
             (visit(1, None, Some(TIMES.1 + 1)), "between 1900 and 9999"),
         ] {

@@ -32,7 +32,11 @@ async fn a_consumer_resumes_at_its_cursor() {
     let bus = ground.start().await;
     let mut consumer = mailer(&bus, Start::Earliest).await;
     let batches = within(consumer.next(usize::MAX)).await.unwrap();
-    assert_eq!(batches.iter().map(|b| b.first).collect::<Vec<_>>(), [1, 2, 3, 4], "what was not committed is read again");
+    assert_eq!(
+        batches.iter().map(|b| b.first).collect::<Vec<_>>(),
+        [1, 2, 3, 4],
+        "what was not committed is read again"
+    );
     let digests: Vec<_> = batches.iter().map(|b| b.digest).collect();
     consumer.seek(1);
     let again = within(consumer.next(usize::MAX)).await.unwrap();
@@ -59,7 +63,10 @@ async fn a_watcher_begins_at_the_end_and_holds_nothing_back() {
     watcher.commit(3).await.unwrap();
     bus.retain().await.unwrap();
     assert!(ground.disk.required().is_empty());
-    assert_eq!(bus.status()[0].consumers, [ConsumerStatus { name: "mailer".into(), position: 3, lag: 0, required: false, active: true }]);
+    assert_eq!(
+        bus.status()[0].consumers,
+        [ConsumerStatus { name: "mailer".into(), position: 3, lag: 0, required: false, active: true }]
+    );
     drop(watcher);
     assert!(bus.status()[0].consumers.is_empty());
     assert!(ground.files.files().is_empty());
@@ -96,9 +103,16 @@ async fn what_retention_takes_from_a_consumer_is_recorded() {
     bus.retain().await.unwrap();
     assert_eq!(ground.disk.required()["shop.order"], 2);
     let gap = gaps(&bus, 1).await.remove(0);
-    assert_eq!((gap.first_seq, gap.last_seq, gap.row_count, gap.reason.as_str()), (Some(0), Some(3), Some(4), "retention"));
+    assert_eq!(
+        (gap.first_seq, gap.last_seq, gap.row_count, gap.reason.as_str()),
+        (Some(0), Some(3), Some(4), "retention")
+    );
     consumer.seek(2);
-    assert_eq!(within(consumer.next(usize::MAX)).await.unwrap()[0].first, 4, "it goes on at the oldest row that is kept");
+    assert_eq!(
+        within(consumer.next(usize::MAX)).await.unwrap()[0].first,
+        4,
+        "it goes on at the oldest row that is kept"
+    );
 }
 
 #[tokio::test]
@@ -169,17 +183,22 @@ async fn a_schema_that_old_rows_do_not_fit_is_refused() {
 #[test]
 fn a_committed_cursor_survives_a_power_cut_at_any_step() {
     let shard = Shard::new("test", 1);
-    let open = |disk: &PowerCut| Cursors::open(Arc::new(disk.clone()), std::path::Path::new("/cursors"), &shard).unwrap();
+    let open =
+        |disk: &PowerCut| Cursors::open(Arc::new(disk.clone()), std::path::Path::new("/cursors"), &shard).unwrap();
     let mut cut_before_the_end = 0;
     for steps in 0..40 {
         let disk = PowerCut::new();
         let (file, _) = open(&disk).of("mailer", &"shop.order".into(), 0);
         disk.fail_after(steps);
-        let acknowledged = (1..=4).take_while(|next| file.file().commit("shop.order", *next).is_ok()).last().unwrap_or(0);
+        let acknowledged =
+            (1..=4).take_while(|next| file.file().commit("shop.order", *next).is_ok()).last().unwrap_or(0);
         cut_before_the_end += usize::from(acknowledged < 4);
         for seed in 0..8 {
             let (_, found) = open(&disk.after_power_cut(seed)).of("mailer", &"shop.order".into(), 0);
-            assert!((acknowledged..=acknowledged + 1).contains(&found), "{found} after {acknowledged} were acknowledged");
+            assert!(
+                (acknowledged..=acknowledged + 1).contains(&found),
+                "{found} after {acknowledged} were acknowledged"
+            );
         }
     }
     assert!((4..40).contains(&cut_before_the_end), "the cuts were between the steps: {cut_before_the_end}");

@@ -10,7 +10,9 @@ fn fill(bus: &EventBus, shed: usize, reason: &str) -> u64 {
     while refused < shed {
         match publisher.offer(&order(taken)) {
             Ok(_) => taken += 1,
-            Err(Refused::Shed { topic, count: 1, reason: given, .. }) if topic == "shop.order" && given == reason => refused += 1,
+            Err(Refused::Shed { topic, count: 1, reason: given, .. }) if topic == "shop.order" && given == reason => {
+                refused += 1
+            }
             Err(other) => panic!("{other}"),
         }
         assert!(taken < 1_000_000, "the queue is bounded");
@@ -51,7 +53,10 @@ async fn what_is_shed_is_recorded_as_a_gap() {
     // In one row, or in more where the disk was asked again meanwhile.
     for count in 1.. {
         let gap = gaps(&bus, count).await.remove(count - 1);
-        assert_eq!((gap.topic.as_deref(), gap.first_seq, gap.reason.as_str()), (Some("shop.order"), Some(shed), "overload"));
+        assert_eq!(
+            (gap.topic.as_deref(), gap.first_seq, gap.reason.as_str()),
+            (Some("shop.order"), Some(shed), "overload")
+        );
         assert_eq!(gap.row_count, gap.last_seq.map(|last| last - shed + 1));
         shed = gap.last_seq.unwrap() + 1;
         if shed >= next as i64 {
@@ -61,8 +66,13 @@ async fn what_is_shed_is_recorded_as_a_gap() {
     assert_eq!(shed, next as i64);
     let read = rows::<Order>(&bus, "shop.order", 0, taken as usize + 1).await;
     assert!(read.iter().map(|(seq, _)| *seq).eq((0..taken).chain([next])), "a reader sees the hole");
-    let holes: u64 =
-        ground.disk.frames("shop.order").iter().filter(|f| f.body == Body::Hole && f.first >= taken).map(|f| u64::from(f.rows)).sum();
+    let holes: u64 = ground
+        .disk
+        .frames("shop.order")
+        .iter()
+        .filter(|f| f.body == Body::Hole && f.first >= taken)
+        .map(|f| u64::from(f.rows))
+        .sum();
     assert_eq!(holes, 30);
     assert_eq!(closed(bus).await, End::Clean);
 }

@@ -151,11 +151,12 @@ impl Log for MemoryLog {
 
     async fn read(&self, topic: &str, from: u64, max_bytes: usize) -> Result<Vec<Stored>, LogError> {
         let mut bytes = 0;
-        let stored = self.disk.frames(topic).into_iter().filter(|f| f.first + u64::from(f.rows) > from).filter_map(|frame| {
-            let Body::Rows { batch, .. } = &frame.body else { return None };
-            let crc = crc32c::crc32c(batch);
-            Some(Stored { crc, frame })
-        });
+        let stored =
+            self.disk.frames(topic).into_iter().filter(|f| f.first + u64::from(f.rows) > from).filter_map(|frame| {
+                let Body::Rows { batch, .. } = &frame.body else { return None };
+                let crc = crc32c::crc32c(batch);
+                Some(Stored { crc, frame })
+            });
         let fits = |s: &Stored| {
             let fits = bytes == 0 || bytes < max_bytes;
             bytes += if let Body::Rows { batch, .. } = &s.frame.body { batch.len() } else { 0 };
@@ -166,7 +167,11 @@ impl Log for MemoryLog {
 
     fn bounds(&self, topic: &str) -> Bounds {
         let content = self.disk.0.lock();
-        Bounds { earliest: content.earliest.get(topic).copied().unwrap_or(0), end: content.end(topic), floor: content.floor }
+        Bounds {
+            earliest: content.earliest.get(topic).copied().unwrap_or(0),
+            end: content.end(topic),
+            floor: content.floor,
+        }
     }
 
     fn changes(&self) -> watch::Receiver<u64> {

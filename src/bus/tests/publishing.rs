@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 fn batch(ids: std::ops::Range<i64>) -> RecordBatch {
     let rows: Vec<Order> = ids.map(order).collect();
     let schema = TopicSchema::from_avro(ORDER).unwrap();
-    RecordBatch::try_new(schema.columns().clone(), serde_arrow::to_arrow(schema.columns().fields(), &rows).unwrap()).unwrap()
+    RecordBatch::try_new(schema.columns().clone(), serde_arrow::to_arrow(schema.columns().fields(), &rows).unwrap())
+        .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -37,8 +38,11 @@ async fn numbers_are_dense_and_given_in_the_order_of_publishing() {
     let total = (THREADS * ROUNDS * 4) as u64;
     assert!(numbered.keys().copied().eq(0..total));
     within(orders(&bus).durable(total - 1)).await.unwrap();
-    let read: BTreeMap<u64, i64> =
-        rows::<Order>(&bus, "shop.order", 0, total as usize).await.into_iter().map(|(seq, row)| (seq, row.id)).collect();
+    let read: BTreeMap<u64, i64> = rows::<Order>(&bus, "shop.order", 0, total as usize)
+        .await
+        .into_iter()
+        .map(|(seq, row)| (seq, row.id))
+        .collect();
     assert_eq!(read, numbered);
 }
 
@@ -145,7 +149,11 @@ async fn a_batch_that_does_not_fit_is_refused() {
         let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), vec![Arc::new(id), Arc::new(buyers)]).unwrap();
         orders(&bus).offer_batch(rows).map_err(|e| e.to_string())
     };
-    assert!(refuse(["id", "seller"], Int64Array::from(vec![1])).unwrap_err().contains("`seller` stands in the place of `buyer`"));
+    assert!(
+        refuse(["id", "seller"], Int64Array::from(vec![1]))
+            .unwrap_err()
+            .contains("`seller` stands in the place of `buyer`")
+    );
     assert!(refuse(["id", "buyer"], Int64Array::from(vec![None])).unwrap_err().contains("id"));
     assert_eq!(refuse(["id", "buyer"], Int64Array::from(vec![1])), Ok(0));
     assert_eq!(orders(&bus).offer_batch(batch(0..0)).unwrap(), 1, "an empty batch takes no number");
@@ -195,7 +203,9 @@ async fn a_topic_has_one_name_and_one_owner() {
         let alike = ground.start_with(&[ORDER, &avro]).await.err().unwrap().to_string();
         assert_eq!(
             alike,
-            format!("the tables of the topics shop.order and {other} have names that engines do not tell apart; rename one of them")
+            format!(
+                "the tables of the topics shop.order and {other} have names that engines do not tell apart; rename one of them"
+            )
         );
     }
     let own = ground.start_with(&[include_str!("../../../schemas/greyhound.gap.avsc")]).await;

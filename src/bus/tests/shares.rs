@@ -34,7 +34,10 @@ async fn what_one_client_causes_is_shed_before_it_starves_others() {
     within(orders(&bus).durable(own)).await.unwrap();
     until(|| fill(&bus, Share::User("1")) > 0).await;
     let gap = gaps(&bus, 1).await.remove(0);
-    assert_eq!((gap.topic.as_deref(), gap.first_seq, gap.reason.as_str()), (Some("shop.order"), Some(hog as i64), "share"));
+    assert_eq!(
+        (gap.topic.as_deref(), gap.first_seq, gap.reason.as_str()),
+        (Some("shop.order"), Some(hog as i64), "share")
+    );
 }
 
 #[tokio::test]

@@ -70,7 +70,8 @@ async fn large_rows_are_not_joined_to_frames_that_no_log_holds() {
     ground.disk.set(Mood::Busy);
     let publisher = orders(&bus);
     let large = Order { id: 1, buyer: Some("x".repeat(400_000)) };
-    let offered: Vec<_> = (0..30).map(|_| publisher.offer_from(greyhound_sdk::Share::Own, 400_000, &large).unwrap()).collect();
+    let offered: Vec<_> =
+        (0..30).map(|_| publisher.offer_from(greyhound_sdk::Share::Own, 400_000, &large).unwrap()).collect();
     ground.disk.set(Mood::Well);
     within(publisher.durable(offered[29])).await.unwrap();
     assert!(ground.disk.frames("shop.order").iter().all(|frame| frame.rows <= 4));

@@ -46,7 +46,9 @@ fn pages(schemas: &[TopicSchema]) -> Vec<(String, String)> {
 fn index(schemas: &[TopicSchema]) -> String {
     let line = |schema: &TopicSchema| format!("| [{name}]({name}.md) | {} |\n", schema.doc(), name = schema.name());
     let lines: String = schemas.iter().map(line).collect();
-    format!("# Tables\n\nMade by `greyhound tables dictionary` of the schemas in `schemas/`.\n\n| table | a row is |\n|---|---|\n{lines}")
+    format!(
+        "# Tables\n\nMade by `greyhound tables dictionary` of the schemas in `schemas/`.\n\n| table | a row is |\n|---|---|\n{lines}"
+    )
 }
 
 fn page(schema: &TopicSchema) -> String {
@@ -145,7 +147,11 @@ mod tests {
                 let meaning = Meaning::of(doc);
                 assert!(!meaning.meaning.is_empty() && doc.ends_with('.') && !doc.contains('|'), "{at}: {doc}");
                 assert!(doc.len() <= 256, "{at}: a Hive metastore may take no longer comment");
-                assert_eq!(meaning.null.is_some(), field.is_nullable(), "{at} must say `Null: ...` where it can be null, and only there");
+                assert_eq!(
+                    meaning.null.is_some(),
+                    field.is_nullable(),
+                    "{at} must say `Null: ...` where it can be null, and only there"
+                );
                 let counts = ["_us", "_ms", "_bytes"].iter().any(|end| field.name().ends_with(end));
                 assert!(meaning.unit.is_some() || !counts, "{at} must say `Unit: ...`");
             }

@@ -61,7 +61,9 @@ impl Repair {
         writeln!(stdout(), "{shown}: put in order: {done}")?;
         match (lost, obstacles) {
             (0, 0) => Ok(()),
-            _ => Err(Failure::failed(format!("hours that nothing here can complete: {lost}; things in the way: {obstacles}"))),
+            _ => Err(Failure::failed(format!(
+                "hours that nothing here can complete: {lost}; things in the way: {obstacles}"
+            ))),
         }
     }
 }

@@ -67,8 +67,13 @@ impl Verify {
         let report = move |report| all.lock().unwrap_or_else(PoisonError::into_inner).push(report);
         let topics = self.topics.clone();
         let journals = journals(&program).await;
-        let verified =
-            verify(store, Scope { topics: self.topics, day: self.day, retention: config.retention, journals }, progress, report).await;
+        let verified = verify(
+            store,
+            Scope { topics: self.topics, day: self.day, retention: config.retention, journals },
+            progress,
+            report,
+        )
+        .await;
         if is_watched {
             eprint!("\r\x1b[2K");
         }
@@ -79,10 +84,14 @@ impl Verify {
             let known = schemas(&program)?;
             let near = nearest(topic, known.iter().map(TopicSchema::name)).filter(|near| near != topic);
             let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-            return Err(Failure::failed(format!("there is no table `{topic}` in {shown}, or nothing of that day{near}")));
+            return Err(Failure::failed(format!(
+                "there is no table `{topic}` in {shown}, or nothing of that day{near}"
+            )));
         }
         if reports.is_empty() {
-            return Err(Failure::failed(format!("there are no tables in {shown}, or nothing of that day: see plugins.activity.store")));
+            return Err(Failure::failed(format!(
+                "there are no tables in {shown}, or nothing of that day: see plugins.activity.store"
+            )));
         }
         match reports.iter().map(|report| report.findings.len()).sum() {
             0 => Ok(()),
@@ -101,7 +110,9 @@ async fn journals(program: &Program) -> Vec<Journal> {
     match timeout(JOURNAL_TIMEOUT, asked).await {
         Ok(Ok(journals)) => journals,
         _ => {
-            eprintln!("the node at admin.listen does not answer: what was committed last is proved by greyhound.sink alone");
+            eprintln!(
+                "the node at admin.listen does not answer: what was committed last is proved by greyhound.sink alone"
+            );
             Vec::new()
         }
     }
@@ -119,7 +130,10 @@ fn journals_in(answer: &Value) -> Option<Vec<Journal>> {
 
 fn show(reports: &[Report]) -> std::io::Result<()> {
     let rows: Vec<Vec<String>> = reports.iter().map(row).collect();
-    let table = text::table(&["TABLE", "SHARD", "CLOSED HOURS", "FILES", "ROWS", "FROM", "TO", "RECORDED GAPS", "VERDICT"], &rows);
+    let table = text::table(
+        &["TABLE", "SHARD", "CLOSED HOURS", "FILES", "ROWS", "FROM", "TO", "RECORDED GAPS", "VERDICT"],
+        &rows,
+    );
     let mut out = stdout().lock();
     let is_coloured = is_coloured(&out);
     for (at, line) in table.lines().enumerate() {
@@ -134,8 +148,11 @@ fn show(reports: &[Report]) -> std::io::Result<()> {
 }
 
 fn row(report: &Report) -> Vec<String> {
-    let (first, last) = report.range.map_or(("-".into(), "-".into()), |(first, last)| (first.to_string(), last.to_string()));
-    let verdict = if report.findings.is_empty() { "complete".to_owned() } else { format!("{} wrong", report.findings.len()) };
-    let [closed, files, rows, recorded] = [report.closed, report.files, report.rows, report.recorded].map(|n| n.to_string());
+    let (first, last) =
+        report.range.map_or(("-".into(), "-".into()), |(first, last)| (first.to_string(), last.to_string()));
+    let verdict =
+        if report.findings.is_empty() { "complete".to_owned() } else { format!("{} wrong", report.findings.len()) };
+    let [closed, files, rows, recorded] =
+        [report.closed, report.files, report.rows, report.recorded].map(|n| n.to_string());
     vec![report.topic.clone(), report.shard.clone(), closed, files, rows, first, last, recorded, verdict]
 }

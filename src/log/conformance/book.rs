@@ -113,7 +113,10 @@ pub(crate) async fn read_all(log: &dyn Log, topic: &str, from: u64) -> Vec<Store
     loop {
         let chunk = log.read(topic, at, 4_000).await.expect("the log is read");
         let Some(last) = chunk.last() else { return all };
-        assert!(chunk.iter().is_sorted_by_key(|s| s.frame.first) && end(&last.frame) > at, "{topic} at {at} is given rows before");
+        assert!(
+            chunk.iter().is_sorted_by_key(|s| s.frame.first) && end(&last.frame) > at,
+            "{topic} at {at} is given rows before"
+        );
         at = end(&last.frame);
         all.extend(chunk);
     }
@@ -121,10 +124,15 @@ pub(crate) async fn read_all(log: &dyn Log, topic: &str, from: u64) -> Vec<Store
 
 /// As `assert_eq`, without the bytes in the message.
 pub(crate) fn assert_same(is: &[Stored], must: &[Stored]) {
-    let brief = |all: &[Stored]| all.iter().map(|s| format!("{}..{}", s.frame.first, end(&s.frame))).collect::<Vec<_>>();
+    let brief =
+        |all: &[Stored]| all.iter().map(|s| format!("{}..{}", s.frame.first, end(&s.frame))).collect::<Vec<_>>();
     assert_eq!(brief(is), brief(must));
     let wrong = is.iter().zip(must).find(|(is, must)| is != must);
-    assert!(wrong.is_none(), "the frame at {} is not the one that was appended", wrong.map_or(0, |(is, _)| is.frame.first));
+    assert!(
+        wrong.is_none(),
+        "the frame at {} is not the one that was appended",
+        wrong.map_or(0, |(is, _)| is.frame.first)
+    );
 }
 
 /// Bytes that no other frame has.

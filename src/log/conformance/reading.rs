@@ -78,7 +78,8 @@ pub(crate) async fn a_reader_beside_the_writer_sees_what_is_durable_and_nothing_
     const GROUPS: usize = 200;
     let mut book = Book::default();
     let mut opened = Opened::of(&engine).await;
-    let groups: Vec<_> = (0..GROUPS).map(|at| vec![book.rows(ORDER, 2, 90 * (at % 9) + 1), book.rows(ITEM, 1, 500)]).collect();
+    let groups: Vec<_> =
+        (0..GROUPS).map(|at| vec![book.rows(ORDER, 2, 90 * (at % 9) + 1), book.rows(ITEM, 1, 500)]).collect();
     let mut planned = book.clone();
     groups.iter().for_each(|group| planned.acknowledge(group));
     let reader = tokio::spawn(follow(opened.log.clone(), planned, GROUPS as u64 * 2));

@@ -97,7 +97,8 @@ pub(crate) async fn above_the_disk_cap_even_that_goes_and_is_told(engine: impl E
     let earliest = opened.log.bounds(ORDER).earliest;
     assert_eq!(numbers(&lost), (21..earliest).collect::<Vec<_>>());
     for gone in book.frames.iter().filter(|f| &*f.topic == ORDER && end(f) > 21 && f.first < earliest) {
-        let told = lost.iter().any(|l| l.range.is_some_and(|r| r.0 < end(gone) && r.1 >= gone.first) && covers(l, gone.time));
+        let told =
+            lost.iter().any(|l| l.range.is_some_and(|r| r.0 < end(gone) && r.1 >= gone.first) && covers(l, gone.time));
         assert!(told, "the time of row {} is not told", gone.first);
     }
     assert_eq!(retain(&*opened.log, policy, &[(ORDER, earliest)], book.floor).await, [], "it is told once");

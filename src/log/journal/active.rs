@@ -24,7 +24,8 @@ pub(super) struct Active {
     pub dirty: bool,
 }
 
-/// The empty file of the next segment, opened ahead, so that a segment begins also when clients have used up the descriptors.
+/// The empty file of the next segment, opened ahead, so that a segment begins also when clients have used up the
+/// descriptors.
 pub(super) struct Ahead(Arc<dyn File>);
 
 /// Its name.

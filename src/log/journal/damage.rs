@@ -39,9 +39,10 @@ impl Damage {
     /// Takes note of lost rows, of each once: neighbours may be found one by one or together.
     pub fn report(&mut self, lost: Lost) {
         match lost.range {
-            Some(range) => {
-                self.unknown(topic(&lost), range).into_iter().for_each(|range| self.note(Lost { range: Some(range), ..lost.clone() }))
-            }
+            Some(range) => self
+                .unknown(topic(&lost), range)
+                .into_iter()
+                .for_each(|range| self.note(Lost { range: Some(range), ..lost.clone() })),
             None => self.note(lost),
         }
     }
@@ -56,7 +57,8 @@ impl Damage {
 
     /// The parts of a range of `topic` that are not known to be lost.
     fn unknown(&self, topic: &str, (first, last): (u64, u64)) -> Vec<(u64, u64)> {
-        let mut known: Vec<(u64, u64)> = self.known.iter().filter_map(|line| range(line, topic)).filter(|known| known.0 <= last).collect();
+        let mut known: Vec<(u64, u64)> =
+            self.known.iter().filter_map(|line| range(line, topic)).filter(|known| known.0 <= last).collect();
         known.sort_unstable();
         let (mut next, mut parts) = (first, Vec::new());
         for known in known {

@@ -27,7 +27,9 @@ pub(super) fn find(fs: &dyn FileSystem, dir: &Path) -> Result<Option<Shard>, Ope
     match fs::read(fs, &path) {
         Ok(text) => {
             let shard = String::from_utf8_lossy(&text).trim().parse();
-            shard.map(Some).map_err(|e: greyhound_sdk::shard::NotAShard| OpenError::Unreadable { path, why: e.to_string() })
+            shard
+                .map(Some)
+                .map_err(|e: greyhound_sdk::shard::NotAShard| OpenError::Unreadable { path, why: e.to_string() })
         }
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             match fs.list(dir).map_err(io)?.iter().any(|name| Segment::base_of(name).is_some()) {

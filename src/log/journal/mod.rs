@@ -68,7 +68,8 @@ pub enum Level {
     Fsync,
     /// When it is written, to be synced within this time: it survives the end of the process.
     Interval(Duration),
-    /// When it is written: it survives the end of the process, and of the machine where the operating system has written it by then.
+    /// When it is written: it survives the end of the process, and of the machine where the operating system has
+    /// written it by then.
     Memory,
 }
 
@@ -176,7 +177,8 @@ impl Journal {
         let schemas = Schemas::open(&fs, dir)?;
         let mut damage = Damage::open(fs.clone(), dir).map_err(io)?;
         let recovered = recover::recover(&*fs, dir, &schemas.topics(), &mut damage).map_err(io)?;
-        let active = if recovered.begin_segment { None } else { Active::reopen(&*fs, dir, &recovered.view).map_err(io)? };
+        let active =
+            if recovered.begin_segment { None } else { Active::reopen(&*fs, dir, &recovered.view).map_err(io)? };
         let new = recovered.view.segments.is_empty();
         let recovery = Recovery { clean: recovered.clean, new, floor: recovered.view.floor, damage: damage.take() };
         let shared = Arc::new(Shared {
@@ -203,7 +205,9 @@ impl Journal {
 fn lock(fs: &SharedFs, dir: &Path) -> Result<Lock, OpenError> {
     let me = format!("process {}", std::process::id());
     fs.try_lock(&dir.join("lock"), &me).map_err(|e| match e {
-        LockError::Held(holder) if holder.is_empty() => OpenError::Held { dir: dir.to_owned(), holder: "another process".to_owned() },
+        LockError::Held(holder) if holder.is_empty() => {
+            OpenError::Held { dir: dir.to_owned(), holder: "another process".to_owned() }
+        }
         LockError::Held(holder) => OpenError::Held { dir: dir.to_owned(), holder },
         LockError::Io(source) => OpenError::Io { dir: dir.to_owned(), source },
     })
@@ -250,7 +254,12 @@ impl Log for Journal {
         self.shared.changes.subscribe()
     }
 
-    async fn retain(&self, policy: &Retention, required: &HashMap<Arc<str>, u64>, now: i64) -> Result<Vec<Lost>, LogError> {
+    async fn retain(
+        &self,
+        policy: &Retention,
+        required: &HashMap<Arc<str>, u64>,
+        now: i64,
+    ) -> Result<Vec<Lost>, LogError> {
         let (shared, policy, required) = (self.shared.clone(), policy.clone(), required.clone());
         let retained = tokio::task::spawn_blocking(move || retain::retain(&shared, &policy, &required, now)).await;
         retained.map_err(|e| LogError::Retry { reason: format!("old segments cannot be deleted: {e}"), full: false })

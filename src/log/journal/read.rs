@@ -58,7 +58,8 @@ impl Hints {
 /// See [`crate::log::Log::read`].
 pub(super) fn read(shared: &Shared, id: u16, from: u64, max_bytes: usize) -> io::Result<Vec<Stored>> {
     let Some(topic) = shared.view.read().topic(id).map(|t| t.name.clone()) else { return Ok(Vec::new()) };
-    let mut reading = Reading { shared, id, topic, expected: from, time: i64::MIN, max_bytes, bytes: 0, stored: Vec::new() };
+    let mut reading =
+        Reading { shared, id, topic, expected: from, time: i64::MIN, max_bytes, bytes: 0, stored: Vec::new() };
     while reading.stored.is_empty() {
         let Some(place) = reading.place() else { break };
         reading.segment(&place)?;
@@ -75,9 +76,11 @@ impl Reading<'_> {
         // What retention let go is no damage.
         self.expected = self.expected.max(view.topic(self.id)?.earliest);
         let hint = self.shared.hints.lock().take(self.id, self.expected);
-        let segment = view.segments.iter().find(|s| s.spans.get(&self.id).is_some_and(|span| span.end > self.expected))?;
+        let segment =
+            view.segments.iter().find(|s| s.spans.get(&self.id).is_some_and(|span| span.end > self.expected))?;
         let span = segment.spans.get(&self.id)?;
-        let start = hint.filter(|at| (segment.base..segment.end).contains(at)).unwrap_or_else(|| span.locate(self.expected));
+        let start =
+            hint.filter(|at| (segment.base..segment.end).contains(at)).unwrap_or_else(|| span.locate(self.expected));
         Some(Place { base: segment.base, start, end: segment.end, next: span.end, time: span.times.1 })
     }
 
@@ -120,7 +123,8 @@ impl Reading<'_> {
         if header.kind == Kind::Rows {
             self.bytes += body.len();
             let body = Body::Rows { schema: header.schema, batch: body.into() };
-            let frame = Frame { topic: self.topic.clone(), first: header.first, rows: header.rows, time: header.time, body };
+            let frame =
+                Frame { topic: self.topic.clone(), first: header.first, rows: header.rows, time: header.time, body };
             self.stored.push(Stored { frame, crc: header.crc });
         }
     }

@@ -28,7 +28,12 @@ pub(super) struct Recovered {
 
 /// Reads all segments in `dir`, and makes durable what it found, because a killed process may have left it in the
 /// cache only. `known` has the names of all topics.
-pub(super) fn recover(fs: &dyn FileSystem, dir: &Path, known: &BTreeSet<Arc<str>>, damage: &mut Damage) -> io::Result<Recovered> {
+pub(super) fn recover(
+    fs: &dyn FileSystem,
+    dir: &Path,
+    known: &BTreeSet<Arc<str>>,
+    damage: &mut Damage,
+) -> io::Result<Recovered> {
     let mut bases: Vec<u64> = fs.list(dir)?.iter().filter_map(|name| Segment::base_of(name)).collect();
     let tail = tail(fs, dir, &mut bases)?;
     let mut recovery = Recovery::default();
@@ -67,7 +72,11 @@ fn tail(fs: &dyn FileSystem, dir: &Path, bases: &mut Vec<u64>) -> io::Result<Opt
         }
         let len = base + file.len()?;
         if tail.end < len {
-            tracing::info!(offset = tail.end, bytes = len - tail.end, "the journal's tail was torn; what was not acknowledged is cut off");
+            tracing::info!(
+                offset = tail.end,
+                bytes = len - tail.end,
+                "the journal's tail was torn; what was not acknowledged is cut off"
+            );
             file.set_len(tail.end - base)?;
         }
         file.sync()?;
@@ -158,7 +167,9 @@ impl Recovery {
         self.closed = header.kind == Kind::Close;
         match header.kind {
             Kind::Topic => self.declare(header, body),
-            Kind::Floor | Kind::Close => Nexts::decode(body).0.into_iter().for_each(|(topic, next)| self.expect(topic, next, header)),
+            Kind::Floor | Kind::Close => {
+                Nexts::decode(body).0.into_iter().for_each(|(topic, next)| self.expect(topic, next, header))
+            }
             Kind::Rows | Kind::Hole => self.expect(header.topic, header.first, header),
         }
         self.note(header);
@@ -199,7 +210,8 @@ impl Recovery {
         self.stray = Some((highest.max(id), end.max(next)));
     }
 
-    /// The topic's rows before `first` are lost, or some of them: which there were is known while the journal is whole from its beginning.
+    /// The topic's rows before `first` are lost, or some of them: which there were is known while the journal is whole
+    /// from its beginning.
     fn lost_before(&mut self, id: u16, first: u64, to: i64) {
         if first > 0 {
             let is_first = self.view.segments.front().is_some_and(|s| s.base == 0);
@@ -227,7 +239,11 @@ impl Recovery {
         if untold.is_empty() {
             self.lost.push(Lost { topic: None, range: None, from: i64::MIN, to: floor });
         }
-        for (id, next) in untold.into_iter().filter(|(id, _)| self.told_at.get(id).is_none_or(|at| *at < damaged_at)).collect::<Vec<_>>() {
+        for (id, next) in untold
+            .into_iter()
+            .filter(|(id, _)| self.told_at.get(id).is_none_or(|at| *at < damaged_at))
+            .collect::<Vec<_>>()
+        {
             let from = self.times.get(&id).copied().unwrap_or(i64::MIN);
             self.lost(id, Some((next, next + SKIPPED - 1)), from, floor);
             if let Some(topic) = self.view.topic_mut(id) {
@@ -236,7 +252,8 @@ impl Recovery {
         }
     }
 
-    /// A topic that no frame names any more begins behind every number that it can have had. Returns whether there is one.
+    /// A topic that no frame names any more begins behind every number that it can have had. Returns whether there is
+    /// one.
     fn rename_lost(&mut self, known: &BTreeSet<Arc<str>>) -> bool {
         if self.damaged_at.is_none() {
             return false;

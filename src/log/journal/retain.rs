@@ -31,7 +31,12 @@ fn delete(shared: &Shared, segment: &Segment) -> io::Result<()> {
 }
 
 /// Takes the oldest segment out of the view, if it may go, and tells what of it is still needed. The last one stays.
-fn let_go(view: &mut View, policy: &Retention, required: &HashMap<Arc<str>, u64>, now: i64) -> Option<(Segment, Vec<Lost>)> {
+fn let_go(
+    view: &mut View,
+    policy: &Retention,
+    required: &HashMap<Arc<str>, u64>,
+    now: i64,
+) -> Option<(Segment, Vec<Lost>)> {
     let size = view.size();
     let oldest = view.segments.front().filter(|_| view.segments.len() > 1)?;
     let age = i64::try_from(policy.age.as_micros()).unwrap_or(i64::MAX);
@@ -53,7 +58,12 @@ fn needed(view: &View, segment: &Segment, required: &HashMap<Arc<str>, u64>) -> 
         let topic = view.topic(*id)?.name.clone();
         let from = *required.get(&topic)?;
         let range = (from.max(span.first), span.end - 1);
-        (from < span.end).then_some(Lost { topic: Some(topic), range: Some(range), from: span.times.0, to: span.times.1 })
+        (from < span.end).then_some(Lost {
+            topic: Some(topic),
+            range: Some(range),
+            from: span.times.0,
+            to: span.times.1,
+        })
     };
     segment.spans.iter().filter_map(of_topic).collect()
 }

@@ -23,7 +23,8 @@ fn run(shared: &Weak<Shared>, interval: Duration) {
 
 /// Syncs the active segment without keeping the writer waiting.
 fn sync(shared: &Shared) {
-    let dirty = shared.tail.lock().active.as_mut().and_then(|a| std::mem::take(&mut a.dirty).then(|| (a.file.clone(), a.base)));
+    let dirty =
+        shared.tail.lock().active.as_mut().and_then(|a| std::mem::take(&mut a.dirty).then(|| (a.file.clone(), a.base)));
     let Some((file, base)) = dirty else { return };
     if let Err(e) = file.sync() {
         ::metrics::counter!(metrics::FAILURES).increment(1);

@@ -6,7 +6,8 @@ use greyhound_sdk::Bounds;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-/// The state behind [`crate::log::Log::bounds`] and [`crate::log::Log::read`]. Never behind the disk's, never ahead of it.
+/// The state behind [`crate::log::Log::bounds`] and [`crate::log::Log::read`]. Never behind the disk's, never ahead of
+/// it.
 #[derive(Debug, Default)]
 pub(super) struct View {
     /// In the order of their offsets.

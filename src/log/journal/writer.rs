@@ -59,8 +59,10 @@ impl Group {
     }
 
     fn add(&mut self, kind: Kind, words: &Words, body: &[u8]) -> Result<(), LogError> {
-        let too_long = || LogError::Fatal("a frame is longer than the journal can hold: publish smaller batches".to_owned());
-        let length = u32::try_from(body.len()).ok().filter(|l| *l as usize <= crate::log::MAX_BODY).ok_or_else(too_long)?;
+        let too_long =
+            || LogError::Fatal("a frame is longer than the journal can hold: publish smaller batches".to_owned());
+        let length =
+            u32::try_from(body.len()).ok().filter(|l| *l as usize <= crate::log::MAX_BODY).ok_or_else(too_long)?;
         let header = Header {
             kind,
             topic: words.topic,
@@ -105,7 +107,11 @@ impl JournalWriter {
     }
 
     /// Writes what `fill` puts into the group, and acknowledges it.
-    fn write(&mut self, space: Space, fill: impl FnOnce(&Shared, &mut Group) -> Result<(), LogError>) -> Result<(), LogError> {
+    fn write(
+        &mut self,
+        space: Space,
+        fill: impl FnOnce(&Shared, &mut Group) -> Result<(), LogError>,
+    ) -> Result<(), LogError> {
         let shared = self.shared.clone();
         let mut tail = shared.tail.lock();
         if tail.epoch != self.epoch {
@@ -196,7 +202,8 @@ impl JournalWriter {
         if full.dirty && self.shared.level != Level::Memory { full.sync() } else { Ok(()) }
     }
 
-    /// A write or a sync failed: nobody knows what is on the disk behind the last acknowledged byte, so the segment ends there.
+    /// A write or a sync failed: nobody knows what is on the disk behind the last acknowledged byte, so the segment
+    /// ends there.
     fn failed(&self, tail: &mut Tail, error: &io::Error) -> LogError {
         if let Some(left) = tail.active.take() {
             left.trim(self.group.start.max(left.base));
@@ -208,7 +215,10 @@ impl JournalWriter {
     fn refused(&self, error: &io::Error) -> LogError {
         counter!(metrics::FAILURES).increment(1);
         let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-        LogError::Retry { reason: format!("the journal in {} cannot be written: {error}", self.shared.dir.display()), full }
+        LogError::Retry {
+            reason: format!("the journal in {} cannot be written: {error}", self.shared.dir.display()),
+            full,
+        }
     }
 
     /// The group is durable: readers may see it.

@@ -1,4 +1,5 @@
-//! crates.io's socketio-rust-emitter: publishes each line of standard input, {rooms, namespace, event, args}; args are texts.
+//! crates.io's socketio-rust-emitter: publishes each line of standard input, {rooms, namespace, event, args}; args are
+//! texts.
 
 use serde_json::Value;
 use socketio_rust_emitter::Emitter;

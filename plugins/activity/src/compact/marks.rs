@@ -1,7 +1,7 @@
 //! Hours that a process died in: each is tried again only after a while, so that nobody dies of one at each start.
 //!
-//! While an hour is rewritten there is a file in staging that says so. One that is there at the start was left by a process
-//! that was killed, for whatever reason.
+//! While an hour is rewritten there is a file in staging that says so. One that is there at the start was left by a
+//! process that was killed, for whatever reason.
 
 use crate::read::Blocking;
 use crate::roll::Hour;

@@ -1,7 +1,7 @@
 //! Compaction: a closed hour's files are rewritten into as few as possible, in the background.
 //!
-//! The rewriting is done on a thread of its own, of the lowest priority, one in the whole process. What it made is swapped
-//! in by the table's writer, between its commits: both remove what is on its way out of staging.
+//! The rewriting is done on a thread of its own, of the lowest priority, one in the whole process. What it made is
+//! swapped in by the table's writer, between its commits: both remove what is on its way out of staging.
 
 pub(crate) mod marks;
 pub mod swap;
@@ -80,7 +80,14 @@ impl Compactor {
     /// Compacts into files of about `file_size` bytes, and removes days that have been over for `retention`.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, file_size: u64, retention: Option<Duration>) -> Self {
-        Self { store, file_size, encodings: Encodings::default(), retention, pause: marks::FIRST_PAUSE, turn: Arc::new(Semaphore::new(1)) }
+        Self {
+            store,
+            file_size,
+            encodings: Encodings::default(),
+            retention,
+            pause: marks::FIRST_PAUSE,
+            turn: Arc::new(Semaphore::new(1)),
+        }
     }
 
     /// With files of these encodings.
@@ -102,7 +109,8 @@ impl Compactor {
         Self { pause: Duration::ZERO, ..self }
     }
 
-    /// Waits until no thread rewrites anything. One whose [`Compaction`] is gone stops after the call of the store that it is at.
+    /// Waits until no thread rewrites anything. One whose [`Compaction`] is gone stops after the call of the store that
+    /// it is at.
     pub async fn idle(&self) {
         let _ = self.turn.acquire().await;
     }
@@ -140,7 +148,8 @@ impl Compactor {
             let why = "its files are not those that _SUCCESS names: see `greyhound tables verify`".to_owned();
             return Err(ReadFailure::Damaged { path: source.to_owned(), why }.into());
         }
-        Rewrite { store, source, success, target, file_size: self.file_size, encodings: self.encodings, is_cancelled }.run()
+        Rewrite { store, source, success, target, file_size: self.file_size, encodings: self.encodings, is_cancelled }
+            .run()
     }
 }
 
@@ -155,7 +164,11 @@ impl Compaction {
         self.settle().await?;
         for (hour, deaths) in self.marks.recover().await? {
             let hour = directory(&self.topic, hour, &self.shard);
-            tracing::warn!(hour, deaths, "a process died while it compacted this hour; it is tried again later, less often each time");
+            tracing::warn!(
+                hour,
+                deaths,
+                "a process died while it compacted this hour; it is tried again later, less often each time"
+            );
         }
         Ok(())
     }
@@ -217,7 +230,8 @@ impl Compaction {
         for _ in 0..LOOKS {
             // The newest first: that is what people look at.
             let Some(hour) = self.waiting.last().copied() else { return self.tidy(now).await };
-            let success = Success::read(self.compactor.store.as_ref(), &directory(&self.topic, hour, &self.shard)).await;
+            let success =
+                Success::read(self.compactor.store.as_ref(), &directory(&self.topic, hour, &self.shard)).await;
             match success.map(|found| found.filter(|success| success.files.len() > 1 && !success.compacted)) {
                 Ok(Some(_)) if self.marks.waits(hour) => {
                     self.waiting.remove(&hour);

@@ -151,7 +151,8 @@ impl Rewrite<'_> {
 impl Output {
     fn new(file: &StoredFile, encodings: Encodings) -> Result<Self, ParquetError> {
         let schema = file.schema();
-        let properties = properties(schema, encodings).into_builder().set_max_row_group_row_count(Some(GROUP_ROWS)).build();
+        let properties =
+            properties(schema, encodings).into_builder().set_max_row_group_row_count(Some(GROUP_ROWS)).build();
         let writer = ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties))?;
         let run = Run::new(key(schema));
         Ok(Self { writer, schema: file.footer.schema.clone(), parts: Vec::new(), rows: 0, run, waiting: 0 })
@@ -232,12 +233,15 @@ impl Run {
         let batches: Vec<&RecordBatch> = self.batches.iter().collect();
         let order = self.order();
         let piece = (COPIED_BYTES / (self.bytes / self.rows.max(1)).max(1)).clamp(1, GROUP_ROWS);
-        (0..order.len()).step_by(piece).map(move |at| interleave_record_batch(&batches, &order[at..order.len().min(at + piece)]))
+        (0..order.len())
+            .step_by(piece)
+            .map(move |at| interleave_record_batch(&batches, &order[at..order.len().min(at + piece)]))
     }
 
     /// Batch and row of each row: by key, those without one first, then by number, which is how they came.
     fn order(&self) -> Vec<(usize, usize)> {
-        let places = self.batches.iter().enumerate().flat_map(|(at, batch)| (0..batch.num_rows()).map(move |row| (at, row)));
+        let places =
+            self.batches.iter().enumerate().flat_map(|(at, batch)| (0..batch.num_rows()).map(move |row| (at, row)));
         let mut order: Vec<_> = places.collect();
         if let Some(key) = self.key {
             let keys: Vec<&StringArray> = self.batches.iter().map(|batch| batch.column(key).as_string()).collect();

@@ -1,22 +1,25 @@
 //! Putting a directory with the same rows in the place of a closed hour's.
 //!
-//! HDFS cannot swap two directories in one step: the old one is renamed into staging, then the new one out of it. Neither
-//! rename overwrites. Between the two the table has no such directory, which a fresh listing may miss; it never has both.
+//! HDFS cannot swap two directories in one step: the old one is renamed into staging, then the new one out of it.
+//! Neither rename overwrites. Between the two the table has no such directory, which a fresh listing may miss; it never
+//! has both.
 //!
 //! Any of these calls may fail, be carried out long after, or be made by a process that was stopped for an hour, while
 //! `greyhound tables repair` did its work for it. What holds nevertheless:
-//! - A directory in staging is *complete* where it has a `_SUCCESS`, which is written last, and all files that it names.
-//!   The rows of a closed hour never change, so all complete directories of one hour are worth the same.
-//! - Where the table has no complete directory of an hour and staging has one, that one is renamed into place. Who finds
-//!   that what it was to rename is gone does the same: it moves back what it took.
-//! - A directory in staging is deleted only by who has seen it there, and after that a complete one in the table. No name in
-//!   staging is ever used again: what a rename that comes late takes out of the table is not what is being deleted.
+//! - A directory in staging is *complete* where it has a `_SUCCESS`, which is written last, and all files that it
+//!   names. The rows of a closed hour never change, so all complete directories of one hour are worth the same.
+//! - Where the table has no complete directory of an hour and staging has one, that one is renamed into place. Who
+//!   finds that what it was to rename is gone does the same: it moves back what it took.
+//! - A directory in staging is deleted only by who has seen it there, and after that a complete one in the table. No
+//!   name in staging is ever used again: what a rename that comes late takes out of the table is not what is being
+//!   deleted.
 //!
-//! Into an hour with `_SUCCESS` no file is committed. A committer writes its file into staging, looks ([`is_closed`]), and
-//! renames the file. Before and after the two renames everything that is on its way out of staging is removed, so that a
-//! committer that was stopped after its look finds that its file is gone: an old file does not come back beside compacted
-//! ones. (What nothing in HDFS excludes: a process on a copy of the data directory that creates the missing directory
-//! between the two renames, with nothing in it. It is then set apart, like any directory that is not complete.)
+//! Into an hour with `_SUCCESS` no file is committed. A committer writes its file into staging, looks ([`is_closed`]),
+//! and renames the file. Before and after the two renames everything that is on its way out of staging is removed, so
+//! that a committer that was stopped after its look finds that its file is gone: an old file does not come back beside
+//! compacted ones. (What nothing in HDFS excludes: a process on a copy of the data directory that creates the missing
+//! directory between the two renames, with nothing in it. It is then set apart, like any directory that is not
+//! complete.)
 
 use super::marks::marked;
 use crate::commit::directory;
@@ -71,7 +74,9 @@ impl fmt::Display for Settled {
         match self {
             Self::Restored(path) => write!(f, "put back {path}"),
             Self::Removed(path) => write!(f, "removed {path}"),
-            Self::Incomplete(path) => write!(f, "{path} is not complete, and there is no other copy of it: see `greyhound tables verify`"),
+            Self::Incomplete(path) => {
+                write!(f, "{path} is not complete, and there is no other copy of it: see `greyhound tables verify`")
+            }
             Self::Obstructed(why) => f.write_str(why),
         }
     }
@@ -104,8 +109,8 @@ impl Swaps {
         self.settle(Duration::ZERO).await.map(|_| ())
     }
 
-    /// Puts in order what attempts left behind: what the table lacks at once, the rest of attempts that began `age` ago.
-    /// An hour that something is in the way of does not hold up the others.
+    /// Puts in order what attempts left behind: what the table lacks at once, the rest of attempts that began `age`
+    /// ago. An hour that something is in the way of does not hold up the others.
     ///
     /// # Errors
     /// Where the store cannot: then it must be done again.
@@ -120,7 +125,13 @@ impl Swaps {
         Ok(done)
     }
 
-    async fn settle_hour(&mut self, hour: Hour, spares: Vec<Spare>, age: Duration, done: &mut Vec<Settled>) -> Result<(), StoreError> {
+    async fn settle_hour(
+        &mut self,
+        hour: Hour,
+        spares: Vec<Spare>,
+        age: Duration,
+        done: &mut Vec<Settled>,
+    ) -> Result<(), StoreError> {
         let place = self.place(hour);
         if complete(self.store.as_ref(), &place).await?.is_none() {
             match self.restore(hour, &spares).await? {
@@ -216,7 +227,8 @@ pub(crate) async fn is_closed(store: &dyn Store, staging: &str, place: &str, hou
         return Ok(true);
     }
     match spares(&store.list(staging).await?).contains_key(&hour) {
-        true => Err(Trouble::passing(Passing::Other, "the hour is closed, and its directory is being swapped").at("write to", place)),
+        true => Err(Trouble::passing(Passing::Other, "the hour is closed, and its directory is being swapped")
+            .at("write to", place)),
         false => Ok(false),
     }
 }
@@ -231,7 +243,10 @@ fn spares(names: &[String]) -> BTreeMap<Hour, Vec<Spare>> {
     let mut spares: BTreeMap<Hour, Vec<Spare>> = BTreeMap::new();
     for name in names {
         let was_in_table = name.ends_with(OLD);
-        let hour = name.strip_suffix(OLD).or_else(|| name.strip_suffix(NEW)).and_then(|rest| rest.rsplit_once('.')?.1.parse().ok());
+        let hour = name
+            .strip_suffix(OLD)
+            .or_else(|| name.strip_suffix(NEW))
+            .and_then(|rest| rest.rsplit_once('.')?.1.parse().ok());
         if let Some(hour) = hour.filter(|hour| (0..HOURS_OF_TIME).contains(hour)) {
             spares.entry(Hour(hour)).or_default().push(Spare { was_in_table, name: name.clone() });
         }

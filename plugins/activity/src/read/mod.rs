@@ -1,8 +1,8 @@
 //! Reading files of the tables, off the async workers, in a bounded amount of memory whatever a file says.
 //!
-//! A footer is walked over before the library reserves memory for what it claims, and so is each page's header. Rows are
-//! decoded in batches of about 16 MiB, be they encoded as small as they may: at the most 256 MiB at a time, of which a sound
-//! file comes near only if a single value does.
+//! A footer is walked over before the library reserves memory for what it claims, and so is each page's header. Rows
+//! are decoded in batches of about 16 MiB, be they encoded as small as they may: at the most 256 MiB at a time, of
+//! which a sound file comes near only if a single value does.
 
 mod pages;
 mod thrift;
@@ -71,10 +71,15 @@ pub(crate) enum ReadFailure {
 }
 
 /// The metadata of a Parquet file, or why it is none, and its size in bytes; `None` where there is no file.
-pub(crate) async fn metadata(store: &dyn Store, path: &str) -> Result<Option<(Result<ParquetMetaData, ParquetError>, u64)>, StoreError> {
+pub(crate) async fn metadata(
+    store: &dyn Store,
+    path: &str,
+) -> Result<Option<(Result<ParquetMetaData, ParquetError>, u64)>, StoreError> {
     let mut want = FOOTER_BYTES;
     loop {
-        let Some((tail, length)) = store.read_tail(path, want).await.map_err(|e| e.reading(path))? else { return Ok(None) };
+        let Some((tail, length)) = store.read_tail(path, want).await.map_err(|e| e.reading(path))? else {
+            return Ok(None);
+        };
         let Some(needed) = needed(&tail) else { return Ok(Some((Err(damaged("it does not end as one")), length))) };
         if needed > want && (want as u64) < length && needed <= MAX_FOOTER_BYTES {
             want = needed;
@@ -96,8 +101,8 @@ fn needed(tail: &[u8]) -> Option<usize> {
     (magic == b"PAR1").then_some(u32::from_le_bytes(*length) as usize + END_BYTES)
 }
 
-/// Whether a footer has all elements that its lists claim, and a schema that is not nested without end: the library trusts
-/// both, and reserves memory.
+/// Whether a footer has all elements that its lists claim, and a schema that is not nested without end: the library
+/// trusts both, and reserves memory.
 fn is_sound(footer: &[u8]) -> bool {
     let mut children = Vec::new();
     let whole = walk(footer, &mut |path, number| match (path, number) {
@@ -158,7 +163,8 @@ impl StoredFile {
         let (metadata, length) = read.ok_or_else(|| damaged("there is no such file"))?;
         let metadata = metadata.map_err(|e| damaged(&format!("it is no whole Parquet file: {e}")))?;
         let footer = Footer::from_metadata(&metadata).ok_or_else(|| damaged("its footer is not Greyhound's"))?;
-        let metadata = caught(|| ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new())).map_err(|e| damaged(&e))?;
+        let metadata = caught(|| ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new()))
+            .map_err(|e| damaged(&e))?;
         Ok(Self { store: store.clone(), path, metadata, footer, length })
     }
 
@@ -178,8 +184,10 @@ impl StoredFile {
     ) -> Result<impl Iterator<Item = Result<RecordBatch, ReadFailure>>, ReadFailure> {
         let metadata = self.metadata.metadata();
         let (schema, of_group) = (metadata.file_metadata().schema_descr(), metadata.row_group(group));
-        let mask = columns.map_or_else(ProjectionMask::all, |names| ProjectionMask::columns(schema, names.iter().copied()));
-        let wanted = of_group.columns().iter().enumerate().filter(|(at, _)| mask.leaf_included(*at)).map(|(_, chunk)| chunk);
+        let mask =
+            columns.map_or_else(ProjectionMask::all, |names| ProjectionMask::columns(schema, names.iter().copied()));
+        let wanted =
+            of_group.columns().iter().enumerate().filter(|(at, _)| mask.leaf_included(*at)).map(|(_, chunk)| chunk);
         let (ranges, rows) = (self.ranges(wanted.clone())?, of_group.num_rows());
         if !(0..=MAX_GROUP_ROWS).contains(&rows) {
             return Err(self.damaged(&format!("a row group of it claims {rows} rows")));
@@ -203,13 +211,18 @@ impl StoredFile {
     }
 
     /// Where columns of a row group are.
-    fn ranges<'a>(&self, columns: impl Iterator<Item = &'a ColumnChunkMetaData>) -> Result<Vec<Range<u64>>, ReadFailure> {
+    fn ranges<'a>(
+        &self,
+        columns: impl Iterator<Item = &'a ColumnChunkMetaData>,
+    ) -> Result<Vec<Range<u64>>, ReadFailure> {
         let range = |column: &ColumnChunkMetaData| {
             let start = u64::try_from(column.dictionary_page_offset().unwrap_or(column.data_page_offset())).ok()?;
             let end = start.checked_add(u64::try_from(column.compressed_size()).ok()?)?;
             (end <= self.length).then_some(start..end)
         };
-        columns.map(|column| range(column).ok_or_else(|| self.damaged("its footer tells of more than there is"))).collect()
+        columns
+            .map(|column| range(column).ok_or_else(|| self.damaged("its footer tells of more than there is")))
+            .collect()
     }
 
     /// Why it could not be read: the store, if that failed.
@@ -223,7 +236,10 @@ impl StoredFile {
         for group in self.groups() {
             for batch in self.rows(group, Some(&["seq", "time"]))? {
                 let batch = batch?;
-                let (seqs, times) = (self.column::<Int64Type>(&batch, "seq")?, self.column::<TimestampMicrosecondType>(&batch, "time")?);
+                let (seqs, times) = (
+                    self.column::<Int64Type>(&batch, "seq")?,
+                    self.column::<TimestampMicrosecondType>(&batch, "time")?,
+                );
                 let all = seqs.iter().zip(times).map(|(seq, time)| (*seq as u64, *time));
                 all.filter(|(seq, _)| rows.contains(seq)).for_each(|(seq, time)| appended.add(seq, time));
             }
@@ -231,7 +247,11 @@ impl StoredFile {
         Ok(appended)
     }
 
-    pub(crate) fn column<'a, T: ArrowPrimitiveType>(&self, batch: &'a RecordBatch, name: &str) -> Result<&'a [T::Native], ReadFailure> {
+    pub(crate) fn column<'a, T: ArrowPrimitiveType>(
+        &self,
+        batch: &'a RecordBatch,
+        name: &str,
+    ) -> Result<&'a [T::Native], ReadFailure> {
         let column = batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<T>());
         Ok(column.ok_or_else(|| self.damaged(&format!("it has no column {name} of the right type")))?.values())
     }

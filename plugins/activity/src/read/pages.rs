@@ -1,7 +1,7 @@
 //! How much memory the rows of a row group may take, by its pages: before any are decoded.
 //!
-//! What a footer says of sizes proves nothing, so that each page's header is read. A page of a dictionary's indices is tiny,
-//! however long the values are: such a row is taken to have the longest value of the dictionary.
+//! What a footer says of sizes proves nothing, so that each page's header is read. A page of a dictionary's indices is
+//! tiny, however long the values are: such a row is taken to have the longest value of the dictionary.
 
 use super::thrift::walk;
 use super::window::Window;
@@ -48,7 +48,12 @@ struct Header {
 
 impl Demand {
     /// Adds a column of a row group that has `rows` rows.
-    pub(super) fn add(&mut self, window: &Window, column: &ColumnChunkMetaData, rows: usize) -> Result<(), ParquetError> {
+    pub(super) fn add(
+        &mut self,
+        window: &Window,
+        column: &ColumnChunkMetaData,
+        rows: usize,
+    ) -> Result<(), ParquetError> {
         let (mut largest, mut value, mut has_dictionary) = (0, 1, false);
         let (start, length) = column.byte_range();
         let mut at = start;
@@ -71,7 +76,9 @@ impl Demand {
         let value = match column.column_type() {
             Type::BYTE_ARRAY if has_dictionary => value.max(longest(&mut pages()?)?),
             Type::BYTE_ARRAY => value,
-            Type::FIXED_LEN_BYTE_ARRAY => u64::try_from(column.column_descr().type_length()).map_err(|_| odd("a type has no length"))?,
+            Type::FIXED_LEN_BYTE_ARRAY => {
+                u64::try_from(column.column_descr().type_length()).map_err(|_| odd("a type has no length"))?
+            }
             _ => 16,
         };
         let values = match column.column_descr().max_rep_level() {
@@ -144,7 +151,9 @@ fn most_values(pages: &mut dyn PageReader, max_level: i16) -> Result<u64, Parque
                 let (length, rest) = buf.split_first_chunk().ok_or_else(|| odd("a page has no levels"))?;
                 (rest.get(..u32::from_le_bytes(*length) as usize), *num_values)
             }
-            Page::DataPageV2 { buf, num_values, rep_levels_byte_len, .. } => (buf.get(..*rep_levels_byte_len as usize), *num_values),
+            Page::DataPageV2 { buf, num_values, rep_levels_byte_len, .. } => {
+                (buf.get(..*rep_levels_byte_len as usize), *num_values)
+            }
             Page::DictionaryPage { .. } => continue,
         };
         let bits = 16 - max_level.leading_zeros();

@@ -1,5 +1,5 @@
-//! A walk through what is written in Thrift's compact protocol, as Parquet's footers and page headers are: before the library
-//! reserves memory for what they claim.
+//! A walk through what is written in Thrift's compact protocol, as Parquet's footers and page headers are: before the
+//! library reserves memory for what they claim.
 
 /// Deeper than this nothing of Parquet's is nested.
 const MAX_DEPTH: usize = 32;

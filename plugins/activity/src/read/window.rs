@@ -43,7 +43,13 @@ impl Window {
             false => Bytes::new(),
         };
         let chunks = ranges.into_iter().map(|range| Chunk { range, read: Mutex::new((start, all.clone())) }).collect();
-        Ok(Self(Arc::new(Inner { store: store.clone(), path: path.to_owned(), length, chunks, failed: Mutex::new(None) })))
+        Ok(Self(Arc::new(Inner {
+            store: store.clone(),
+            path: path.to_owned(),
+            length,
+            chunks,
+            failed: Mutex::new(None),
+        })))
     }
 
     /// Why the store could not be read, if it could not.
@@ -77,7 +83,8 @@ impl Window {
     }
 
     fn fetch(&self, range: Range<u64>) -> Result<Bytes, ParquetError> {
-        let read = self.0.store.ask(async |store| store.read(&self.0.path, range).await.map_err(|e| e.reading(&self.0.path)));
+        let read =
+            self.0.store.ask(async |store| store.read(&self.0.path, range).await.map_err(|e| e.reading(&self.0.path)));
         read.map_err(|error| {
             let text = error.to_string();
             *lock(&self.0.failed) = Some(error);
@@ -97,7 +104,8 @@ impl ChunkReader for Window {
 
     fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
         // After the last page there is nothing.
-        let bytes = self.chunk(start).map_or_else(|_| Ok(Bytes::new()), |_| self.upto(start, super::pages::HEADER_BYTES))?;
+        let bytes =
+            self.chunk(start).map_or_else(|_| Ok(Bytes::new()), |_| self.upto(start, super::pages::HEADER_BYTES))?;
         Ok(bytes.reader())
     }
 

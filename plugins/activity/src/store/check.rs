@@ -18,13 +18,14 @@ const TIDY: &str = "tidy";
 /// The order in which they are told, which is that in which a fault is to be mended.
 const ALL: [&str; 7] = [REACHABLE, IDENTITY, WRITABLE, RENAMABLE, ROOM, CLOCK, CONFIGURED];
 
-/// Rows are filed under the hour of this machine's clock, and people compare them with what other machines recorded; with
-/// Kerberos, five minutes apart nobody is let in. Less than this may be the network and the store's own delay.
+/// Rows are filed under the hour of this machine's clock, and people compare them with what other machines recorded;
+/// with Kerberos, five minutes apart nobody is let in. Less than this may be the network and the store's own delay.
 const MOST_SKEW: Duration = Duration::from_secs(30);
 /// What a day of a busy node makes, some tables' hours and their files.
 const FEWEST_NAMES: u64 = 1000;
 
-/// Tries all that the sink asks of a store, and looks at how it is set up for files of `file_size`. Leaves nothing behind.
+/// Tries all that the sink asks of a store, and looks at how it is set up for files of `file_size`. Leaves nothing
+/// behind.
 pub async fn all(store: &dyn Probe, file_size: ByteSize) -> Vec<Check> {
     let mut attempt = Attempt::new(store);
     // What it could not come to is not tried.
@@ -152,12 +153,17 @@ impl<'a> Attempt<'a> {
         self.expect("one", "one").await?;
         self.expect("two", "two").await?;
         if self.publish("one", "three").await? == Published::Exists {
-            return Err(format!("{} is not there, and yet nothing can be renamed to it: look at the store's log", self.path("three")));
+            return Err(format!(
+                "{} is not there, and yet nothing can be renamed to it: look at the store's log",
+                self.path("three")
+            ));
         }
         self.expect("three", "one").await?;
         match self.store.status(&self.path("one")).await {
             Ok(None) => Ok("a rename is whole, and does not replace a file that is there".into()),
-            Ok(Some(_)) => Err(format!("{} was renamed, and is still there: look at the store's log", self.path("one"))),
+            Ok(Some(_)) => {
+                Err(format!("{} was renamed, and is still there: look at the store's log", self.path("one")))
+            }
             Err(e) => Err(told(&e)),
         }
     }
@@ -171,9 +177,9 @@ impl<'a> Attempt<'a> {
                 "{limit} leaves {}, and {needed}: raise it or make room below it, or set a smaller plugins.activity.file_size",
                 ByteSize::b(free)
             )),
-            (_, Some(names)) if names < FEWEST_NAMES => {
-                Err(format!("only {names} more files and directories may be made: raise the limit of names, or remove some"))
-            }
+            (_, Some(names)) if names < FEWEST_NAMES => Err(format!(
+                "only {names} more files and directories may be made: raise the limit of names, or remove some"
+            )),
             (Some(free), _) => Ok(format!("{limit} leaves {}; {needed}", ByteSize::b(free))),
             (None, _) => Ok(format!("no quota; {needed}")),
         }
@@ -192,7 +198,8 @@ impl<'a> Attempt<'a> {
                 self.say(CONFIGURED, Ok(seen));
             }
             Some(differences) => {
-                let remedy = "see what HDFS forces upon its files (ACLs, limits of replication), or configure what it does";
+                let remedy =
+                    "see what HDFS forces upon its files (ACLs, limits of replication), or configure what it does";
                 self.say(CONFIGURED, Err(format!("in {}, {}: {remedy}", self.directory, differences.join(", "))));
             }
         }
@@ -246,14 +253,19 @@ impl<'a> Attempt<'a> {
 
 /// Whether the first answer of all says that it is there, and does not let us in.
 fn refuses_us(error: &StoreError) -> bool {
-    matches!(error.trouble, Trouble::Refused { cause: Refusal::Identity, .. } | Trouble::Passing { cause: Passing::HungUp, .. })
+    matches!(
+        error.trouble,
+        Trouble::Refused { cause: Refusal::Identity, .. } | Trouble::Passing { cause: Passing::HungUp, .. }
+    )
 }
 
 /// A fault with what to do; refusals say so themselves.
 fn told(error: &StoreError) -> String {
     let remedy = match &error.trouble {
         Trouble::Refused { .. } => return error.to_string(),
-        Trouble::Passing { cause: Passing::Timeout, .. } => "something there hangs: see that the store and the network are well",
+        Trouble::Passing { cause: Passing::Timeout, .. } => {
+            "something there hangs: see that the store and the network are well"
+        }
         Trouble::Passing { cause: Passing::Unreachable, .. } => {
             "see that it runs, and that plugins.activity.store and the files in HADOOP_CONF_DIR name its hosts and ports"
         }
@@ -291,7 +303,11 @@ mod tests {
     fn clocks_may_differ_a_little() {
         let now = SystemTime::now();
         let skewed = |by: i64| {
-            let modified = if by < 0 { now - Duration::from_secs(by.unsigned_abs()) } else { now + Duration::from_secs(by.unsigned_abs()) };
+            let modified = if by < 0 {
+                now - Duration::from_secs(by.unsigned_abs())
+            } else {
+                now + Duration::from_secs(by.unsigned_abs())
+            };
             compare_clocks(now, now, modified)
         };
         assert!(skewed(0).is_ok() && skewed(30).is_ok() && skewed(-30).is_ok());

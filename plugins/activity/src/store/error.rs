@@ -16,7 +16,8 @@ pub struct StoreError {
     pub unreadable: Option<String>,
 }
 
-/// What happened, by what ends it. Either way the call is tried again: nobody tells the sink when an operator has acted.
+/// What happened, by what ends it. Either way the call is tried again: nobody tells the sink when an operator has
+/// acted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Trouble {
     /// It ends by itself.
@@ -129,7 +130,9 @@ impl From<io::Error> for Trouble {
         match error.kind() {
             io::ErrorKind::StorageFull => Self::refused(Refusal::Full, error),
             io::ErrorKind::QuotaExceeded => Self::refused(Refusal::Quota, error),
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::refused(Refusal::Permission, error),
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                Self::refused(Refusal::Permission, error)
+            }
             io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => Self::refused(Refusal::Obstacle, error),
             _ => Self::passing(Passing::Other, error),
         }

@@ -31,7 +31,8 @@ impl LocalStore {
         work: impl FnOnce(&SharedFs, &Path) -> io::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (fs, at) = (self.fs.clone(), self.root.join(path));
-        let done = tokio::task::spawn_blocking(move || work(&fs, &at)).await.unwrap_or_else(|e| Err(io::Error::other(e)));
+        let done =
+            tokio::task::spawn_blocking(move || work(&fs, &at)).await.unwrap_or_else(|e| Err(io::Error::other(e)));
         done.map_err(|e| Trouble::from(e).at(operation, self.root.join(path).display().to_string()))
     }
 }
@@ -121,7 +122,8 @@ impl Probe for LocalStore {
     }
 
     async fn status(&self, path: &str) -> Result<Option<Status>, StoreError> {
-        self.blocking("look at", path, |_, at| if_there(std::fs::metadata(at).and_then(|it| Status::of(&it).map(Some)))).await
+        self.blocking("look at", path, |_, at| if_there(std::fs::metadata(at).and_then(|it| Status::of(&it).map(Some))))
+            .await
     }
 
     async fn remove_directory(&self, path: &str) -> Result<(), StoreError> {

@@ -4,7 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-const EXPECTED: &str = "expected the path of a local directory, \"hdfs://host:port/path\" or \"hdfs://nameservice/path\"";
+const EXPECTED: &str =
+    "expected the path of a local directory, \"hdfs://host:port/path\" or \"hdfs://nameservice/path\"";
 
 /// Where tables are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,7 +69,9 @@ impl HdfsLocation {
             return Err("the path has an empty name, `.` or `..` in it".into());
         }
         if let Some(odd) = path.chars().find(|c| ":?#%*{}[]\\'".contains(*c) || c.is_control() || c.is_whitespace()) {
-            return Err(format!("the path has {odd:?} in it, which HDFS or the readers of the tables take for something else"));
+            return Err(format!(
+                "the path has {odd:?} in it, which HDFS or the readers of the tables take for something else"
+            ));
         }
         Ok(Self { authority: authority.to_owned(), root: format!("/{path}") })
     }

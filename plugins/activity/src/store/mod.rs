@@ -25,7 +25,8 @@ use std::ops::Range;
 pub trait Store: Send + Sync + 'static {
     /// Writes a new file, with its parents, durably and whole; replaces one of that name.
     async fn write(&self, path: &str, bytes: Bytes) -> Result<(), StoreError>;
-    /// Renames a file or a directory, durably, unless there is one of the new name: a compare-and-swap. Makes the parents.
+    /// Renames a file or a directory, durably, unless there is one of the new name: a compare-and-swap. Makes the
+    /// parents.
     async fn publish(&self, from: &str, to: &str) -> Result<Published, StoreError>;
     /// The last `max` bytes of a file and its length; `None` where there is none.
     async fn read_tail(&self, path: &str, max: usize) -> Result<Option<(Bytes, u64)>, StoreError>;
@@ -33,7 +34,8 @@ pub trait Store: Send + Sync + 'static {
     async fn read(&self, path: &str, range: Range<u64>) -> Result<Bytes, StoreError>;
     /// Whether there is a file or directory.
     async fn exists(&self, path: &str) -> Result<bool, StoreError>;
-    /// The names in a directory, sorted; none where there is no directory. A file in its place is a [`Refusal::Obstacle`].
+    /// The names in a directory, sorted; none where there is no directory. A file in its place is a
+    /// [`Refusal::Obstacle`].
     async fn list(&self, path: &str) -> Result<Vec<String>, StoreError>;
     /// Removes a file, if there is one.
     async fn remove(&self, path: &str) -> Result<(), StoreError>;

@@ -34,7 +34,13 @@ impl Staging {
     #[must_use]
     pub fn new(store: Arc<dyn Store>, topic: &str, shard: &Shard) -> Self {
         let run = getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()));
-        Self { store, directory: format!("{STAGING}/{shard}/{topic}"), run: format!("{run:016x}"), attempts: 0, untidy: true }
+        Self {
+            store,
+            directory: format!("{STAGING}/{shard}/{topic}"),
+            run: format!("{run:016x}"),
+            attempts: 0,
+            untidy: true,
+        }
     }
 
     /// Writes a file and gives it the name `path`, if no other has it. Tries once.
@@ -45,7 +51,8 @@ impl Staging {
         self.place_if(bytes, path, ready(Ok(true))).await
     }
 
-    /// As [`Staging::place`], if `may`, which is asked when the file is written, says so; else as if another one had the name.
+    /// As [`Staging::place`], if `may`, which is asked when the file is written, says so; else as if another one had
+    /// the name.
     ///
     /// # Errors
     /// As [`Staging::place`], and what `may` says.

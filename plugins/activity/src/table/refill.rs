@@ -13,8 +13,8 @@ use tokio::time::{Instant, timeout};
 const READ: Duration = Duration::from_secs(5);
 
 impl Table {
-    /// Writes rows that an hour lacks and the journal has into its directory; whether there were any. All rows before `next`
-    /// were committed.
+    /// Writes rows that an hour lacks and the journal has into its directory; whether there were any. All rows before
+    /// `next` were committed.
     pub(super) async fn refill(&mut self, closing: &Closing, next: u64) -> Result<bool, Stop> {
         let holes = holes(closing, next);
         if holes.is_empty() {
@@ -30,7 +30,8 @@ impl Table {
         Ok(!written.is_empty())
     }
 
-    /// Writes what the journal has of the rows from `first` to `last`, of `hour` alone if there is one. Nothing else is open.
+    /// Writes what the journal has of the rows from `first` to `last`, of `hour` alone if there is one. Nothing else is
+    /// open.
     pub(super) async fn write_again(
         &mut self,
         first: u64,
@@ -68,7 +69,9 @@ impl Table {
             return Ok(());
         }
         let is_open = |open: &Open, table: &Self| {
-            open.span.takes(&batch) && batch.first < open.limit && !table.policy.is_due(&open.span, open.encoder.size(), Instant::now())
+            open.span.takes(&batch)
+                && batch.first < open.limit
+                && !table.policy.is_due(&open.span, open.encoder.size(), Instant::now())
         };
         if !self.open.as_ref().is_some_and(|open| is_open(open, self)) {
             self.put_again(written).await?;
@@ -104,11 +107,18 @@ impl Table {
         let holes = holes(closing, next);
         let Some(gaps) = self.gaps.clone().filter(|_| !holes.is_empty()) else { return Ok(()) };
         let taken = self.aside().taken_from(&self.hours.directory(closing.hour)).await?;
-        for (first, mut last) in holes.into_iter().filter(|(first, last)| taken.iter().any(|it| (*first..=*last).contains(it))) {
+        for (first, mut last) in
+            holes.into_iter().filter(|(first, last)| taken.iter().any(|it| (*first..=*last).contains(it)))
+        {
             if let Some(later) = self.hours.first_after(closing.hour, end).await? {
                 last = last.min(later - 1);
             }
-            tracing::error!(topic = self.topic, first, last, "rows of a file that cannot be read are lost: the journal has them no more");
+            tracing::error!(
+                topic = self.topic,
+                first,
+                last,
+                "rows of a file that cannot be read are lost: the journal has them no more"
+            );
             // What the bus cannot take it records itself.
             if let Ok(seq) = gaps.offer(&Gap::of(&self.topic, first, last, closing.hour)) {
                 let _ = gaps.durable(seq).await;

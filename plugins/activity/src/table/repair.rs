@@ -1,11 +1,12 @@
-//! What a running table writes again from the journal when an operator asks: rows that are in no file of the table any more.
+//! What a running table writes again from the journal when an operator asks: rows that are in no file of the table any
+//! more.
 
 use super::{Stop, Table};
 use crate::desk::Repaired;
 
 impl Table {
-    /// Writes all rows again that were committed, that no file of the table has, and that the journal has. Hours that were closed
-    /// are closed anew.
+    /// Writes all rows again that were committed, that no file of the table has, and that the journal has. Hours that
+    /// were closed are closed anew.
     pub(super) async fn repair(&mut self) -> Result<Repaired, Stop> {
         let (position, open) = (self.consumer.position(), self.open.take());
         let end = open.as_ref().map_or(position, |open| open.span.first);

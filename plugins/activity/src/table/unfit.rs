@@ -1,4 +1,5 @@
-//! Batches that cannot be encoded: an old journal may have some. They are set aside with a gap row, and the table goes on.
+//! Batches that cannot be encoded: an old journal may have some. They are set aside with a gap row, and the table goes
+//! on.
 
 use super::{Stop, Table, join};
 use crate::encode::Encoder;
@@ -23,7 +24,8 @@ impl Table {
 
     /// Why a batch cannot be encoded, if it cannot.
     pub(super) async fn unfit_because(&mut self, batch: &Batch) -> Option<ParquetError> {
-        let (schema, encodings, shard) = (self.consumer.schema().clone(), self.encodings, self.committer.shard().clone());
+        let (schema, encodings, shard) =
+            (self.consumer.schema().clone(), self.encodings, self.committer.shard().clone());
         let (batch, span) = (batch.clone(), Span::of(batch, 0, Instant::now()));
         let tried = tokio::task::spawn_blocking(move || {
             let mut encoder = Encoder::new(schema, encodings)?;

@@ -44,7 +44,8 @@ async fn a_directory_is_found_well_and_left_as_it_was() {
     std::fs::create_dir_all(root.join("_staging")).unwrap();
     std::fs::write(root.join("_staging/of-somebody"), "x").unwrap();
     check::all(&local(&root), ByteSize::mib(1)).await;
-    let left: Vec<_> = std::fs::read_dir(root.join("_staging")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let left: Vec<_> =
+        std::fs::read_dir(root.join("_staging")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["of-somebody"]);
 }
 
@@ -64,7 +65,10 @@ async fn too_little_room_is_told_with_what_to_do() {
     let home = tempfile::tempdir().unwrap();
     let checks = check::all(&local(home.path()), ByteSize::pib(1)).await;
     let room = why(&checks, "room");
-    assert!(room.starts_with("the disk leaves ") && room.contains("or set a smaller plugins.activity.file_size"), "{room}");
+    assert!(
+        room.starts_with("the disk leaves ") && room.contains("or set a smaller plugins.activity.file_size"),
+        "{room}"
+    );
     assert_eq!(verdicts(&checks).iter().filter(|(_, word)| *word == "fails").count(), 1);
 }
 

@@ -1,4 +1,5 @@
-//! Compaction under thousands of schedules of faults (see `faults.rs`): the same rows, whoever fails, dies, or sleeps when.
+//! Compaction under thousands of schedules of faults (see `faults.rs`): the same rows, whoever fails, dies, or sleeps
+//! when.
 
 use super::faults::{POLICY, each_seed, journal, tables};
 use super::faulty_store::{Dice, FaultyStore};
@@ -77,12 +78,18 @@ async fn life(store: &FaultyStore) {
 }
 
 fn files_of(files: &Files, directory: &str) -> Files {
-    files.iter().filter(|(path, _)| path.starts_with(&format!("{directory}/"))).map(|(path, bytes)| (path.clone(), bytes.clone())).collect()
+    files
+        .iter()
+        .filter(|(path, _)| path.starts_with(&format!("{directory}/")))
+        .map(|(path, bytes)| (path.clone(), bytes.clone()))
+        .collect()
 }
 
 fn is_complete(files: &Files) -> bool {
     let success = files.iter().find(|(path, _)| path.ends_with("/_SUCCESS"));
-    let Some(success) = success.and_then(|(_, text)| serde_json::from_slice::<Success>(text).ok()) else { return false };
+    let Some(success) = success.and_then(|(_, text)| serde_json::from_slice::<Success>(text).ok()) else {
+        return false;
+    };
     success.names().all(|name| files.keys().any(|path| path.ends_with(&name)))
 }
 
@@ -96,13 +103,24 @@ fn check_midway(files: &Files, memory: &MemoryBus) {
     if has_hour {
         assert_eq!(rows, all);
     }
-    let spares: std::collections::BTreeSet<_> =
-        files.keys().filter(|path| path.starts_with("_staging/")).filter_map(|path| Some(path.rsplit_once('/')?.0)).collect();
-    assert!(has_hour || spares.iter().any(|spare| is_complete(&files_of(files, spare))), "the hour is nowhere: {:?}", files.keys());
+    let spares: std::collections::BTreeSet<_> = files
+        .keys()
+        .filter(|path| path.starts_with("_staging/"))
+        .filter_map(|path| Some(path.rsplit_once('/')?.0))
+        .collect();
+    assert!(
+        has_hour || spares.iter().any(|spare| is_complete(&files_of(files, spare))),
+        "the hour is nowhere: {:?}",
+        files.keys()
+    );
 }
 
 fn in_table(files: &Files) -> Files {
-    files.iter().filter(|(path, _)| path.starts_with(TOPIC)).map(|(path, bytes)| (path.clone(), bytes.clone())).collect()
+    files
+        .iter()
+        .filter(|(path, _)| path.starts_with(TOPIC))
+        .map(|(path, bytes)| (path.clone(), bytes.clone()))
+        .collect()
 }
 
 /// After everybody is done: what is left is put in order, and the table has each row once.
@@ -188,7 +206,8 @@ fn a_compactor_that_was_stopped_at_any_step_while_others_worked_leaves_the_table
 }
 
 fn encoded(memory: &MemoryBus, first: u64) -> (Encoded, Hour) {
-    let batches: Vec<_> = memory.batches(TOPIC).into_iter().filter(|b| b.first >= first && Hour::of(b.time) == HOUR).collect();
+    let batches: Vec<_> =
+        memory.batches(TOPIC).into_iter().filter(|b| b.first >= first && Hour::of(b.time) == HOUR).collect();
     let mut encoder = Encoder::new(memory.bus().topics()[0].clone(), Encodings::Modern).unwrap();
     let mut span = Span::of(&batches[0], 0, tokio::time::Instant::now());
     for batch in &batches {
@@ -323,7 +342,8 @@ async fn a_strangers_rows_of_a_compacted_hour_stop_the_table() {
 }
 
 fn metadata(content: &Bytes) -> ParquetMetaData {
-    let mut reader = ParquetMetaDataReader::new().with_page_index_policy(parquet::file::metadata::PageIndexPolicy::Required);
+    let mut reader =
+        ParquetMetaDataReader::new().with_page_index_policy(parquet::file::metadata::PageIndexPolicy::Required);
     reader.try_parse(content).unwrap();
     reader.finish().unwrap()
 }
@@ -337,7 +357,9 @@ async fn compacted_files_are_sorted_by_user_and_tell_of_their_parts() {
     for part in 0..3i64 {
         let buyer = |n: i64| Order { state: (n % 2) as i8, buyer_id: format!("buyer {:05}", n * 7919 % 1000) };
         let rows: Vec<Order> = (0..60_000).map(|n| buyer(part * 60_000 + n)).collect();
-        publisher.offer_batch(serde_arrow::to_record_batch(memory.bus().topics()[0].columns().fields(), &rows).unwrap()).unwrap();
+        publisher
+            .offer_batch(serde_arrow::to_record_batch(memory.bus().topics()[0].columns().fields(), &rows).unwrap())
+            .unwrap();
         start_on(&memory, Arc::new(store.clone()), POLICY).await.drained().await.unwrap();
     }
     memory.set_time(NOON + HOUR_US);
@@ -362,13 +384,16 @@ async fn compacted_files_are_sorted_by_user_and_tell_of_their_parts() {
     assert_eq!(compacted.file_metadata().schema_descr(), plain.file_metadata().schema_descr());
 
     // One user is in one row group, by its statistics; the pages have statistics as well, and the user a bloom filter.
-    let column =
-        |group: usize| compacted.row_group(group).columns().iter().find(|c| c.column_path().string() == "buyer_id").unwrap().clone();
+    let column = |group: usize| {
+        compacted.row_group(group).columns().iter().find(|c| c.column_path().string() == "buyer_id").unwrap().clone()
+    };
     let ranges: Vec<_> = (0..compacted.num_row_groups())
         .map(|group| {
             let column = column(group);
             assert!(
-                column.bloom_filter_offset().is_some() && column.column_index_offset().is_some() && column.offset_index_offset().is_some()
+                column.bloom_filter_offset().is_some()
+                    && column.column_index_offset().is_some()
+                    && column.offset_index_offset().is_some()
             );
             let statistics = column.statistics().unwrap().clone();
             [statistics.min_bytes_opt().unwrap().to_vec(), statistics.max_bytes_opt().unwrap().to_vec()]
@@ -395,9 +420,10 @@ async fn a_compacted_file_never_mixes_schemas() {
         start_on(&memory, Arc::new(store.clone()), POLICY).await.drained().await.unwrap();
     }
     // The next version adds a column, within the hour.
-    let avro = memory.bus().topics()[0]
-        .avro()
-        .replace(r#""type": "string"}]"#, r#""type": "string"}, {"name": "note", "type": ["null", "string"], "default": null}]"#);
+    let avro = memory.bus().topics()[0].avro().replace(
+        r#""type": "string"}]"#,
+        r#""type": "string"}, {"name": "note", "type": ["null", "string"], "default": null}]"#,
+    );
     let upgraded = MemoryBus::new(vec![TopicSchema::from_avro(&avro).unwrap(), crate::record::schema().unwrap()]);
     upgraded.set_time(NOON);
     upgraded.skip(TOPIC, 6);
@@ -429,7 +455,8 @@ async fn a_compacted_file_never_mixes_schemas() {
 async fn the_table_compacts_its_hours_and_removes_old_days_by_itself() {
     let memory = bus();
     let directory = tempfile::tempdir().unwrap();
-    let store = Arc::new(crate::store::local::LocalStore::new(Arc::new(greyhound_sdk::fs::OsFileSystem), directory.path()));
+    let store =
+        Arc::new(crate::store::local::LocalStore::new(Arc::new(greyhound_sdk::fs::OsFileSystem), directory.path()));
     let compactor = Compactor::new(store.clone(), SIZE, Some(Duration::from_secs(86_400)));
     for rows in [0..3, 3..5] {
         publish(&memory, rows);
@@ -437,8 +464,9 @@ async fn the_table_compacts_its_hours_and_removes_old_days_by_itself() {
     }
     let hour = directory.path().join(place(HOUR));
     let parquet = || {
-        std::fs::read_dir(&hour)
-            .map_or(0, |all| all.filter(|f| f.as_ref().unwrap().path().extension().is_some_and(|e| e == "parquet")).count())
+        std::fs::read_dir(&hour).map_or(0, |all| {
+            all.filter(|f| f.as_ref().unwrap().path().extension().is_some_and(|e| e == "parquet")).count()
+        })
     };
     assert_eq!(parquet(), 2);
     memory.set_time(NOON + HOUR_US);
@@ -461,7 +489,8 @@ async fn the_table_compacts_its_hours_and_removes_old_days_by_itself() {
 /// Tables in a directory: an hour of two files that is closed, and one that is open.
 async fn two_files() -> (tempfile::TempDir, Arc<dyn Store>) {
     let directory = tempfile::tempdir().unwrap();
-    let store: Arc<dyn Store> = Arc::new(crate::store::local::LocalStore::new(Arc::new(greyhound_sdk::fs::OsFileSystem), directory.path()));
+    let store: Arc<dyn Store> =
+        Arc::new(crate::store::local::LocalStore::new(Arc::new(greyhound_sdk::fs::OsFileSystem), directory.path()));
     let memory = bus();
     for rows in [0..3, 3..5] {
         publish(&memory, rows);
@@ -489,16 +518,21 @@ async fn what_is_in_the_way_of_a_repair_is_named_and_the_rest_is_done() {
     std::fs::create_dir_all(&table).unwrap();
     std::fs::rename(directory.path().join(place(HOUR)), table.join(format!("{began}-x-1.{}.old", HOUR.0))).unwrap();
     std::fs::create_dir_all(directory.path().join(place(Hour(HOUR.0 - 1)))).unwrap();
-    let success = serde_json::json!({"topic": TOPIC, "shard": shard().as_str(), "rows": 0, "next": 0, "files": [], "gaps": []});
+    let success =
+        serde_json::json!({"topic": TOPIC, "shard": shard().as_str(), "rows": 0, "next": 0, "files": [], "gaps": []});
     std::fs::write(directory.path().join(place(Hour(HOUR.0 - 1))).join("_SUCCESS"), success.to_string()).unwrap();
     let obstacle = table.join(format!("{began}-x-2.{}.new", HOUR.0 - 1));
     std::fs::write(&obstacle, "a file").unwrap();
     std::fs::write(table.join(format!("{began}-x-3.tmp")), "left behind").unwrap();
     let mut told = Vec::new();
     repair(store.clone(), Duration::from_secs(3600), |settled| told.push(settled)).await.unwrap();
-    let obstacles: Vec<_> = told.iter().filter_map(|it| if let Settled::Obstructed(why) = it { Some(why) } else { None }).collect();
+    let obstacles: Vec<_> =
+        told.iter().filter_map(|it| if let Settled::Obstructed(why) = it { Some(why) } else { None }).collect();
     for path in ["_staging/gone-00000002".into(), format!("{}/a.topic", shard()), obstacle.display().to_string()] {
-        assert!(obstacles.iter().any(|why| why.contains(&path) && why.ends_with("in the place of Greyhound's files")), "{path}: {told:?}");
+        assert!(
+            obstacles.iter().any(|why| why.contains(&path) && why.ends_with("in the place of Greyhound's files")),
+            "{path}: {told:?}"
+        );
     }
     assert_eq!(obstacles.len(), 3, "{told:?}");
     assert!(told.contains(&Settled::Restored(place(HOUR))), "{told:?}");
@@ -509,7 +543,8 @@ async fn what_is_in_the_way_of_a_repair_is_named_and_the_rest_is_done() {
 #[tokio::test]
 async fn a_try_of_the_store_that_was_killed_is_cleared_away() {
     let (directory, store) = two_files().await;
-    let path = |seconds: u64| directory.path().join(format!("_staging/check-{}-0123456789abcdef", seconds_ago(seconds)));
+    let path =
+        |seconds: u64| directory.path().join(format!("_staging/check-{}-0123456789abcdef", seconds_ago(seconds)));
     let (old, young) = (path(7200), path(60));
     for path in [&old, &young] {
         std::fs::create_dir_all(path).unwrap();
@@ -593,7 +628,8 @@ async fn nothing_is_written_once_it_is_idle() {
 #[tokio::test]
 async fn an_empty_directory_in_the_place_of_an_hour_is_set_apart() {
     let directory = tempfile::tempdir().unwrap();
-    let store: Arc<dyn Store> = Arc::new(crate::store::local::LocalStore::new(Arc::new(greyhound_sdk::fs::OsFileSystem), directory.path()));
+    let store: Arc<dyn Store> =
+        Arc::new(crate::store::local::LocalStore::new(Arc::new(greyhound_sdk::fs::OsFileSystem), directory.path()));
     let memory = bus();
     publish(&memory, 0..3);
     start_on(&memory, store.clone(), POLICY).await.drained().await.unwrap();

@@ -101,7 +101,12 @@ async fn looks(encodings: Encodings) -> [(BTreeSet<Encoding>, usize); 2] {
         part.for_each(|n| assert!(publisher.offer(&animal(n)).is_ok()));
         live(&|| memory.cursor(CONSUMER, TOPIC) == Some(end)).await;
     }
-    let data = || files(root.path()).into_iter().filter(|path| path.extension().is_some_and(|it| it == "parquet")).collect::<Vec<_>>();
+    let data = || {
+        files(root.path())
+            .into_iter()
+            .filter(|path| path.extension().is_some_and(|it| it == "parquet"))
+            .collect::<Vec<_>>()
+    };
     let committed = look(&data()[0]);
     assert!(data().len() > 1);
     memory.set_time(NOON + HOUR_US);

@@ -1,7 +1,7 @@
 //! The sink under thousands of schedules of faults: every row is in the tables once, whatever the store says and does.
 //!
-//! A schedule is a seed. `FAULT_SEED=17 cargo test -p greyhound-activity faults` runs that one alone, `FAULT_SEEDS=100000`
-//! as many. (Of two tables at once, whose calls meet depends on the encoder's threads as well.)
+//! A schedule is a seed. `FAULT_SEED=17 cargo test -p greyhound-activity faults` runs that one alone,
+//! `FAULT_SEEDS=100000` as many. (Of two tables at once, whose calls meet depends on the encoder's threads as well.)
 
 use super::faulty_store::{Dice, FaultyStore};
 use super::{NOON, Order, Running, TOPIC, bus, publish, read, start_on};
@@ -30,7 +30,8 @@ pub(super) fn each_seed<F: Future<Output = ()>>(schedule: impl Fn(u64) -> F) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         // Where it fails, this is the last line.
         println!("FAULT_SEED={seed}");
-        runtime.block_on(async { tokio::time::timeout(Duration::from_secs(30), schedule(seed)).await.expect("an end") });
+        runtime
+            .block_on(async { tokio::time::timeout(Duration::from_secs(30), schedule(seed)).await.expect("an end") });
     }
 }
 
@@ -59,7 +60,11 @@ pub(super) fn journal(memory: &MemoryBus) -> Vec<(i64, String)> {
 
 /// What the tables have, in the order of the files.
 pub(super) fn tables(files: &BTreeMap<String, bytes::Bytes>) -> Vec<(i64, String)> {
-    files.iter().filter(|(path, _)| path.ends_with(".parquet")).flat_map(|(_, content)| read(content.to_vec())).collect()
+    files
+        .iter()
+        .filter(|(path, _)| path.ends_with(".parquet"))
+        .flat_map(|(_, content)| read(content.to_vec()))
+        .collect()
 }
 
 /// How a life ended.
@@ -129,7 +134,11 @@ fn whatever_fails_every_row_is_there_once() {
         }
         table.drained().await.unwrap();
         let files = store.files();
-        assert!(closed(&files).windows(2).all(|pair| pair[0].0 + 1 == pair[1].0), "an hour is left open: {:?}", files.keys());
+        assert!(
+            closed(&files).windows(2).all(|pair| pair[0].0 + 1 == pair[1].0),
+            "an hour is left open: {:?}",
+            files.keys()
+        );
         check_closed_hours(&files);
     });
 }
@@ -148,10 +157,15 @@ fn check_closed_hours(files: &BTreeMap<String, bytes::Bytes>) {
     for (path, content) in files.iter().filter(|(path, _)| path.ends_with("_SUCCESS")) {
         let success: Success = serde_json::from_slice(content).unwrap();
         let directory = path.trim_end_matches("_SUCCESS");
-        let beside: BTreeMap<_, _> = files.iter().filter(|(p, _)| p.starts_with(directory)).map(|(p, c)| (p.clone(), c.clone())).collect();
+        let beside: BTreeMap<_, _> =
+            files.iter().filter(|(p, _)| p.starts_with(directory)).map(|(p, c)| (p.clone(), c.clone())).collect();
         let rows = tables(&beside);
         assert_eq!(success.rows, rows.len() as u64, "{path}");
-        assert_eq!((success.first, success.last), (rows.first().map(|r| r.0 as u64), rows.last().map(|r| r.0 as u64)), "{path}");
+        assert_eq!(
+            (success.first, success.last),
+            (rows.first().map(|r| r.0 as u64), rows.last().map(|r| r.0 as u64)),
+            "{path}"
+        );
     }
 }
 
@@ -170,8 +184,10 @@ fn of_two_journals_with_one_shard_one_stops_and_the_others_rows_are_there_once()
             publish(memory, buyers..buyers + 1 + dice.below(5));
         }
         store.trouble([0, 10, 30][dice.below(3) as usize], None);
-        let running =
-            [start_on(&journals[0], Arc::new(store.clone()), POLICY).await, start_on(&journals[1], Arc::new(store.clone()), POLICY).await];
+        let running = [
+            start_on(&journals[0], Arc::new(store.clone()), POLICY).await,
+            start_on(&journals[1], Arc::new(store.clone()), POLICY).await,
+        ];
         let [first, second] = running;
         let (first, second) = tokio::join!(finish(&journals[0], &store, first), finish(&journals[1], &store, second));
         let winner = match (first, second) {

@@ -72,8 +72,16 @@ struct State {
 
 impl FaultyStore {
     pub(super) fn new(dice: Dice) -> Self {
-        let state =
-            State { files: BTreeMap::new(), dice, mishaps: 0, calls: 0, kill_at: None, killed: false, returns: false, late: Vec::new() };
+        let state = State {
+            files: BTreeMap::new(),
+            dice,
+            mishaps: 0,
+            calls: 0,
+            kill_at: None,
+            killed: false,
+            returns: false,
+            late: Vec::new(),
+        };
         Self(Arc::new(Mutex::new(state)))
     }
 
@@ -187,10 +195,13 @@ impl State {
             Change::Remove(path) => drop(self.files.remove(path)),
             Change::RemoveTree(path) => self.files.retain(|file, _| !is_in(file, path)),
             Change::Publish(_, to) if self.has(to) => return Ok(Some(Published::Exists)),
-            Change::Publish(from, _) if !self.has(from) => return Err(Trouble::passing(Passing::Other, "no such file")),
+            Change::Publish(from, _) if !self.has(from) => {
+                return Err(Trouble::passing(Passing::Other, "no such file"));
+            }
             Change::Publish(from, to) => {
                 let moved: Vec<_> = self.files.extract_if(.., |file, _| file == from || is_in(file, from)).collect();
-                self.files.extend(moved.into_iter().map(|(file, bytes)| (format!("{to}{}", &file[from.len()..]), bytes)));
+                self.files
+                    .extend(moved.into_iter().map(|(file, bytes)| (format!("{to}{}", &file[from.len()..]), bytes)));
                 return Ok(Some(Published::Done));
             }
         }
@@ -231,7 +242,8 @@ impl Store for FaultyStore {
 
     async fn read(&self, path: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
         let bytes = self.look(|files| files.get(path).filter(|it| it.len() as u64 >= range.end).cloned()).await?;
-        let bytes = bytes.ok_or_else(|| Trouble::passing(Passing::Other, "no such file, or a shorter one").at("read", path))?;
+        let bytes =
+            bytes.ok_or_else(|| Trouble::passing(Passing::Other, "no such file, or a shorter one").at("read", path))?;
         Ok(bytes.slice(range.start as usize..range.end as usize))
     }
 

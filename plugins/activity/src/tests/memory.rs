@@ -1,4 +1,5 @@
-//! Reading back under a limit of memory: each test runs in a process of its own, which the system ends where it takes more.
+//! Reading back under a limit of memory: each test runs in a process of its own, which the system ends where it takes
+//! more.
 
 use super::faulty_store::{Dice, FaultyStore};
 use super::{NOON, TOPIC, bus};
@@ -25,14 +26,16 @@ fn within(name: &str, megabytes: u64, test: impl FnOnce(&dyn Fn())) {
     if std::env::var_os(CHILD).is_some() {
         test(&|| {
             let status = std::fs::read_to_string("/proc/self/status").unwrap();
-            let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")?.trim().strip_suffix(" kB")).unwrap();
+            let size =
+                status.lines().find_map(|line| line.strip_prefix("VmSize:")?.trim().strip_suffix(" kB")).unwrap();
             let limit = Some((size.parse::<u64>().unwrap() << 10) + (megabytes << 20));
             setrlimit(Resource::As, Rlimit { current: limit, maximum: limit }).unwrap();
         });
         return;
     }
     let mut child = Command::new(std::env::current_exe().unwrap());
-    let done = child.args(["--exact", &format!("tests::memory::{name}"), "--nocapture"]).env(CHILD, "1").output().unwrap();
+    let done =
+        child.args(["--exact", &format!("tests::memory::{name}"), "--nocapture"]).env(CHILD, "1").output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).chars().take(4000).collect::<String>();
     assert!(done.status.success(), "{}: {}{}", done.status, text(&done.stdout), text(&done.stderr));
 }
@@ -46,7 +49,12 @@ fn shard() -> Shard {
 }
 
 /// Commits a file of these batches, each of which is made when it is its turn.
-async fn commit(store: &Arc<dyn Store>, schema: &Arc<TopicSchema>, first: u64, batches: impl Iterator<Item = Vec<ArrayRef>>) -> u64 {
+async fn commit(
+    store: &Arc<dyn Store>,
+    schema: &Arc<TopicSchema>,
+    first: u64,
+    batches: impl Iterator<Item = Vec<ArrayRef>>,
+) -> u64 {
     let mut encoder = Encoder::new(schema.clone(), Encodings::Modern).unwrap();
     let mut span: Option<Span> = None;
     for columns in batches {
@@ -92,8 +100,9 @@ fn an_hour_of_large_rows_that_are_all_the_same_is_compacted() {
             let large = "a".repeat(LARGE);
             // At first all in a dictionary, then with one that no dictionary takes; among small ones.
             let end = commit(&store, &schema, 0, (0..1000).map(|_| order(&large))).await;
-            let mixed =
-                (0..1000).map(|n| if n == 900 { order(&"b".repeat(LARGE)) } else { order(if n % 2 == 0 { &large } else { "small" }) });
+            let mixed = (0..1000).map(|n| {
+                if n == 900 { order(&"b".repeat(LARGE)) } else { order(if n % 2 == 0 { &large } else { "small" }) }
+            });
             commit(&store, &schema, end, mixed).await;
             limit();
             compact(&store, TOPIC).await;
@@ -109,7 +118,9 @@ fn an_hour_of_rows_with_long_lists_is_compacted() {
                 {"name": "tags", "type": {"type": "array", "items": "string"}}]}"#;
             let store: Arc<dyn Store> = Arc::new(FaultyStore::new(Dice::new(0)));
             let schema = Arc::new(TopicSchema::from_avro(avro).unwrap());
-            let arrow_schema::DataType::List(item) = schema.columns().field(0).data_type().clone() else { panic!("no list") };
+            let arrow_schema::DataType::List(item) = schema.columns().field(0).data_type().clone() else {
+                panic!("no list")
+            };
             let list = |count: usize| -> Vec<ArrayRef> {
                 let mut tags = ListBuilder::new(StringBuilder::new()).with_field(item.clone());
                 tags.append_value(vec![Some("a tag of forty letters, without a comma!"); count]);
@@ -175,8 +186,10 @@ fn a_footer_that_claims_more_than_there_is_is_refused() {
         let schema = [0x15, 2, 0x29, 0x2c, 0x48, 1, b'r', 0x15, 2, 0, 0x15, 4, 0x25, 0, 0x18, 1, b's', 0, 0x16, 2];
         // Row groups, and the children of the schema's root, without end.
         let groups = [&schema[..], &[0x19, 0xfc, 0xff, 0xff, 0xff, 0xff, 7, 0]].concat();
-        let children = [0x15, 2, 0x19, 0x1c, 0x48, 1, b'r', 0x15, 0xfe, 0xff, 0xff, 0xff, 15, 0, 0x16, 2, 0x19, 0x0c, 0].to_vec();
-        let nested: Vec<u8> = [vec![0x15, 2, 0x19, 0xfc, 0xb8, 0x17], [0x48, 1, b'r', 0x15, 2, 0].repeat(3000), vec![0]].concat();
+        let children =
+            [0x15, 2, 0x19, 0x1c, 0x48, 1, b'r', 0x15, 0xfe, 0xff, 0xff, 0xff, 15, 0, 0x16, 2, 0x19, 0x0c, 0].to_vec();
+        let nested: Vec<u8> =
+            [vec![0x15, 2, 0x19, 0xfc, 0xb8, 0x17], [0x48, 1, b'r', 0x15, 2, 0].repeat(3000), vec![0]].concat();
         limit();
         for footer in [groups, children, nested] {
             let file = [b"PAR1", &footer[..], &(footer.len() as u32).to_le_bytes(), b"PAR1"].concat();

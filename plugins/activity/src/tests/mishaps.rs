@@ -141,7 +141,10 @@ async fn a_foreign_file_is_told_for_what_it_is_and_waited_out() {
         let table = node.start().await;
         eventually("it is told", || why(&table).contains(what)).await;
         let why = why(&table);
-        assert!(why.contains(&file_name(30)) && why.contains("move away") && !why.contains("copy of this data directory"), "{why}");
+        assert!(
+            why.contains(&file_name(30)) && why.contains("move away") && !why.contains("copy of this data directory"),
+            "{why}"
+        );
         publish(&node.memory, 40..50);
         assert_eq!(node.memory.cursor(CONSUMER, TOPIC), Some(30), "the rows wait");
         fs::remove_file(node.file(30)).unwrap();
@@ -219,8 +222,11 @@ async fn what_the_journal_has_no_more_of_a_damaged_file_gets_a_gap_row() {
 
 #[tokio::test]
 async fn a_success_that_is_none_in_the_open_hour_is_set_aside() {
-    for garbage in ["", "{\"topic\": \"sho", "{\"topic\": \"x\", \"shard\": \"y\", \"rows\": 0, \"next\": 0, \"files\": [], \"gaps\": []}"]
-    {
+    for garbage in [
+        "",
+        "{\"topic\": \"sho",
+        "{\"topic\": \"x\", \"shard\": \"y\", \"rows\": 0, \"next\": 0, \"files\": [], \"gaps\": []}",
+    ] {
         for more in [0, 10] {
             let node = Node::new().await;
             fs::write(node.place().join(SUCCESS), garbage).unwrap();
@@ -285,7 +291,10 @@ struct Unreadable {
 impl Unreadable {
     fn check(&self, path: &str) -> Result<(), StoreError> {
         match self.path.lock().as_deref() == Some(path) {
-            true => Err(Trouble::passing(Passing::Unreachable, "no DataNode has a block of it that is whole").at("read", path)),
+            true => {
+                Err(Trouble::passing(Passing::Unreachable, "no DataNode has a block of it that is whole")
+                    .at("read", path))
+            }
             false => Ok(()),
         }
     }

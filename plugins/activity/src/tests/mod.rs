@@ -92,8 +92,15 @@ fn memory_desk() -> Desk {
     DESK.with(Clone::clone)
 }
 
-async fn start_topic(memory: &MemoryBus, topic: &str, store: Arc<dyn Store>, policy: Policy, compactor: Compactor) -> Running {
-    let tables = Tables { bus: memory.bus(), store, compactor, policy, encodings: Encodings::Modern, desk: memory_desk() };
+async fn start_topic(
+    memory: &MemoryBus,
+    topic: &str,
+    store: Arc<dyn Store>,
+    policy: Policy,
+    compactor: Compactor,
+) -> Running {
+    let tables =
+        Tables { bus: memory.bus(), store, compactor, policy, encodings: Encodings::Modern, desk: memory_desk() };
     let (handle, drain) = Drain::new();
     let health = Health::default().of(topic);
     let table = Table::new(&tables, topic, health.clone(), drain).await.unwrap();
@@ -163,11 +170,16 @@ async fn a_file_ends_at_a_hole_and_at_the_hour() {
     memory.set_time(NOON + HOUR_US);
     publish(&memory, 20..30);
     table.drained().await.unwrap();
-    let mut names: Vec<_> =
-        disk.files().iter().filter(|f| f.extension().is_some_and(|e| e == "parquet")).map(|f| f.display().to_string()).collect();
+    let mut names: Vec<_> = disk
+        .files()
+        .iter()
+        .filter(|f| f.extension().is_some_and(|e| e == "parquet"))
+        .map(|f| f.display().to_string())
+        .collect();
     names.sort();
     let shard = |hour: i64| format!("/tables/{}", directory(TOPIC, Hour(494_000 + hour), &Shard::new("test", 1)));
-    let expected = [(0, 0), (0, 15), (1, 20)].map(|(hour, first): (i64, u64)| format!("{}/{first:020}.parquet", shard(hour)));
+    let expected =
+        [(0, 0), (0, 15), (1, 20)].map(|(hour, first): (i64, u64)| format!("{}/{first:020}.parquet", shard(hour)));
     assert_eq!(names, expected);
 }
 
@@ -235,7 +247,10 @@ async fn a_shard_that_is_new_to_a_table_does_not_look_through_all_hours_of_other
     for cursor in [10, 20] {
         let paused = PausedStore::new(Arc::new(store.clone()), 40);
         let table = start_on(&memory, Arc::new(paused.clone()), POLICY).await;
-        eventually("the rows are committed", || memory.cursor("activity", TOPIC) == Some(cursor) || paused.is_stopped()).await;
+        eventually("the rows are committed", || {
+            memory.cursor("activity", TOPIC) == Some(cursor) || paused.is_stopped()
+        })
+        .await;
         assert!(!paused.is_stopped());
         table.task.abort();
         publish(&memory, 10..20);
@@ -255,7 +270,8 @@ async fn whatever_step_the_power_is_cut_at_every_row_is_there_once() {
                 || table.task.is_finished()
         })
         .await;
-        let whole = memory.cursor("activity", TOPIC) == Some(40) && table.health.parts().iter().all(|(_, why)| why.is_none());
+        let whole =
+            memory.cursor("activity", TOPIC) == Some(40) && table.health.parts().iter().all(|(_, why)| why.is_none());
         table.task.abort();
         let disk = disk.after_power_cut(step);
         let table = start(&memory, &disk, Duration::from_millis(1)).await;
@@ -389,7 +405,8 @@ async fn every_file_is_recorded_also_one_that_an_earlier_run_committed() {
     let (memory, disk) = lost_cursor().await;
     start(&memory, &disk, Duration::from_secs(600)).await.drained().await.unwrap();
     let directory = directory(TOPIC, Hour(NOON / HOUR_US), &Shard::new("test", 1));
-    let size = |first: u64| disk.content(Path::new(&format!("/tables/{directory}/{first:020}.parquet"))).unwrap().len() as i64;
+    let size =
+        |first: u64| disk.content(Path::new(&format!("/tables/{directory}/{first:020}.parquet"))).unwrap().len() as i64;
     let row = |(first, last): (i64, i64), recovered: bool| Recorded {
         topic: TOPIC.into(),
         file_path: format!("{directory}/{first:020}.parquet"),

@@ -73,7 +73,15 @@ async fn record_gap(store: &Arc<dyn Store>, topic: Option<&'static str>) {
     let gap = TopicSchema::from_avro(include_str!("../../../../schemas/greyhound.gap.avsc")).unwrap();
     let memory = MemoryBus::new(vec![gap, crate::record::schema().unwrap()]);
     memory.set_time(NOON);
-    let gap = |first_seq, last_seq| Gap { topic, first_seq, last_seq, row_count: Some(5), reason: "test", from_time: NOON, to_time: NOON };
+    let gap = |first_seq, last_seq| Gap {
+        topic,
+        first_seq,
+        last_seq,
+        row_count: Some(5),
+        reason: "test",
+        from_time: NOON,
+        to_time: NOON,
+    };
     let publisher = memory.bus().publisher("greyhound.gap").unwrap();
     publisher.offer(&gap(Some(10), Some(14))).unwrap();
     // Later rows are missing that never had numbers.
@@ -117,7 +125,11 @@ impl Tables {
     async fn findings_while(&self, progress: impl Fn(&str) + Send + 'static) -> Vec<Finding> {
         let findings = Arc::new(Mutex::new(Vec::new()));
         let all = findings.clone();
-        verify(self.store.clone(), Scope::default(), progress, move |report| all.lock().unwrap().extend(report.findings)).await.unwrap();
+        verify(self.store.clone(), Scope::default(), progress, move |report| {
+            all.lock().unwrap().extend(report.findings)
+        })
+        .await
+        .unwrap();
         std::mem::take(&mut *findings.lock().unwrap())
     }
 }
@@ -132,8 +144,16 @@ fn parquet(seqs: std::ops::RangeInclusive<u64>, more: &[i64], shard: &str, last:
     let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
     writer.write(&batch).unwrap();
     let text = String::new();
-    Footer { shard: shard.to_owned(), first: *seqs.start(), last, rows, digest: text.clone(), schema: text, parts: vec![] }
-        .write(&mut writer);
+    Footer {
+        shard: shard.to_owned(),
+        first: *seqs.start(),
+        last,
+        rows,
+        digest: text.clone(),
+        schema: text,
+        parts: vec![],
+    }
+    .write(&mut writer);
     writer.into_inner().unwrap()
 }
 
@@ -142,7 +162,10 @@ fn place(hour: i64) -> String {
 }
 
 fn has(findings: &[String], parts: &[&str]) {
-    assert!(findings.iter().any(|finding| parts.iter().all(|part| finding.contains(part))), "{parts:?} in {findings:#?}");
+    assert!(
+        findings.iter().any(|finding| parts.iter().all(|part| finding.contains(part))),
+        "{parts:?} in {findings:#?}"
+    );
 }
 
 #[tokio::test]
@@ -222,7 +245,10 @@ async fn a_gap_that_is_not_recorded_is_rows_that_are_missing() {
     let tables = tables().await;
     let gap = tables.place(0).to_str().unwrap().replace(TOPIC, "greyhound.gap");
     fs::remove_file(format!("{gap}/{}", file_name(0))).unwrap();
-    assert_eq!(tables.findings().await, [format!("rows 10 to 14 are missing after {}, and greyhound.gap does not tell of them", place(0))]);
+    assert_eq!(
+        tables.findings().await,
+        [format!("rows 10 to 14 are missing after {}, and greyhound.gap does not tell of them", place(0))]
+    );
 }
 
 #[tokio::test]
@@ -262,10 +288,13 @@ async fn whatever_else_a_reader_would_read_is_named() {
     // Nobody reads these.
     fs::create_dir_all(table.join("dt=older/hour=00")).unwrap();
     fs::create_dir_all(table.join("_temporary/0")).unwrap();
-    for hidden in [table.join("_temporary/0/part.tmp"), tables.place(2).join(".20.parquet.crc"), tables.root.path().join("notes")] {
+    for hidden in
+        [table.join("_temporary/0/part.tmp"), tables.place(2).join(".20.parquet.crc"), tables.root.path().join("notes")]
+    {
         fs::copy(tables.file(2, 20), hidden).unwrap();
     }
-    let named = |path: &PathBuf| format!("{} is not Greyhound's", path.strip_prefix(tables.root.path()).unwrap().display());
+    let named =
+        |path: &PathBuf| format!("{} is not Greyhound's", path.strip_prefix(tables.root.path()).unwrap().display());
     let findings = tables.findings().await;
     strays.iter().for_each(|path| has(&findings, &[&named(path), "move it out of the table"]));
     assert_eq!(findings.len(), strays.len(), "{findings:#?}");
@@ -294,7 +323,10 @@ async fn a_success_that_cannot_be_read_is_named_and_made_anew_where_it_is_remove
         let right = fs::read(&path).unwrap();
         fs::write(&path, garbage).unwrap();
         let findings = tables.findings().await;
-        has(&findings, &[&format!("{}/_SUCCESS: it cannot be read", place(hour)), "remove this file, and start the node"]);
+        has(
+            &findings,
+            &[&format!("{}/_SUCCESS: it cannot be read", place(hour)), "remove this file, and start the node"],
+        );
         assert_eq!(findings.len(), 1, "{findings:?}");
         fs::write(&path, right).unwrap();
     }
@@ -399,7 +431,8 @@ async fn an_hour_whose_files_are_replaced_by_others_of_their_names_is_looked_at_
 #[tokio::test]
 async fn hours_that_are_closed_while_others_are_looked_at_are_not_open() {
     let tables = tables().await;
-    let closed: Vec<_> = [0, 1].map(|hour| tables.place(hour).join("_SUCCESS")).map(|path| (fs::read(&path).unwrap(), path)).into();
+    let closed: Vec<_> =
+        [0, 1].map(|hour| tables.place(hour).join("_SUCCESS")).map(|path| (fs::read(&path).unwrap(), path)).into();
     closed.iter().for_each(|(_, path)| fs::remove_file(path).unwrap());
     let progress = move |directory: &str| {
         if directory == place(2) {
@@ -417,12 +450,17 @@ async fn rows_before_the_first_are_missing_unless_days_are_removed() {
     }
     has(&tables.findings().await, &["rows 0 to 9 are missing from the begin"]);
     let day = Some("2026-05-10".parse().unwrap());
-    for scope in [Scope { retention: Some(Duration::from_secs(86_400)), ..Scope::default() }, Scope { day, ..Scope::default() }] {
+    for scope in
+        [Scope { retention: Some(Duration::from_secs(86_400)), ..Scope::default() }, Scope { day, ..Scope::default() }]
+    {
         assert_eq!(tables.findings_in(scope).await, [""; 0]);
     }
     // Retention empties a directory before it removes it.
     fs::create_dir_all(tables.place(0)).unwrap();
-    assert_eq!(tables.findings_in(Scope { retention: Some(Duration::from_secs(86_400)), ..Scope::default() }).await, [""; 0]);
+    assert_eq!(
+        tables.findings_in(Scope { retention: Some(Duration::from_secs(86_400)), ..Scope::default() }).await,
+        [""; 0]
+    );
 }
 
 #[tokio::test]
@@ -483,7 +521,11 @@ async fn tables_with_sink() -> Tables {
         start_on(&memory, store.clone(), POLICY).await.drained().await.unwrap();
     }
     let compactor = Compactor::new(store.clone(), 1 << 20, None).resting();
-    super::start_topic(&memory, crate::record::SINK_TOPIC, store.clone(), POLICY, compactor).await.drained().await.unwrap();
+    super::start_topic(&memory, crate::record::SINK_TOPIC, store.clone(), POLICY, compactor)
+        .await
+        .drained()
+        .await
+        .unwrap();
     Tables { root, store }
 }
 

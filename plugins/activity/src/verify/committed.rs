@@ -28,9 +28,13 @@ pub(super) struct OfShard {
 }
 
 impl Committed {
-    /// What is said of the hours that are `wanted`. A file that cannot be read says nothing here; it is found when its own table
-    /// is verified.
-    pub(super) fn read(store: &Blocking, journals: &[Journal], wanted: impl Fn(Hour) -> bool) -> Result<Self, StoreError> {
+    /// What is said of the hours that are `wanted`. A file that cannot be read says nothing here; it is found when its
+    /// own table is verified.
+    pub(super) fn read(
+        store: &Blocking,
+        journals: &[Journal],
+        wanted: impl Fn(Hour) -> bool,
+    ) -> Result<Self, StoreError> {
         let mut committed = Self::default();
         for (shard, _, directory) in directories(store, SINK_TOPIC)? {
             let names = list(store, &directory)?;

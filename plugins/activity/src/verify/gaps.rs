@@ -54,8 +54,8 @@ impl Gaps {
         Ranges::of(all.filter(|(of, _)| of.as_deref().is_none_or(|of| of == topic)).map(|(_, range)| *range).collect())
     }
 
-    /// Whether nothing more will be told of rows of `shard` that are missing before one of `hour`: a gap is recorded at the
-    /// time of the rows that it is among.
+    /// Whether nothing more will be told of rows of `shard` that are missing before one of `hour`: a gap is recorded at
+    /// the time of the rows that it is among.
     pub(super) fn is_closed(&self, shard: &str, hour: Hour) -> bool {
         self.0.get(shard).and_then(|of_shard| of_shard.closed) >= Some(hour)
     }
@@ -68,7 +68,11 @@ pub(super) fn directories(store: &Blocking, table: &str) -> Result<Vec<(String, 
         for hour in list(store, &format!("{table}/{day}"))? {
             let Some(at) = parse(&day, &hour) else { continue };
             for shard in list(store, &format!("{table}/{day}/{hour}"))? {
-                found.push((shard.trim_start_matches("shard=").to_owned(), at, format!("{table}/{day}/{hour}/{shard}")));
+                found.push((
+                    shard.trim_start_matches("shard=").to_owned(),
+                    at,
+                    format!("{table}/{day}/{hour}/{shard}"),
+                ));
             }
         }
     }
@@ -101,5 +105,8 @@ fn of_rows(rows: &RecordBatch) -> Option<Vec<(Option<String>, Range)>> {
     let topic = topic?.as_string_opt::<i32>()?;
     let (first, last) = (first?.as_primitive_opt::<Int64Type>()?, last?.as_primitive_opt::<Int64Type>()?);
     let rows = topic.iter().zip(first.iter().zip(last.iter()));
-    Some(rows.filter_map(|(topic, (first, last))| Some((topic.map(str::to_owned), (first? as u64, last? as u64)))).collect())
+    Some(
+        rows.filter_map(|(topic, (first, last))| Some((topic.map(str::to_owned), (first? as u64, last? as u64))))
+            .collect(),
+    )
 }

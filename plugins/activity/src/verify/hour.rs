@@ -44,7 +44,13 @@ struct Place {
 
 impl Look {
     /// Looks at an hour, until it holds still.
-    pub(super) fn at(store: &Blocking, topic: &str, shard: &Shard, hour: Hour, progress: &dyn Fn(&str)) -> Result<Self, StoreError> {
+    pub(super) fn at(
+        store: &Blocking,
+        topic: &str,
+        shard: &Shard,
+        hour: Hour,
+        progress: &dyn Fn(&str),
+    ) -> Result<Self, StoreError> {
         let mut place = Place::of(store, topic, shard, hour)?;
         let mut looks = 0;
         loop {
@@ -90,7 +96,9 @@ impl Look {
                     look.rows += file.rows;
                     look.numbers.add(&file.numbers);
                 }
-                Err(ReadFailure::Damaged { path, why }) => look.findings.push(Finding::Damaged { why: format!("{path}: {why}") }),
+                Err(ReadFailure::Damaged { path, why }) => {
+                    look.findings.push(Finding::Damaged { why: format!("{path}: {why}") })
+                }
                 Err(ReadFailure::Store(e)) => look.findings.push(Finding::Damaged { why: e.to_string() }),
             }
             look.files += 1;
@@ -100,7 +108,9 @@ impl Look {
             Some(success) if (success.topic.as_str(), success.shard.as_str()) != (topic, shard.as_str()) => {
                 look.findings.push(untrue(format!("it is of shard {} in {}", success.shard, success.topic)));
             }
-            Some(success) => look.findings.extend(disagreements(success, &files, &ranges, look.rows).into_iter().map(untrue)),
+            Some(success) => {
+                look.findings.extend(disagreements(success, &files, &ranges, look.rows).into_iter().map(untrue))
+            }
             None if is_marked => look.findings.push(untrue(UNREADABLE.to_owned())),
             None => {}
         }
@@ -109,7 +119,8 @@ impl Look {
 }
 
 impl Place {
-    /// The hour's directory in the table; where that is not complete, because it is just being swapped, a complete one in staging.
+    /// The hour's directory in the table; where that is not complete, because it is just being swapped, a complete one
+    /// in staging.
     fn of(store: &Blocking, topic: &str, shard: &Shard, hour: Hour) -> Result<Self, StoreError> {
         let mut place = directory(topic, hour, shard);
         let success = |path: &str| store.ask(async |store| complete(store, path).await);
@@ -117,7 +128,8 @@ impl Place {
         if found.is_none() {
             let staging = format!("{STAGING}/{shard}/{topic}");
             let names = store.ask(async |store| names_in(store, &staging).await)?;
-            let spares: Vec<String> = hours_in(&names).filter(|(at, _)| *at == hour).flat_map(|(_, names)| names).collect();
+            let spares: Vec<String> =
+                hours_in(&names).filter(|(at, _)| *at == hour).flat_map(|(_, names)| names).collect();
             for spare in spares {
                 let path = format!("{staging}/{spare}");
                 found = success(&path)?;
@@ -147,7 +159,9 @@ fn read(store: &Blocking, path: &str, name: &str, shard: &Shard, hour: Hour) -> 
     let file = StoredFile::open(store, path.to_owned())?;
     let footer = &file.footer;
     if file_name(footer.first) != name || footer.shard != shard.as_str() {
-        return Err(file.damaged(&format!("by its footer it begins with row {} of shard {}", footer.first, footer.shard)));
+        return Err(
+            file.damaged(&format!("by its footer it begins with row {} of shard {}", footer.first, footer.shard))
+        );
     }
     let (mut numbers, mut doubles, mut rows, mut misplaced) = (Numbers::default(), Vec::new(), 0, None);
     for group in file.groups() {
@@ -174,8 +188,16 @@ fn read(store: &Blocking, path: &str, name: &str, shard: &Shard, hour: Hour) -> 
             rows_shown(found.0.zip(found.1))
         )));
     }
-    let misplaced = misplaced.map(|hour| format!("by their time, rows in it belong into {}/{}: move it there", hour.day(), hour.name()));
-    Ok(FileLook { first: footer.first, last: footer.last, rows, numbers, doubles: Ranges::of(doubles).as_slice().to_vec(), misplaced })
+    let misplaced = misplaced
+        .map(|hour| format!("by their time, rows in it belong into {}/{}: move it there", hour.day(), hour.name()));
+    Ok(FileLook {
+        first: footer.first,
+        last: footer.last,
+        rows,
+        numbers,
+        doubles: Ranges::of(doubles).as_slice().to_vec(),
+        misplaced,
+    })
 }
 
 /// Where `_SUCCESS` does not agree with the files.

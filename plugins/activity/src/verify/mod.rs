@@ -1,8 +1,9 @@
-//! `greyhound tables verify`: proves that no row is missing and none is there twice, from the store, and from the journals of
-//! nodes that answer.
+//! `greyhound tables verify`: proves that no row is missing and none is there twice, from the store, and from the
+//! journals of nodes that answer.
 //!
-//! Of each file the columns `seq` and `time` are read, hour by hour; what is kept is a bit for each row of one file, and a few ranges for
-//! each hour. The sink may go on meanwhile: an hour whose directory changed while it was looked at is looked at again.
+//! Of each file the columns `seq` and `time` are read, hour by hour; what is kept is a bit for each row of one file,
+//! and a few ranges for each hour. The sink may go on meanwhile: an hour whose directory changed while it was looked at
+//! is looked at again.
 
 mod committed;
 mod finding;
@@ -125,7 +126,9 @@ impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
         let topics = &scope.topics;
         let now = Hour(i64::try_from(now() / 3600).unwrap_or(0));
         let kept = scope.retention.and_then(|age| oldest_kept(now, age));
-        let wanted = |hour: Hour| scope.day.is_none_or(|only| only.0.day() == hour.day()) && kept.is_none_or(|kept| hour >= kept);
+        let wanted = |hour: Hour| {
+            scope.day.is_none_or(|only| only.0.day() == hour.day()) && kept.is_none_or(|kept| hour >= kept)
+        };
         // First: what is committed meanwhile is more than what is expected.
         let journals = if scope.day.is_none() { scope.journals.as_slice() } else { &[] };
         self.committed = Committed::read(&self.store, journals, wanted)?;
@@ -137,7 +140,12 @@ impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
             let shards = self.shards(topic, &mut strays)?;
             // Beside the tables there may be others' directories.
             if !strays.is_empty() && (!shards.is_empty() || topics.contains(topic)) {
-                (self.report)(Report { topic: topic.clone(), shard: "-".to_owned(), findings: strays, ..Report::default() });
+                (self.report)(Report {
+                    topic: topic.clone(),
+                    shard: "-".to_owned(),
+                    findings: strays,
+                    ..Report::default()
+                });
             }
             for (shard, hours) in shards {
                 let report = self.shard(topic, &shard, &hours)?;
@@ -147,8 +155,8 @@ impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
         Ok(())
     }
 
-    /// The shards that have directories in a table, or in staging, and their hours; what has no place in the table is added to the
-    /// strays.
+    /// The shards that have directories in a table, or in staging, and their hours; what has no place in the table is
+    /// added to the strays.
     fn shards(&self, topic: &str, strays: &mut Vec<Finding>) -> Result<BTreeMap<Shard, BTreeSet<Hour>>, StoreError> {
         let mut shards: BTreeMap<Shard, BTreeSet<Hour>> = BTreeMap::new();
         let is_wanted = |hour: Hour| self.day.is_none_or(|only| only.0.day() == hour.day());
@@ -157,7 +165,9 @@ impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
             (self.progress)(&day);
             let name = &day[topic.len() + 1..];
             for (directory, hour) in self.places_in(&day, strays, |hour| parse(name, hour))? {
-                for (_, shard) in self.places_in(&directory, strays, |shard| shard.strip_prefix("shard=")?.parse::<Shard>().ok())? {
+                for (_, shard) in
+                    self.places_in(&directory, strays, |shard| shard.strip_prefix("shard=")?.parse::<Shard>().ok())?
+                {
                     shards.entry(shard).or_default().insert(hour);
                 }
             }
@@ -180,7 +190,9 @@ impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
     fn forget_closed(&self, findings: &mut Vec<Finding>) -> Result<(), StoreError> {
         for finding in std::mem::take(findings) {
             let is_closed = match &finding {
-                Finding::Open { directory } => self.store.ask(async |store| store.exists(&format!("{directory}/{SUCCESS}")).await)?,
+                Finding::Open { directory } => {
+                    self.store.ask(async |store| store.exists(&format!("{directory}/{SUCCESS}")).await)?
+                }
                 _ => false,
             };
             if !is_closed {
@@ -265,7 +277,8 @@ impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
             let gaps = all_gaps.of(topic, shard.as_str());
             for hole in holes {
                 let is_open = all.hour_of(hole.1 + 1).is_some_and(|hour| !all_gaps.is_closed(shard.as_str(), hour));
-                report.recorded += gaps.common(&Ranges::of(vec![hole])).iter().map(|(first, last)| last - first + 1).sum::<u64>();
+                report.recorded +=
+                    gaps.common(&Ranges::of(vec![hole])).iter().map(|(first, last)| last - first + 1).sum::<u64>();
                 let after = hole.0.checked_sub(1).map(|row| all.place_of(row)).filter(|place| !place.is_empty());
                 let committed = |rows| expected.and_then(|it| it.file_with(rows)).map(str::to_owned);
                 // A journal may have a gap at its end.
@@ -331,8 +344,15 @@ impl Sofar {
 }
 
 /// The hours between two closed ones that have no directory, as if they had one.
-fn unclosed(topic: &str, shard: &Shard, before: Option<Hour>, hour: Hour, known: &BTreeSet<Hour>) -> impl Iterator<Item = Finding> {
-    let from = before.filter(|before| hour.0 - before.0 <= LONGEST_DOWNTIME_HOURS).map_or(hour.0, |before| before.0 + 1);
+fn unclosed(
+    topic: &str,
+    shard: &Shard,
+    before: Option<Hour>,
+    hour: Hour,
+    known: &BTreeSet<Hour>,
+) -> impl Iterator<Item = Finding> {
+    let from =
+        before.filter(|before| hour.0 - before.0 <= LONGEST_DOWNTIME_HOURS).map_or(hour.0, |before| before.0 + 1);
     let missing = |at: i64| Finding::Open { directory: crate::commit::directory(topic, Hour(at), shard) };
     (from..hour.0).filter(|at| !known.contains(&Hour(*at))).map(missing).collect::<Vec<_>>().into_iter()
 }
@@ -356,8 +376,16 @@ fn agrees(success: &Success, next: Option<u64>, numbers: &Ranges, directory: &st
     let next = next?;
     let gaps = numbers.holes(next, numbers.last().map_or(next, |last| last + 1));
     if success.gaps != gaps {
-        return untrue(format!("it tells of gaps {}; there are {}", rows_shown(success.gaps.clone()), rows_shown(gaps)));
+        return untrue(format!(
+            "it tells of gaps {}; there are {}",
+            rows_shown(success.gaps.clone()),
+            rows_shown(gaps)
+        ));
     }
     let end = numbers.last().map_or(next, |last| last + 1);
-    if success.next != end { untrue(format!("it tells that row {} is the next; it is {end}", success.next)) } else { None }
+    if success.next != end {
+        untrue(format!("it tells that row {} is the next; it is {end}", success.next))
+    } else {
+        None
+    }
 }

@@ -71,7 +71,9 @@ impl Ranges {
     pub(super) fn add(&mut self, other: &Self) {
         match (self.0.last(), other.0.first()) {
             // As a rule they are later ones.
-            (Some(end), Some(begin)) if begin.0 < end.0 => *self = Self::of(self.0.iter().chain(&other.0).copied().collect()),
+            (Some(end), Some(begin)) if begin.0 < end.0 => {
+                *self = Self::of(self.0.iter().chain(&other.0).copied().collect())
+            }
             _ => other.0.iter().for_each(|range| self.push(*range)),
         }
     }

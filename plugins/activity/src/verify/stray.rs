@@ -1,7 +1,7 @@
 //! Files that are not the sink's, and that readers of a table would read all the same.
 //!
-//! Spark, Hive and Trino read every file below the table's directory, but where a name begins with `_` or `.`. A glob of
-//! DuckDB's takes what is called `*.parquet`, hidden or not.
+//! Spark, Hive and Trino read every file below the table's directory, but where a name begins with `_` or `.`. A glob
+//! of DuckDB's takes what is called `*.parquet`, hidden or not.
 
 use super::finding::Finding;
 use crate::read::Blocking;
@@ -28,7 +28,9 @@ fn below(store: &Blocking, path: String, hidden: bool, found: &mut Vec<Finding>)
             }
             Ok(())
         }
-        names => names?.iter().try_for_each(|name| below(store, format!("{path}/{name}"), hidden || is_hidden(name), found)),
+        names => {
+            names?.iter().try_for_each(|name| below(store, format!("{path}/{name}"), hidden || is_hidden(name), found))
+        }
     }
 }
 

@@ -38,7 +38,8 @@ impl Origins {
         Self(configured.iter().filter_map(|origin| normal(origin).ok()).collect())
     }
 
-    /// Whether a request with this Origin header may connect. One without comes from a program, which writes what it likes.
+    /// Whether a request with this Origin header may connect. One without comes from a program, which writes what it
+    /// likes.
     pub(crate) fn admit(&self, origin: Option<&HeaderValue>) -> bool {
         let named = |origin: &HeaderValue| normal(origin.to_str().ok()?).ok().filter(|origin| self.0.contains(origin));
         self.0.is_empty() || origin.is_none_or(|origin| named(origin).is_some())
@@ -60,7 +61,8 @@ pub(crate) fn normal(text: &str) -> Result<String, NotAnOrigin> {
         return Err(NotAnOrigin::NotAscii);
     }
     let scheme = |text: &str| {
-        text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
+        text.starts_with(|c: char| c.is_ascii_alphabetic())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
     };
     let Some((scheme, rest)) = text.split_once("://").filter(|(before, _)| scheme(before)) else {
         let host = text.trim_start_matches(['/', ':']).split('/').next().unwrap_or_default();
@@ -119,7 +121,10 @@ mod tests {
             ("app://.", "app://."),
             ("tauri://localhost", "tauri://localhost"),
             ("vscode-webview://0a1b", "vscode-webview://0a1b"),
-            ("chrome-extension://abcdefghijklmnopabcdefghijklmnop", "chrome-extension://abcdefghijklmnopabcdefghijklmnop"),
+            (
+                "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+                "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+            ),
             ("safari-web-extension://B4A4D1E6", "safari-web-extension://b4a4d1e6"),
         ] {
             assert!(admitted(&[configured], Some(sent)), "{configured} {sent}");
@@ -144,7 +149,11 @@ mod tests {
         ] {
             assert!(!admitted(&[configured], Some(sent)), "{configured} {sent}");
         }
-        assert!(admitted(&["https://example.com"], None) && admitted(&[], Some("https://any.example")) && admitted(&[], Some("")));
+        assert!(
+            admitted(&["https://example.com"], None)
+                && admitted(&[], Some("https://any.example"))
+                && admitted(&[], Some(""))
+        );
     }
 
     #[test]

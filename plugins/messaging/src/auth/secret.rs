@@ -41,7 +41,8 @@ impl Secret {
             return Ok(Self(secret.clone().into_bytes()));
         }
         if let Some(path) = &config.secret_file {
-            return Self::read_configured(path).map_err(|why| SecretError { why: format!("plugins.messaging.auth.secret_file: {why}") });
+            return Self::read_configured(path)
+                .map_err(|why| SecretError { why: format!("plugins.messaging.auth.secret_file: {why}") });
         }
         let path = data_dir.join(FILE);
         let made = if path.exists() { Err(io::ErrorKind::AlreadyExists.into()) } else { Self::make(&path) };

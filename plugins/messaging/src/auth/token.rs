@@ -75,7 +75,11 @@ impl Rejection {
     /// What is sent with `unauthorized`.
     pub(crate) fn payload(&self) -> Unauthorized {
         let message = self.message;
-        Unauthorized { message, inner: Inner { message }, data: Data { message, code: "invalid_token", r#type: "UnauthorizedError" } }
+        Unauthorized {
+            message,
+            inner: Inner { message },
+            data: Data { message, code: "invalid_token", r#type: "UnauthorizedError" },
+        }
     }
 }
 
@@ -148,7 +152,8 @@ mod tests {
     use std::path::Path;
 
     fn secret(text: &str) -> Secret {
-        Secret::find_or_make(&AuthConfig { secret: Some(text.into()), ..AuthConfig::default() }, Path::new("/")).unwrap()
+        Secret::find_or_make(&AuthConfig { secret: Some(text.into()), ..AuthConfig::default() }, Path::new("/"))
+            .unwrap()
     }
 
     fn verify(claims: Value) -> Result<Identity, Rejection> {

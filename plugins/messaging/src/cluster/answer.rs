@@ -1,7 +1,7 @@
 //! Doing what the other members want, and answering them.
 //!
-//! What changes something is done in the order in which it came, between the messages before and after it; what takes long
-//! is answered on a task of its own.
+//! What changes something is done in the order in which it came, between the messages before and after it; what takes
+//! long is answered on a task of its own.
 
 use super::Cluster;
 use super::ask::first_argument;
@@ -74,7 +74,8 @@ impl Answering {
                     origin: origin.as_deref(),
                     copies: None,
                 };
-                let (receipt, acks) = self.outlet.deliver_with_ack(&fanout, &namespace, event, &target, source, timeout.min(LONGEST));
+                let (receipt, acks) =
+                    self.outlet.deliver_with_ack(&fanout, &namespace, event, &target, source, timeout.min(LONGEST));
                 cluster.reply(&namespace, &reply_to, &Answer::Clients(receipt.recipients as u64));
                 return Some(Due { namespace, reply_to: Some(reply_to), what: What::Acks(acks) });
             }
@@ -106,7 +107,8 @@ impl Answering {
                 }
                 (What::Acks(_), _) => counter!(names::REDIS_REFUSED).increment(1),
                 (What::Answer(request), reply_to) => {
-                    if let (Some(answer), Some(reply_to)) = (self.answer(&cluster, &namespace, request).await, reply_to) {
+                    if let (Some(answer), Some(reply_to)) = (self.answer(&cluster, &namespace, request).await, reply_to)
+                    {
                         cluster.reply(&namespace, &reply_to, &answer);
                     }
                 }
@@ -118,10 +120,12 @@ impl Answering {
     async fn answer(&self, cluster: &Cluster, namespace: &str, request: Request) -> Option<Answer> {
         let fanout = cluster.namespaces.get(namespace)?;
         match request {
-            Request::Sockets(target) => Some(Answer::Sockets(self.local.describe(namespace, &fanout.members(&target)).await)),
-            Request::SocketIds(target) => {
-                Some(Answer::SocketIds(fanout.members(&target).sessions().iter().map(|session| session.sid.to_string()).collect()))
+            Request::Sockets(target) => {
+                Some(Answer::Sockets(self.local.describe(namespace, &fanout.members(&target)).await))
             }
+            Request::SocketIds(target) => Some(Answer::SocketIds(
+                fanout.members(&target).sessions().iter().map(|session| session.sid.to_string()).collect(),
+            )),
             Request::Rooms => Some(Answer::Rooms(fanout.rooms.read().names())),
             Request::RoomsOf(sid) => {
                 let members = fanout.members(&Target::room(sid.clone()));
@@ -149,7 +153,8 @@ impl Cluster {
         let publication = self.protocol.answer(namespace, to, answer).map_err(super::NotReached::from);
         // Also while this node is only just coming in: who asks has counted it already.
         if let Err(why) = publication.and_then(|publication| self.outbox.put(publication)) {
-            self.unanswered.say(|more| tracing::warn!(error = %why, more, "another member of the cluster gets no answer"));
+            self.unanswered
+                .say(|more| tracing::warn!(error = %why, more, "another member of the cluster gets no answer"));
         }
     }
 

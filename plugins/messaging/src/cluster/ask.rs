@@ -81,13 +81,18 @@ impl Cluster {
     pub(crate) async fn nodes(&self, namespace: &str) -> Result<usize, NotReached> {
         let lost = || NotReached::Down("the connection is lost".into());
         let redis = self.connection().ok_or_else(lost)?;
-        redis.subscribers(&self.protocol.counted(namespace), self.protocol.sharded()).await.map_err(|e| NotReached::Refused(e.why))
+        redis
+            .subscribers(&self.protocol.counted(namespace), self.protocol.sharded())
+            .await
+            .map_err(|e| NotReached::Refused(e.why))
     }
 
     /// The sockets of the other members.
     pub(crate) async fn sockets(self: &Arc<Self>, namespace: &str, target: Target) -> Gathered<RemoteSocket> {
         let asked = self.ask(namespace, &Request::Sockets(target)).await;
-        asked.gather(Vec::new(), |answer| if let Answer::Sockets(sockets) = answer { sockets } else { Vec::new() }).await
+        asked
+            .gather(Vec::new(), |answer| if let Answer::Sockets(sockets) = answer { sockets } else { Vec::new() })
+            .await
     }
 
     /// The rooms of all members, those of this one being `local`.
@@ -105,7 +110,9 @@ impl Cluster {
     /// Tells the programs of the other members an event, `["name",arg,...]`, and gathers what they answer.
     pub(crate) async fn server_side(self: &Arc<Self>, namespace: &str, event: String) -> Gathered<String> {
         let asked = self.ask(namespace, &Request::ServerSide(event)).await;
-        asked.gather(Vec::new(), |answer| if let Answer::ServerSide(value) = answer { vec![value] } else { Vec::new() }).await
+        asked
+            .gather(Vec::new(), |answer| if let Answer::ServerSide(value) = answer { vec![value] } else { Vec::new() })
+            .await
     }
 
     /// Lets the other members send an event to their clients and tell what these acknowledge.
@@ -141,7 +148,14 @@ impl Cluster {
         let id = id();
         let (sender, answers) = mpsc::channel(ANSWERS);
         self.pending.0.lock().insert(id.clone(), sender);
-        Asked { cluster: self.clone(), id, answers, others: members.saturating_sub(1), deadline: Instant::now() + patience, reached: false }
+        Asked {
+            cluster: self.clone(),
+            id,
+            answers,
+            others: members.saturating_sub(1),
+            deadline: Instant::now() + patience,
+            reached: false,
+        }
     }
 }
 
@@ -228,8 +242,9 @@ fn first(value: Value) -> String {
 /// The first argument of an acknowledgement, and its attachments.
 pub(super) fn first_argument(value: &Value) -> (String, Vec<bytes::Bytes>) {
     let Value::Str(text, attachments) = value else { return ("null".into(), Vec::new()) };
-    let first =
-        serde_json::from_str::<Vec<&serde_json::value::RawValue>>(text).ok().and_then(|args| args.first().map(|a| a.get().to_owned()));
+    let first = serde_json::from_str::<Vec<&serde_json::value::RawValue>>(text)
+        .ok()
+        .and_then(|args| args.first().map(|a| a.get().to_owned()));
     (first.unwrap_or_else(|| "null".into()), attachments.iter().flatten().cloned().collect())
 }
 

@@ -22,7 +22,8 @@ pub(crate) async fn check(config: &RedisConfig) -> Vec<Check> {
     let Some(url) = &config.url else { return Vec::new() };
     let (servers, begun) = (servers(url), Instant::now());
     let fails = |why: RedisError| Verdict::Fails(format!("plugins.messaging.redis.url: {}", why.at(&servers)));
-    let checks = |reachable, heard| vec![Check { name: REACHABLE, verdict: reachable }, Check { name: HEARD, verdict: heard }];
+    let checks =
+        |reachable, heard| vec![Check { name: REACHABLE, verdict: reachable }, Check { name: HEARD, verdict: heard }];
     match connect(url).await {
         Err(why) => checks(fails(why), Verdict::NotTried),
         Ok((redis, mut messages)) => {
@@ -40,7 +41,8 @@ async fn heard(config: &RedisConfig, redis: &dyn Redis, messages: &mut dyn Messa
     let channels = redis.one_on_each_server(protocol.probe_prefix());
     // But for the channels by which members are counted: the others would wait for answers.
     let counted = protocol.subscription(protocol.counted(NAMESPACE));
-    let mut all: Vec<Subscription> = protocol.subscriptions(NAMESPACE).into_iter().filter(|it| *it != counted).collect();
+    let mut all: Vec<Subscription> =
+        protocol.subscriptions(NAMESPACE).into_iter().filter(|it| *it != counted).collect();
     all.extend(channels.iter().map(|channel| protocol.subscription(channel.clone())));
     redis.subscribe(&all).await?;
     let published: Vec<_> = channels.iter().map(|channel| protocol.probe(channel.clone(), 0)).collect();
@@ -56,5 +58,7 @@ async fn heard(config: &RedisConfig, redis: &dyn Redis, messages: &mut dyn Messa
         }
         Ok(())
     };
-    timeout(PATIENCE, all).await.unwrap_or_else(|_| Err("what is published does not come back: does the user see all channels?".into()))
+    timeout(PATIENCE, all)
+        .await
+        .unwrap_or_else(|_| Err("what is published does not come back: does the user see all channels?".into()))
 }

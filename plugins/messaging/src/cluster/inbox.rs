@@ -16,8 +16,8 @@ use std::time::SystemTime;
 use tokio::sync::{mpsc, oneshot};
 use twox_hash::XxHash3_64;
 
-/// After so many messages, but not more than half of what a client's buffer holds, or so many deliveries, those who write to
-/// clients get their turn. Until then messages to the same client join: they are written by one call.
+/// After so many messages, but not more than half of what a client's buffer holds, or so many deliveries, those who
+/// write to clients get their turn. Until then messages to the same client join: they are written by one call.
 const TURN: (usize, usize) = (256, 16_384);
 
 /// What handles the messages of one connection.
@@ -94,7 +94,11 @@ impl Inbox {
                 self.counters.lost.increment(count);
                 self.lost += count;
                 self.complaint.say(|more| {
-                    tracing::error!(count, more, "messages came from Redis faster than they could be handled, and are lost");
+                    tracing::error!(
+                        count,
+                        more,
+                        "messages came from Redis faster than they could be handled, and are lost"
+                    );
                 });
                 0
             }
@@ -121,7 +125,9 @@ impl Inbox {
                 let due = self.answering.act(&self.cluster, namespace, request, reply_to, digest(body));
                 if due.is_some_and(|due| self.due.try_send(due).is_err()) {
                     self.counters.refused.increment(1);
-                    self.complaint.say(|more| tracing::warn!(more, "requests come faster than they can be answered; some are not"));
+                    self.complaint.say(|more| {
+                        tracing::warn!(more, "requests come faster than they can be answered; some are not")
+                    });
                 }
             }
             Ok(Received::Answer { id, answer }) => self.cluster.pending.answered(&id, answer),

@@ -70,7 +70,12 @@ impl Interest {
         self.confirmed.lock().clear();
         self.touched.lock().clear();
         let of = |name: String| {
-            namespaces.get(&name).map(|n| n.rooms.read().names()).unwrap_or_default().into_iter().map(move |room| (name.clone(), room))
+            namespaces
+                .get(&name)
+                .map(|n| n.rooms.read().names())
+                .unwrap_or_default()
+                .into_iter()
+                .map(move |room| (name.clone(), room))
         };
         namespaces.names().into_iter().flat_map(of).collect()
     }

@@ -162,7 +162,9 @@ impl Member {
         let RedisError { why, refused } = if why.why.contains(&servers) { why } else { why.at(&servers) };
         let before = self.cluster.state.send_replace(State::Down(why.clone()));
         *self.cluster.connection.write() = None;
-        self.health.not_ready(format!("Redis cannot be reached ({why}): clients of this node get only what is published on this node"));
+        self.health.not_ready(format!(
+            "Redis cannot be reached ({why}): clients of this node get only what is published on this node"
+        ));
         match before {
             // What Redis itself says goes to the log as well, though the outage has been told.
             State::Down(before) if refused && before != why => tracing::error!(error = %why, "Redis refuses this node"),
@@ -177,11 +179,13 @@ impl Member {
 }
 
 impl Connected {
-    /// Subscribes to everything and proves it; last to the channels by which members are counted: whoever is counted answers.
+    /// Subscribes to everything and proves it; last to the channels by which members are counted: whoever is counted
+    /// answers.
     async fn subscribe(&mut self, cluster: &Cluster) -> Result<(), RedisError> {
         let protocol = &cluster.protocol;
         let counted = counted(cluster);
-        let mut all: Vec<Subscription> = cluster.namespaces.names().iter().flat_map(|name| protocol.subscriptions(name)).collect();
+        let mut all: Vec<Subscription> =
+            cluster.namespaces.names().iter().flat_map(|name| protocol.subscriptions(name)).collect();
         all.retain(|subscription| !counted.contains(subscription));
         all.extend(self.proof.subscriptions(protocol));
         let rooms = cluster.interest.all(&cluster.namespaces);
@@ -230,8 +234,9 @@ fn counted(cluster: &Cluster) -> Vec<Subscription> {
 
 /// Subscribes to the rooms that are made, and unsubscribes from those that nobody is in any more.
 async fn follow(redis: &dyn Redis, cluster: &Cluster) -> RedisError {
-    let channels =
-        |rooms: &[(String, String)]| -> Vec<_> { rooms.iter().filter_map(|(ns, room)| cluster.protocol.room(ns, room)).collect() };
+    let channels = |rooms: &[(String, String)]| -> Vec<_> {
+        rooms.iter().filter_map(|(ns, room)| cluster.protocol.room(ns, room)).collect()
+    };
     loop {
         cluster.interest.touched().await;
         let (made, left) = cluster.interest.due(&cluster.namespaces);

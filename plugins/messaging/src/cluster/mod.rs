@@ -71,7 +71,9 @@ pub(crate) enum NotReached {
     Refused(Arc<str>),
     #[error("too much waits for Redis already")]
     Full,
-    #[error("a member of the cluster is older than @socket.io/redis-adapter 7.1, which would crash of a message with acknowledgements")]
+    #[error(
+        "a member of the cluster is older than @socket.io/redis-adapter 7.1, which would crash of a message with acknowledgements"
+    )]
     OldMember,
     #[error(transparent)]
     Unpublishable(#[from] Unpublishable),
@@ -99,7 +101,13 @@ impl Cluster {
     ///
     /// # Errors
     /// Where it is clear at once that it is not published.
-    pub(crate) fn publish(&self, namespace: &str, event: &Event, target: &Target, origin: Option<&str>) -> Result<Published, NotReached> {
+    pub(crate) fn publish(
+        &self,
+        namespace: &str,
+        event: &Event,
+        target: &Target,
+        origin: Option<&str>,
+    ) -> Result<Published, NotReached> {
         self.put(self.protocol.message(namespace, event, target, origin)?)
     }
 
@@ -151,7 +159,9 @@ fn uid(config: &RedisConfig) -> String {
     const CHARACTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let random: [u8; 8] = random();
     match config.mode {
-        crate::config::Mode::Classic => random[..6].iter().map(|byte| char::from(CHARACTERS[usize::from(byte & 63)])).collect(),
+        crate::config::Mode::Classic => {
+            random[..6].iter().map(|byte| char::from(CHARACTERS[usize::from(byte & 63)])).collect()
+        }
         crate::config::Mode::Sharded => random.iter().map(|byte| format!("{byte:02x}")).collect(),
     }
 }

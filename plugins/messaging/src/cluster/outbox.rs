@@ -58,9 +58,15 @@ impl Outbox {
         let Some(mut receiver) = self.receiver.lock().take() else { return };
         let mut batch = Vec::with_capacity(BATCH);
         while receiver.recv_many(&mut batch, BATCH).await > 0 {
-            let (publications, waiting): (Vec<_>, Vec<_>) = batch.drain(..).map(|w| (w.publication, (w.outcome, w._room))).unzip();
+            let (publications, waiting): (Vec<_>, Vec<_>) =
+                batch.drain(..).map(|w| (w.publication, (w.outcome, w._room))).unzip();
             let outcomes = match connection() {
-                Some(redis) => redis.publish(&publications).await.into_iter().map(|r| r.map_err(|e| NotReached::Refused(e.why))).collect(),
+                Some(redis) => redis
+                    .publish(&publications)
+                    .await
+                    .into_iter()
+                    .map(|r| r.map_err(|e| NotReached::Refused(e.why)))
+                    .collect(),
                 None => vec![Err(NotReached::Down("the connection is lost".into())); publications.len()],
             };
             for ((outcome, _room), result) in waiting.into_iter().zip(outcomes) {

@@ -71,7 +71,12 @@ impl Proof {
     async fn round(&mut self, protocol: &Protocol) -> Result<bool, RedisError> {
         let first = self.next;
         self.next += self.channels.len() as u64;
-        let probes: Vec<_> = self.channels.iter().zip(first..).map(|(channel, number)| protocol.probe(channel.clone(), number)).collect();
+        let probes: Vec<_> = self
+            .channels
+            .iter()
+            .zip(first..)
+            .map(|(channel, number)| protocol.probe(channel.clone(), number))
+            .collect();
         self.redis.publish(&probes).await.into_iter().collect::<Result<(), _>>()?;
         let mut missing = probes.len();
         while missing > 0 {

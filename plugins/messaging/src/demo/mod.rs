@@ -1,7 +1,8 @@
 //! The demo page: connect as a user, push, publish, and watch the rows of it appear.
 //!
 //! It mints tokens and shows every row, so it answers only if the caller's address and the name that it called (against
-//! DNS rebinding) are this machine's own, and if no page of another origin asks: other ports of this machine have pages, too.
+//! DNS rebinding) are this machine's own, and if no page of another origin asks: other ports of this machine have
+//! pages, too.
 
 mod rows;
 #[cfg(test)]
@@ -46,7 +47,11 @@ where
 }
 
 fn file(content_type: &'static str, text: &'static str) -> MethodRouter {
-    let headers = [(header::CONTENT_TYPE, content_type), (header::CONTENT_SECURITY_POLICY, POLICY), (header::CACHE_CONTROL, "no-cache")];
+    let headers = [
+        (header::CONTENT_TYPE, content_type),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::CACHE_CONTROL, "no-cache"),
+    ];
     get(move || std::future::ready((headers, text)))
 }
 
@@ -65,18 +70,22 @@ async fn only_this_machine(request: Request, next: Next) -> Response {
     let mut answer = if is_own_page(&request) {
         next.run(request).await
     } else {
-        (StatusCode::FORBIDDEN, "The demo page is only for the machine that Greyhound runs on: open it there, as http://localhost.")
+        (
+            StatusCode::FORBIDDEN,
+            "The demo page is only for the machine that Greyhound runs on: open it there, as http://localhost.",
+        )
             .into_response()
     };
     answer.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     answer
 }
 
-/// Whether this machine asks, for its user or for the page itself. Browsers tell of a page of another origin: by `Origin` if
-/// it posts or reads, by `Sec-Fetch-Site` also if it embeds. It may lead to the page, nothing else.
+/// Whether this machine asks, for its user or for the page itself. Browsers tell of a page of another origin: by
+/// `Origin` if it posts or reads, by `Sec-Fetch-Site` also if it embeds. It may lead to the page, nothing else.
 fn is_own_page(request: &Request) -> bool {
     let text = |name: header::HeaderName| request.headers().get(name).map(|value| value.to_str().unwrap_or_default());
     let own_origin = text(header::ORIGIN).is_none_or(|origin| origin.strip_prefix("http://") == text(header::HOST));
-    let own_fetch = text(header::HeaderName::from_static("sec-fetch-site")).is_none_or(|site| ["same-origin", "none"].contains(&site));
+    let own_fetch = text(header::HeaderName::from_static("sec-fetch-site"))
+        .is_none_or(|site| ["same-origin", "none"].contains(&site));
     is_local(request) && own_origin && (own_fetch || request.uri().path() == "/")
 }

@@ -36,7 +36,11 @@ pub(super) async fn rows(State(bus): State<Bus>) -> Sse<impl Stream<Item = Resul
 
 /// The next events of a topic; the stream of a topic that cannot be read ends.
 async fn watch(mut consumer: Consumer) -> Option<(Vec<Event>, Consumer)> {
-    let batches = consumer.next(READ_BYTES).await.inspect_err(|error| tracing::warn!(%error, "the demo page reads no further")).ok()?;
+    let batches = consumer
+        .next(READ_BYTES)
+        .await
+        .inspect_err(|error| tracing::warn!(%error, "the demo page reads no further"))
+        .ok()?;
     // Only shown, so that it does not seem to fall behind.
     consumer.commit(consumer.position()).await.ok()?;
     let events = batches.iter().filter_map(|batch| event(consumer.schema(), batch)).collect();

@@ -60,7 +60,8 @@ async fn everything_that_the_page_names_is_served() {
 #[tokio::test]
 async fn only_this_machine_is_served() {
     let app = app(&memory());
-    let status = async |peer: &str, host: &str| app.clone().oneshot(token_request("1", peer, host)).await.unwrap().status();
+    let status =
+        async |peer: &str, host: &str| app.clone().oneshot(token_request("1", peer, host)).await.unwrap().status();
     for host in ["localhost", "localhost:3000", "LOCALHOST", "127.0.0.1:80", "[::1]:3000"] {
         assert_eq!(status("127.0.0.1:5000", host).await, StatusCode::OK, "{host}");
     }
@@ -114,7 +115,11 @@ async fn a_token_is_posted_for_and_never_a_script() {
     for simple in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"] {
         let mut request = token_request("1", "127.0.0.1:5000", "localhost:3000");
         request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(simple));
-        assert_eq!(app.clone().oneshot(request).await.unwrap().status(), StatusCode::UNSUPPORTED_MEDIA_TYPE, "{simple}");
+        assert_eq!(
+            app.clone().oneshot(request).await.unwrap().status(),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "{simple}"
+        );
     }
     for path in ["/", "/demo/page.js", "/demo/rows", "/demo/token", "/demo/nothing"] {
         let answer = app.clone().oneshot(local(path)).await.unwrap();

@@ -1,9 +1,9 @@
 //! From a room to its members: the adapter below socket.io's namespaces.
 //!
-//! Each namespace has one [`Fanout`]. It keeps rooms of its own in place of the library's, so that the rows of a broadcast
-//! need no look-up by recipient: a room's members are columns that are ready to be used. An event is encoded once, as the
-//! frames that each client gets, and put into the outbox of each connection; who cannot be reached so gets it through the
-//! library.
+//! Each namespace has one [`Fanout`]. It keeps rooms of its own in place of the library's, so that the rows of a
+//! broadcast need no look-up by recipient: a room's members are columns that are ready to be used. An event is encoded
+//! once, as the frames that each client gets, and put into the outbox of each connection; who cannot be reached so gets
+//! it through the library.
 
 mod rooms;
 mod roster;
@@ -78,9 +78,16 @@ impl Namespaces {
 }
 
 impl Fanout {
-    /// Sends an event to those whose roster this is. Nobody may join or leave meanwhile. `message` is the number of its row,
-    /// negative where its deliveries are not recorded, and when it was received.
-    pub(crate) fn send(&self, event: &Event, roster: &Roster, volatile: bool, message: (i64, Moment), links: &Links) -> Sent {
+    /// Sends an event to those whose roster this is. Nobody may join or leave meanwhile. `message` is the number of its
+    /// row, negative where its deliveries are not recorded, and when it was received.
+    pub(crate) fn send(
+        &self,
+        event: &Event,
+        roster: &Roster,
+        volatile: bool,
+        message: (i64, Moment),
+        links: &Links,
+    ) -> Sent {
         let (frames, mut due) = (event.frames(self.local.path()), Vec::new());
         let mut library = ThroughLibrary { local: &self.local, event, volatile, message, packet: None };
         let sent = Sent::each(roster.sessions().iter().map(|session| {
@@ -92,12 +99,19 @@ impl Fanout {
     }
 
     /// Sends an event to those whose roster this is; they acknowledge it within `timeout`, or not.
-    pub(crate) fn send_with_ack(&self, event: &Event, roster: &Roster, message: (i64, Moment), timeout: Duration) -> (Sent, Acks) {
+    pub(crate) fn send_with_ack(
+        &self,
+        event: &Event,
+        roster: &Roster,
+        message: (i64, Moment),
+        timeout: Duration,
+    ) -> (Sent, Acks) {
         let ((packet, marked), mut acks) = (event.marked_packet(self.local.path()), Acks::new());
         let sent = Sent::each(roster.sessions().iter().map(|session| {
             let mut outcome = DROPPED;
             session.send_through_library(marked, message, || {
-                let (ack, _) = self.local.broadcast_with_ack(packet.clone(), BroadcastOptions::new(session.sid), Some(timeout));
+                let (ack, _) =
+                    self.local.broadcast_with_ack(packet.clone(), BroadcastOptions::new(session.sid), Some(timeout));
                 let mut ack = Box::pin(ack).peekable();
                 if found_room(&mut ack) {
                     outcome = QUEUED;

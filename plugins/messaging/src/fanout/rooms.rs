@@ -41,8 +41,8 @@ impl Rooms {
         self.leave(sid, rooms);
     }
 
-    /// A socket comes into the namespace; nobody knows yet who it is. False if it has gone: [`Rooms::exit`] comes after its
-    /// session is closed, so none stays behind.
+    /// A socket comes into the namespace; nobody knows yet who it is. False if it has gone: [`Rooms::exit`] comes after
+    /// its session is closed, so none stays behind.
     pub(crate) fn enter(&mut self, session: &Arc<Session>) -> bool {
         if session.is_closed() {
             return false;
@@ -54,8 +54,8 @@ impl Rooms {
         true
     }
 
-    /// The socket's user is known, or is another one from now on: it belongs to everybody, and each roster that it is in is
-    /// made anew. False if it has gone.
+    /// The socket's user is known, or is another one from now on: it belongs to everybody, and each roster that it is
+    /// in is made anew. False if it has gone.
     pub(crate) fn know(&mut self, session: &Arc<Session>) -> bool {
         if session.is_closed() {
             return false;
@@ -205,7 +205,10 @@ mod tests {
         let (mut own, session) = (Rooms::new("/", Arc::default(), false), Arc::new(Session::for_tests(1)));
         assert!(own.enter(&session));
         let sid = [session.sid.to_string()];
-        assert_eq!((own.roster(&[], &[]).len(), own.roster(&sid, &[]).len(), own.has(&sid[0]), own.names().len()), (0, 0, false, 0));
+        assert_eq!(
+            (own.roster(&[], &[]).len(), own.roster(&sid, &[]).len(), own.has(&sid[0]), own.names().len()),
+            (0, 0, false, 0)
+        );
         assert_eq!(own.all().len(), 1);
         session.set_user("a".into(), rooms(&["user(a)"]));
         assert!(own.know(&session));
@@ -218,7 +221,8 @@ mod tests {
 
     #[test]
     fn each_roster_names_the_user_that_a_socket_has_now() {
-        let (mut own, [changed, other]) = (Rooms::new("/", Arc::default(), true), [1, 2].map(|n| Arc::new(Session::for_tests(n))));
+        let (mut own, [changed, other]) =
+            (Rooms::new("/", Arc::default(), true), [1, 2].map(|n| Arc::new(Session::for_tests(n))));
         let all = [[].as_slice(), &["mixed"]].map(rooms);
         for session in [&changed, &other] {
             assert!(own.enter(session));
@@ -231,7 +235,10 @@ mod tests {
             users.sort_unstable();
             users
         };
-        assert_eq!(all.each_ref().map(|rooms| users(&own, rooms)), [vec!["nobody", "nobody"], vec!["nobody", "nobody"]]);
+        assert_eq!(
+            all.each_ref().map(|rooms| users(&own, rooms)),
+            [vec!["nobody", "nobody"], vec!["nobody", "nobody"]]
+        );
         // Whoever it was not before keeps the rooms that it was put into.
         assert_eq!(changed.set_user("a".into(), rooms(&["user(a)", "site(x)"])), rooms(&[]));
         assert!(own.know(&changed));

@@ -4,8 +4,8 @@ use crate::gateway::Session;
 use arrow_array::{Array, ArrayRef, Int64Array, StringArray};
 use std::sync::Arc;
 
-/// Who a message goes to, and who they were when the roster was made: a socket may become another user's while a message
-/// is on its way to it.
+/// Who a message goes to, and who they were when the roster was made: a socket may become another user's while a
+/// message is on its way to it.
 #[derive(Default)]
 pub(crate) struct Roster {
     sessions: Vec<Arc<Session>>,

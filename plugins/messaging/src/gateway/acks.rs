@@ -31,7 +31,13 @@ pub(super) struct TooMany;
 
 impl Acks {
     /// Lets `ack` be sent when row `seq` of the pushes is durable. To be called in the order of the pushes.
-    pub(super) fn expect(&self, seq: u64, ack: AckSender<Fanout>, session: &Arc<Session>, topics: &Arc<Topics>) -> Result<(), TooMany> {
+    pub(super) fn expect(
+        &self,
+        seq: u64,
+        ack: AckSender<Fanout>,
+        session: &Arc<Session>,
+        topics: &Arc<Topics>,
+    ) -> Result<(), TooMany> {
         let queue = self.0.get_or_init(|| {
             let (queue, waiting) = mpsc::channel(MOST_WAITING);
             tokio::spawn(send(waiting, Arc::downgrade(session), topics.clone()));

@@ -1,5 +1,5 @@
-//! How many clients may be there that have not authenticated. Whoever has authenticated does not count: a site's users may all
-//! come from one address, or over few connections of a proxy.
+//! How many clients may be there that have not authenticated. Whoever has authenticated does not count: a site's users
+//! may all come from one address, or over few connections of a proxy.
 
 use crate::metrics as names;
 use metrics::counter;
@@ -83,13 +83,15 @@ mod tests {
     #[test]
     fn each_limit_holds_and_who_is_proven_does_not_count() {
         let (admission, connection) = (Arc::new(Admission::default()), Arc::new(AtomicUsize::new(0)));
-        let mut over_one: Vec<_> = (0..200).map_while(|_| admission.admit(Ipv4Addr::LOCALHOST.into(), &connection).ok()).collect();
+        let mut over_one: Vec<_> =
+            (0..200).map_while(|_| admission.admit(Ipv4Addr::LOCALHOST.into(), &connection).ok()).collect();
         assert_eq!(over_one.len(), UNPROVEN_BY_CONNECTION_MAX);
         over_one.pop();
         assert!(admission.admit(Ipv4Addr::LOCALHOST.into(), &connection).is_ok());
         let from_one = many(&admission, Ipv4Addr::LOCALHOST, usize::MAX);
         assert_eq!(from_one.len() + over_one.len(), UNPROVEN_BY_ADDRESS_MAX);
-        let others: Vec<_> = (2..5).flat_map(|last| many(&admission, Ipv4Addr::new(10, 0, 0, last), usize::MAX)).collect();
+        let others: Vec<_> =
+            (2..5).flat_map(|last| many(&admission, Ipv4Addr::new(10, 0, 0, last), usize::MAX)).collect();
         assert_eq!(from_one.len() + over_one.len() + others.len(), UNPROVEN_MAX);
         drop((over_one, from_one, others));
         assert!(admission.by_address.lock().is_empty() && admission.all.load(Relaxed) == 0);

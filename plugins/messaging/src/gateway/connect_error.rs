@@ -1,8 +1,8 @@
 //! What a client is told whose handshake is refused.
 //!
-//! The library takes a text and sends `{"message": text}` to clients of every generation. Node sends what the error says of
-//! itself besides: to clients 3.x and 4.x as `data`, to those before in place of the message. So the library is given the whole
-//! payload as its text, which takes the place of the library's payload on its way out.
+//! The library takes a text and sends `{"message": text}` to clients of every generation. Node sends what the error
+//! says of itself besides: to clients 3.x and 4.x as `data`, to those before in place of the message. So the library is
+//! given the whole payload as its text, which takes the place of the library's payload on its way out.
 
 use super::frame::{first_frame, text_frame};
 use crate::auth::Rejection;
@@ -101,7 +101,10 @@ mod tests {
         for namespace in ["", "/chat,"] {
             assert_eq!(mend(&[&packet(namespace, true)]), [format!("44{namespace}{data}")]);
             let now = format!(r#"44{namespace}{{"message":"invalid token datatype","data":{data}}}"#);
-            assert_eq!(mend(&["2", &packet(namespace, false), "42[\"44{\"]"]), ["2".to_owned(), now, "42[\"44{\"]".to_owned()]);
+            assert_eq!(
+                mend(&["2", &packet(namespace, false), "42[\"44{\"]"]),
+                ["2".to_owned(), now, "42[\"44{\"]".to_owned()]
+            );
         }
     }
 

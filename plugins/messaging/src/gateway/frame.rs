@@ -34,7 +34,8 @@ fn begun(data: Data, len: usize) -> BytesMut {
 /// Puts a frame as a client's WebSocket brings it, with a mask that changes nothing.
 pub(super) fn client_frame(data: Data, parts: &[&[u8]], to: &mut BytesMut) {
     let len: usize = parts.iter().map(|part| part.len()).sum();
-    let header = FrameHeader { is_final: true, opcode: OpCode::Data(data), mask: Some([0; 4]), ..FrameHeader::default() };
+    let header =
+        FrameHeader { is_final: true, opcode: OpCode::Data(data), mask: Some([0; 4]), ..FrameHeader::default() };
     header.format(len as u64, &mut to.writer()).expect("writing to memory does not fail");
     parts.iter().for_each(|part| to.put_slice(part));
 }

@@ -166,7 +166,16 @@ impl Handlers {
         };
         let connection = numbered(self.topics.offer_connection(Share::Stranger(&address), &row)).map_or(-1, column);
         let (topics, open) = (self.topics.clone(), self.open.clone());
-        Session::new(Opened { sid: socket.id, connection, namespace: socket.ns().into(), protocol, auth, link, topics, open })
+        Session::new(Opened {
+            sid: socket.id,
+            connection,
+            namespace: socket.ns().into(),
+            protocol,
+            auth,
+            link,
+            topics,
+            open,
+        })
     }
 
     /// The handlers' bodies run before the library spawns what they return: in the client's order.
@@ -242,7 +251,8 @@ impl Handlers {
             // The connection is about to be closed.
             return;
         }
-        let token = credentials.and_then(|c| serde_json::from_str::<String>(c.token.get()).ok()).ok_or(Rejection::NOT_A_TEXT);
+        let token =
+            credentials.and_then(|c| serde_json::from_str::<String>(c.token.get()).ok()).ok_or(Rejection::NOT_A_TEXT);
         match token.and_then(|token| self.verifier.verify(&token)) {
             Ok(identity) => self.accept(socket, session, &identity, auth_method::EVENT),
             Err(rejection) => self.reject(socket, session, &rejection),
@@ -277,7 +287,10 @@ impl Handlers {
         let site = identity.site.clone().or_else(|| base_domain(&origin()?));
         let site = site.filter(|site| self.sites.is_empty() || self.sites.contains(site));
         let mut rooms: Vec<String> =
-            [Some(format!("user({})", identity.user)), site.as_ref().map(|site| format!("site({site})"))].into_iter().flatten().collect();
+            [Some(format!("user({})", identity.user)), site.as_ref().map(|site| format!("site({site})"))]
+                .into_iter()
+                .flatten()
+                .collect();
         rooms.shrink_to_fit();
         if !namespace.become_known(session, &identity.user, &rooms) {
             return;
@@ -414,8 +427,8 @@ fn in_words(reason: DisconnectReason) -> &'static str {
 }
 
 impl Handlers {
-    /// Lets every client go, because the server stops: its connection is closed, not its socket, so that it comes back by itself
-    /// when the server does, or to another node.
+    /// Lets every client go, because the server stops: its connection is closed, not its socket, so that it comes back
+    /// by itself when the server does, or to another node.
     pub(crate) fn let_all_go(&self) {
         self.stopping.store(true, SeqCst);
         self.each_session(|session| {

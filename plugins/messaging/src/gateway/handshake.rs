@@ -16,7 +16,8 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 const LONGEST_HEADER: usize = 512;
 /// So much of what a client says of itself is kept as long as it is connected.
 const LONGEST_AUTH: usize = 4096;
-/// Whose token is refused gets another one from its backend, or gives up. Who goes on guesses, or is a program in a loop.
+/// Whose token is refused gets another one from its backend, or gives up. Who goes on guesses, or is a program in a
+/// loop.
 const MOST_REFUSALS: u32 = 10;
 
 /// The auth payload of a CONNECT packet.
@@ -42,7 +43,9 @@ impl Auth {
     fn read(text: &str) -> Self {
         let Ok(mut fields) = serde_json::from_str::<BTreeMap<String, &RawValue>>(text) else { return Self::default() };
         let token = fields.remove("token").and_then(|token| serde_json::from_str(token.get()).ok());
-        let rest = serde_json::value::to_raw_value(&fields).ok().filter(|rest| !fields.is_empty() && rest.get().len() <= LONGEST_AUTH);
+        let rest = serde_json::value::to_raw_value(&fields)
+            .ok()
+            .filter(|rest| !fields.is_empty() && rest.get().len() <= LONGEST_AUTH);
         Self { token, rest }
     }
 }
@@ -129,6 +132,9 @@ mod tests {
         );
         assert_eq!(read(r#"{"token":7,"a":null}"#), (None, Some(r#"{"a":null}"#.into())));
         assert_eq!(read("[1]"), (None, None));
-        assert_eq!(read(&format!(r#"{{"token":"x","long":"{}"}}"#, "a".repeat(LONGEST_AUTH))), (Some("x".into()), None));
+        assert_eq!(
+            read(&format!(r#"{{"token":"x","long":"{}"}}"#, "a".repeat(LONGEST_AUTH))),
+            (Some("x".into()), None)
+        );
     }
 }

@@ -46,7 +46,8 @@ impl Library {
         mark != 0 && mark <= self.seen && self.attachments == 0 && !self.closing
     }
 
-    /// The library writes `frames`. Returns the first marked event and where its frame ends; none where there is none in them.
+    /// The library writes `frames`. Returns the first marked event and where its frame ends; none where there is none
+    /// in them.
     pub(super) fn next_delivery(&mut self, frames: &[u8]) -> Option<(usize, Delivery)> {
         let mut all = frames;
         while let Some((opcode, payload, rest)) = first_frame(all) {
@@ -68,7 +69,9 @@ impl Library {
     fn frame(&mut self, opcode: OpCode, payload: &[u8]) -> bool {
         match (opcode, payload) {
             (CLOSE, _) | (TEXT, b"1") => self.closing = true,
-            (TEXT, [b'4', b'5' | b'6', count @ ..]) => self.attachments = self.attachments.saturating_add(number(count)),
+            (TEXT, [b'4', b'5' | b'6', count @ ..]) => {
+                self.attachments = self.attachments.saturating_add(number(count))
+            }
             (TEXT, [b'4', .., last]) if *last == MARK as u8 => {
                 self.seen += 1;
                 return true;
@@ -82,7 +85,9 @@ impl Library {
 
 /// The number that a text begins with.
 fn number(text: &[u8]) -> usize {
-    text.iter().map_while(|c| char::from(*c).to_digit(10)).fold(0_usize, |n, digit| n.saturating_mul(10).saturating_add(digit as usize))
+    text.iter()
+        .map_while(|c| char::from(*c).to_digit(10))
+        .fold(0_usize, |n, digit| n.saturating_mul(10).saturating_add(digit as usize))
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! The connection of one client, from its handshake to its end, as the rest of the gateway sees it: it may begin with polling
-//! and go on over a WebSocket.
+//! The connection of one client, from its handshake to its end, as the rest of the gateway sees it: it may begin with
+//! polling and go on over a WebSocket.
 
 mod polling;
 
@@ -25,7 +25,8 @@ use tokio::time::timeout;
 /// How long a client may take for the last word that is sent to it.
 pub(crate) const FAREWELL: Duration = Duration::from_secs(1);
 
-/// What is known of a client's connection, and what is to be written to it. Shared by its stream and the sessions that use it.
+/// What is known of a client's connection, and what is to be written to it. Shared by its stream and the sessions that
+/// use it.
 pub(crate) struct Link {
     pub(crate) peer: SocketAddr,
     pub(crate) protocol: Protocol,
@@ -321,8 +322,8 @@ impl Link {
         self.failed(error);
     }
 
-    /// A read or a write failed. The kernel may lose patience (`TCP_USER_TIMEOUT`) a moment before the gateway does. Otherwise the connection is
-    /// left to who reads: something may have arrived before it broke.
+    /// A read or a write failed. The kernel may lose patience (`TCP_USER_TIMEOUT`) a moment before the gateway does.
+    /// Otherwise the connection is left to who reads: something may have arrived before it broke.
     pub(super) fn failed(&self, error: &io::Error) {
         if error.kind() == io::ErrorKind::TimedOut {
             self.too_slow();
@@ -348,8 +349,9 @@ impl Link {
         self.sent.fetch_add(bytes as u64, Relaxed);
     }
 
-    /// Takes what the library writes, all of it, when all that it wrote before is written. Never fails: that a connection broke is
-    /// for who reads, so that the library ends each session in one way, also one whose open packet cannot be written.
+    /// Takes what the library writes, all of it, when all that it wrote before is written. Never fails: that a
+    /// connection broke is for who reads, so that the library ends each session in one way, also one whose open packet
+    /// cannot be written.
     pub(super) fn poll_take(self: &Arc<Self>, cx: &Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let mut outbox = ready!(self.poll_ready(cx));
         if outbox.is_closing() || outbox.is_closed() {
@@ -410,7 +412,8 @@ mod tests {
     use tokio::io::AsyncReadExt;
     use tokio::net::{TcpListener, TcpStream};
 
-    /// A client and the link to it, of which the library has said that it is a WebSocket, and sent an event with a mark.
+    /// A client and the link to it, of which the library has said that it is a WebSocket, and sent an event with a
+    /// mark.
     async fn connected(buffer: usize, write_timeout: Duration) -> (TcpStream, Arc<Link>, AtomicU64) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
@@ -418,7 +421,8 @@ mod tests {
         let links = Arc::new(Links::new(buffer, write_timeout));
         let (reads, writes) = stream.into_split();
         std::mem::forget(reads);
-        let (link, mark) = (Arc::new(Link::new((peer, Protocol::V4), Some(writes), None, None, links.clone())), AtomicU64::new(0));
+        let (link, mark) =
+            (Arc::new(Link::new((peer, Protocol::V4), Some(writes), None, None, links.clone())), AtomicU64::new(0));
         tokio::spawn(async move { links.write().await });
         assert!(link.send(&text_frame(&["42[]"]), &mark, false, Delivery::NONE, &mut Vec::new()).is_none());
         library_writes(&link, &["0{}"]).await;
@@ -452,7 +456,8 @@ mod tests {
                 let count = client.read(&mut some).await.unwrap();
                 bytes.extend_from_slice(&some[..count]);
                 while let Some((_, payload, rest)) = first_frame(&bytes) {
-                    let number = std::str::from_utf8(payload).unwrap().split(' ').nth(1).and_then(|n| n.parse::<u32>().ok());
+                    let number =
+                        std::str::from_utf8(payload).unwrap().split(' ').nth(1).and_then(|n| n.parse::<u32>().ok());
                     numbers.extend(number);
                     bytes = rest.to_vec();
                 }

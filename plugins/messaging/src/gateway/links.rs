@@ -29,7 +29,13 @@ pub(crate) struct Links {
 
 impl Links {
     pub(crate) fn new(buffer: usize, write_timeout: Duration) -> Self {
-        Self { buffer, write_timeout, due: Mutex::new(Some(VecDeque::new())), awake: Notify::new(), delay: histogram!(names::DELAY) }
+        Self {
+            buffer,
+            write_timeout,
+            due: Mutex::new(Some(VecDeque::new())),
+            awake: Notify::new(),
+            delay: histogram!(names::DELAY),
+        }
     }
 
     /// Lets the writers write what waits for these.
@@ -49,8 +55,8 @@ impl Links {
         rest.into_iter().flatten().for_each(|link| link.write());
     }
 
-    /// Writes to clients what waits for them. Until a client has its turn, what is sent to it joins: it is written by one
-    /// call. Runs for ever, as often as there are threads.
+    /// Writes to clients what waits for them. Until a client has its turn, what is sent to it joins: it is written by
+    /// one call. Runs for ever, as often as there are threads.
     pub(crate) async fn write(&self) {
         let mut turn = Vec::with_capacity(AT_ONCE);
         loop {
@@ -73,7 +79,8 @@ impl Links {
         }
     }
 
-    /// Counts how long the message waited that was received then; one of those that are written at a time, and of these a sample.
+    /// Counts how long the message waited that was received then; one of those that are written at a time, and of these
+    /// a sample.
     pub(super) fn count_delay(&self, oldest: Option<Moment>) {
         if let Some(received) = oldest.filter(|received| received.is_sample()) {
             self.delay.record(received.elapsed());

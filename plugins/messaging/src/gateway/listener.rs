@@ -83,7 +83,12 @@ impl Listener {
         (0..Handle::current().metrics().num_workers()).map(|_| writer()).collect()
     }
 
-    fn connection(&self, stream: TcpStream, peer: SocketAddr, slot: Slot) -> impl Future<Output = ()> + Send + 'static + use<> {
+    fn connection(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        slot: Slot,
+    ) -> impl Future<Output = ()> + Send + 'static + use<> {
         if let Err(e) = prepare(&stream, self.parts.links().write_timeout) {
             tracing::debug!(error = %e, "a TCP option could not be set");
         }
@@ -125,7 +130,10 @@ fn refuse(stream: TcpStream, complained: &mut bool) {
     counter!(names::REFUSED_SESSIONS, "limit" => "descriptors").increment(1);
     if !std::mem::replace(complained, true) {
         let limit = descriptors::limit();
-        tracing::warn!(limit, "clients are refused: all open files that are theirs are in use; raise `ulimit -n` (systemd: LimitNOFILE)");
+        tracing::warn!(
+            limit,
+            "clients are refused: all open files that are theirs are in use; raise `ulimit -n` (systemd: LimitNOFILE)"
+        );
     }
     drop(stream);
 }

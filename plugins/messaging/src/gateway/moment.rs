@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// A moment, to the microsecond. Only the time from one to another means something, and only within an hour, which is longer
-/// than anything waits for a client.
+/// A moment, to the microsecond. Only the time from one to another means something, and only within an hour, which is
+/// longer than anything waits for a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Moment(u32);
 

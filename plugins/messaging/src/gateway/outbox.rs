@@ -18,8 +18,8 @@ const KEPT: usize = 32;
 /// A close frame of a server, without a status, as Node sends it.
 pub(super) const CLOSE_FRAME: Bytes = Bytes::from_static(&[0x88, 0]);
 
-/// What waits to be written to one client. Each piece is whole frames of a WebSocket, from the library and from the fan-out; a
-/// client that polls gets them in the form of its transport.
+/// What waits to be written to one client. Each piece is whole frames of a WebSocket, from the library and from the
+/// fan-out; a client that polls gets them in the form of its transport.
 pub(super) struct Outbox {
     sink: Sink,
     pieces: VecDeque<Piece>,
@@ -126,8 +126,9 @@ impl Outbox {
         self.turn == Turn::Client || matches!(self.sink, Sink::Poll(None))
     }
 
-    /// Whether what the library wrote waits for the client. It has one place in the line: what is written beside it neither
-    /// keeps it out nor waits for more of it. A poll never holds it up: the library ends no session while it waits to write.
+    /// Whether what the library wrote waits for the client. It has one place in the line: what is written beside it
+    /// neither keeps it out nor waits for more of it. A poll never holds it up: the library ends no session while it
+    /// waits to write.
     pub(super) fn holds_up_library(&self) -> bool {
         self.ahead > 0 && self.turn == Turn::Client
     }

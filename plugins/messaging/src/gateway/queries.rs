@@ -1,6 +1,7 @@
 //! Namespaces with a query.
 //!
-//! Clients 1.x and 2.x connect to a namespace as `40/chat?a=b,`. Node drops the query; the library knows no such namespace.
+//! Clients 1.x and 2.x connect to a namespace as `40/chat?a=b,`. Node drops the query; the library knows no such
+//! namespace.
 
 use std::io::Cursor;
 use tungstenite::protocol::frame::FrameHeader;
@@ -52,8 +53,10 @@ fn frame_payload(bytes: &mut [u8], begin: u64, len: u64) -> Option<&mut [u8]> {
 /// Puts a comma and white space in the place of a query: the packet keeps its length.
 fn drop_query(payload: &mut [u8], mask: [u8; 4]) {
     let plain = |at: usize, byte: u8| byte ^ mask[at % 4];
-    let begins = b"40/".iter().enumerate().all(|(at, byte)| payload.get(at).is_some_and(|other| plain(at, *other) == *byte));
-    let query = payload.iter().enumerate().position(|(at, byte)| matches!(plain(at, *byte), b'?' | b',')).filter(|_| begins);
+    let begins =
+        b"40/".iter().enumerate().all(|(at, byte)| payload.get(at).is_some_and(|other| plain(at, *other) == *byte));
+    let query =
+        payload.iter().enumerate().position(|(at, byte)| matches!(plain(at, *byte), b'?' | b',')).filter(|_| begins);
     let Some(query) = query.filter(|at| plain(*at, payload[*at]) == b'?') else { return };
     for (at, byte) in payload.iter_mut().enumerate().skip(query) {
         *byte = plain(at, if at == query { b',' } else { b' ' });
@@ -66,7 +69,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn frame(text: &str, mask: [u8; 4]) -> Vec<u8> {
-        let header = FrameHeader { is_final: true, opcode: OpCode::Data(Data::Text), mask: Some(mask), ..FrameHeader::default() };
+        let header = FrameHeader {
+            is_final: true,
+            opcode: OpCode::Data(Data::Text),
+            mask: Some(mask),
+            ..FrameHeader::default()
+        };
         let mut bytes = Vec::new();
         header.format(text.len() as u64, &mut bytes).unwrap();
         bytes.extend(text.bytes().enumerate().map(|(at, byte)| byte ^ mask[at % 4]));

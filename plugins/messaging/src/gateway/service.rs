@@ -32,7 +32,12 @@ pub(crate) struct Parts {
 }
 
 /// The service, and the handle on its namespaces. `beside` serves what is not socket.io's.
-pub(crate) fn service(config: &Config, namespaces: Namespaces, links: Arc<Links>, beside: Router) -> (Parts, SocketIo<Fanout>) {
+pub(crate) fn service(
+    config: &Config,
+    namespaces: Namespaces,
+    links: Arc<Links>,
+    beside: Router,
+) -> (Parts, SocketIo<Fanout>) {
     let payload = config.max_payload.as_u64();
     let frame = usize::try_from(payload).unwrap_or(usize::MAX);
     let (library, io) = SocketIo::builder()
@@ -109,7 +114,9 @@ impl Parts {
         match tokio::fs::read(path.as_ref()).await {
             Ok(script) => {
                 let mut response = Response::new(script.into());
-                response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/javascript; charset=utf-8"));
+                response
+                    .headers_mut()
+                    .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/javascript; charset=utf-8"));
                 response
             }
             Err(e) => {

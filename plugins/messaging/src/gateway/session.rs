@@ -100,15 +100,26 @@ impl Session {
         &self.link
     }
 
-    /// Lets a frame be written to its client; to `due` goes whom the writers are to be told of. Returns whether there was
-    /// room; none where the event has to go through the library.
-    pub(crate) fn send(&self, frame: &Bytes, volatile: bool, (message, received): (i64, Moment), due: &mut Vec<Arc<Link>>) -> Option<bool> {
+    /// Lets a frame be written to its client; to `due` goes whom the writers are to be told of. Returns whether there
+    /// was room; none where the event has to go through the library.
+    pub(crate) fn send(
+        &self,
+        frame: &Bytes,
+        volatile: bool,
+        (message, received): (i64, Moment),
+        due: &mut Vec<Arc<Link>>,
+    ) -> Option<bool> {
         let delivery = Delivery { message, connection: self.connection, received };
         self.link.send(frame, &self.mark, volatile, delivery, due)
     }
 
     /// Sends an event through the library: `send` returns whether there was room. `marked`: it has a mark at its end.
-    pub(crate) fn send_through_library(&self, marked: bool, (message, received): (i64, Moment), send: impl FnOnce() -> bool) {
+    pub(crate) fn send_through_library(
+        &self,
+        marked: bool,
+        (message, received): (i64, Moment),
+        send: impl FnOnce() -> bool,
+    ) {
         let delivery = Delivery { message, connection: self.connection, received };
         self.link.send_through_library(&self.mark, delivery, || match send() {
             false => Passage::Refused,
@@ -161,8 +172,8 @@ impl Session {
         *self.timer.lock() = Some(timer);
     }
 
-    /// It is known who it is, and which rooms come with that. Returns the rooms that it leaves: those that came with who it
-    /// was, and if that was somebody else, those that it was put into as well.
+    /// It is known who it is, and which rooms come with that. Returns the rooms that it leaves: those that came with
+    /// who it was, and if that was somebody else, those that it was put into as well.
     pub(crate) fn set_user(&self, user: Arc<str>, rooms: Vec<String>) -> Vec<String> {
         // Taken out, because a handle keeps the memory of its task.
         if let Some(timer) = self.timer.lock().take() {

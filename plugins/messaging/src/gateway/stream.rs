@@ -1,7 +1,7 @@
 //! A client's session as the library has it: the stream of a WebSocket, whatever the client's transport.
 //!
-//! What the library writes goes into the link's outbox, where it meets what is written beside it. What it reads comes from the
-//! client's WebSocket or, as long as the client polls, from its POSTs.
+//! What the library writes goes into the link's outbox, where it meets what is written beside it. What it reads comes
+//! from the client's WebSocket or, as long as the client polls, from its POSTs.
 
 use super::link::{Link, Post, Slot};
 use super::protocol::Protocol;
@@ -80,7 +80,12 @@ fn released(rest: Bytes) -> Bytes {
     if rest.is_empty() { Bytes::new() } else { rest }
 }
 
-fn poll_socket(link: &Link, socket: &mut OwnedReadHalf, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+fn poll_socket(
+    link: &Link,
+    socket: &mut OwnedReadHalf,
+    cx: &mut Context<'_>,
+    buffer: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
     let before = buffer.filled().len();
     let read = Pin::new(socket).poll_read(cx, buffer);
     match &read {
@@ -107,7 +112,11 @@ impl AsyncWrite for Stream {
         self.link.poll_take(cx, &[IoSlice::new(bytes)])
     }
 
-    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         self.link.poll_take(cx, parts)
     }
 

@@ -21,8 +21,8 @@ const LONGEST: Duration = Duration::from_secs(60);
 #[serde(deny_unknown_fields)]
 #[schema(as = Message)]
 pub(super) struct Request {
-    /// The rooms that it is for; empty: everybody in the namespace. A socket in several of them gets it once. The id of a
-    /// socket is a room as well.
+    /// The rooms that it is for; empty: everybody in the namespace. A socket in several of them gets it once. The id of
+    /// a socket is a room as well.
     #[serde(default)]
     #[schema(default = json!([]), max_items = 1000)]
     rooms: Vec<String>,
@@ -48,8 +48,8 @@ pub(super) struct Request {
     #[serde(default)]
     #[schema(default = false)]
     volatile: bool,
-    /// Ask the clients to acknowledge it, and wait so long for them: a duration such as "2s", "500ms" or "1m", from "1ms"
-    /// to "60s". Where it is left out or null, they are not asked.
+    /// Ask the clients to acknowledge it, and wait so long for them: a duration such as "2s", "500ms" or "1m", from
+    /// "1ms" to "60s". Where it is left out or null, they are not asked.
     #[serde(default, with = "greyhound_sdk::config::duration::option")]
     #[schema(value_type = Option<String>, examples("2s", "500ms"))]
     ack_timeout: Option<Duration>,
@@ -93,8 +93,8 @@ struct Acks {
 
 /// Publishes a message.
 ///
-/// It goes to sockets of all nodes. The answer comes when its row is durable and, where Redis is configured, when it is on
-/// its way to the other nodes; with `ack_timeout`, when all clients acknowledged it or the time is over.
+/// It goes to sockets of all nodes. The answer comes when its row is durable and, where Redis is configured, when it is
+/// on its way to the other nodes; with `ack_timeout`, when all clients acknowledged it or the time is over.
 #[utoipa::path(
     post,
     path = "/emit",
@@ -111,14 +111,19 @@ struct Acks {
     )),
     responses((status = 200, description = "It was sent.", body = Answer))
 )]
-pub(super) async fn emit(State(emitter): State<Emitter>, body: Result<Bytes, BytesRejection>) -> Result<Json<Answer>, Refusal> {
+pub(super) async fn emit(
+    State(emitter): State<Emitter>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Answer>, Refusal> {
     let request: Request = read(body, "a message")?;
     let Request { rooms, except, event, args, namespace, durable, volatile, ack_timeout } = &request;
     let to = to(namespace, rooms, except)?;
     let message = Message { event, args, to, volatile: *volatile, source: "http", publisher: None };
     match ack_timeout {
         None => send(&emitter, &message, *durable).await,
-        Some(_) if *volatile => Err(Refusal::bad("`volatile`: a message that is to be acknowledged cannot be volatile")),
+        Some(_) if *volatile => {
+            Err(Refusal::bad("`volatile`: a message that is to be acknowledged cannot be volatile"))
+        }
         Some(timeout) if !(Duration::from_millis(1)..=LONGEST).contains(timeout) => {
             Err(Refusal::bad("`ack_timeout`: expected \"1ms\" to \"60s\""))
         }
@@ -134,7 +139,12 @@ async fn send(emitter: &Emitter, message: &Message<'_>, durable: bool) -> Result
     Ok(Answer { cluster, ..answer })
 }
 
-async fn send_with_ack(emitter: &Emitter, message: &Message<'_>, durable: bool, timeout: Duration) -> Result<Answer, Refusal> {
+async fn send_with_ack(
+    emitter: &Emitter,
+    message: &Message<'_>,
+    durable: bool,
+    timeout: Duration,
+) -> Result<Answer, Refusal> {
     let (emission, acks) = emitter.emit_with_ack(message, timeout).await?;
     let values = acks.values.into_iter().filter_map(|value| RawValue::from_string(value).ok()).collect();
     let cluster = acks.cluster.map(Reached::new);

@@ -97,8 +97,9 @@ impl From<EmitError> for Refusal {
 
 /// Reads a JSON body; `what` names what it should be.
 fn read<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>, what: &str) -> Result<T, Refusal> {
-    let too_long =
-        |e: BytesRejection| Refusal(e.status(), format!("{}; a body may be as long as plugins.messaging.max_payload", e.body_text()));
+    let too_long = |e: BytesRejection| {
+        Refusal(e.status(), format!("{}; a body may be as long as plugins.messaging.max_payload", e.body_text()))
+    };
     let body = body.map_err(too_long)?;
     let mut json = serde_json::Deserializer::from_slice(&body);
     let value = serde_path_to_error::deserialize(&mut json)

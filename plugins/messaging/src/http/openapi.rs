@@ -49,7 +49,8 @@ struct Bearer;
 
 impl Modify for Bearer {
     fn modify(&self, document: &mut OpenApi) {
-        let meaning = "`admin.token`. Programs on this machine need none where `admin.allow_loopback` is on, as by default.";
+        let meaning =
+            "`admin.token`. Programs on this machine need none where `admin.allow_loopback` is on, as by default.";
         let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(meaning)).build();
         document.components.get_or_insert_default().add_security_scheme("bearer", SecurityScheme::Http(scheme));
     }
@@ -75,7 +76,10 @@ fn may_fail(operation: &mut Operation) {
         _ => anything,
     };
     let failures = FAILURES.into_iter().filter(|(status, _)| may(status));
-    operation.responses.responses.extend(failures.map(|(status, meaning)| (status.to_owned(), RefOr::T(failure(meaning)))));
+    operation
+        .responses
+        .responses
+        .extend(failures.map(|(status, meaning)| (status.to_owned(), RefOr::T(failure(meaning)))));
 }
 
 fn failure(meaning: &str) -> Response {

@@ -190,9 +190,13 @@ pub(super) async fn disconnect(State(emitter): State<Emitter>, body: Body) -> Re
     let Dismissed { rooms, everybody, except, namespace, close } = read(body, "a choice of sockets")?;
     match (rooms.is_empty(), everybody) {
         (true, false) => {
-            return Err(Refusal::bad("`rooms` names none: expected `\"everybody\": true` to disconnect all sockets of the namespace"));
+            return Err(Refusal::bad(
+                "`rooms` names none: expected `\"everybody\": true` to disconnect all sockets of the namespace",
+            ));
         }
-        (false, true) => return Err(Refusal::bad("`everybody` is true and `rooms` names some: expected one of the two")),
+        (false, true) => {
+            return Err(Refusal::bad("`everybody` is true and `rooms` names some: expected one of the two"));
+        }
         _ => {}
     }
     Ok(Done::json(emitter.disconnect(to(&namespace, &rooms, &except)?, close).await?))
@@ -247,7 +251,9 @@ impl Asked {
                 "except" => except.push(value),
                 "namespace" if namespace.is_none() => namespace = Some(value),
                 "namespace" => return Err(Refusal::bad("`namespace`: expected once")),
-                _ => return Err(Refusal::bad(format!("`{key}`: no such parameter; there are: namespace, room, except"))),
+                _ => {
+                    return Err(Refusal::bad(format!("`{key}`: no such parameter; there are: namespace, room, except")));
+                }
             }
         }
         Ok(Self { namespace: namespace.unwrap_or_else(root), rooms, except })

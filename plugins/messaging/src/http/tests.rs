@@ -28,14 +28,16 @@ async fn document() -> Value {
 /// Each operation: method, path, itself.
 fn operations(document: &Value) -> Vec<(String, &str, &Value)> {
     let paths = document["paths"].as_object().unwrap().iter();
-    let all = paths.flat_map(|(path, item)| item.as_object().unwrap().iter().map(move |(method, it)| (path, method, it)));
+    let all =
+        paths.flat_map(|(path, item)| item.as_object().unwrap().iter().map(move |(method, it)| (path, method, it)));
     all.map(|(path, method, it)| (method.to_uppercase(), path.strip_prefix("/v1/messaging").unwrap(), it)).collect()
 }
 
 /// The bodies that an operation has as examples.
 fn bodies(operation: &Value) -> Vec<String> {
     let content = &operation["requestBody"]["content"]["application/json"];
-    let several = content["examples"].as_object().into_iter().flat_map(|all| all.values().map(|example| &example["value"]));
+    let several =
+        content["examples"].as_object().into_iter().flat_map(|all| all.values().map(|example| &example["value"]));
     several.chain(content.get("example")).map(Value::to_string).collect()
 }
 
@@ -102,7 +104,8 @@ async fn the_document_says_what_may_be_left_out() {
     assert_eq!(schemas["Chosen"]["required"], json!(["targets"]));
     assert_eq!(schemas["Dismissed"]["required"], Value::Null);
     // In the schema of an answer to `emit` without `ack_timeout` and without a cluster, nothing else may be required.
-    let required: Vec<_> = all(&schemas["Sent"], "required").into_iter().chain(all(&schemas["Acks"], "required")).collect();
+    let required: Vec<_> =
+        all(&schemas["Sent"], "required").into_iter().chain(all(&schemas["Acks"], "required")).collect();
     assert_eq!(required, [&json!(["message", "seq", "recipients"])]);
 }
 

@@ -6,8 +6,8 @@ const DAY: i64 = 24 * 60 * 60 * 1000;
 /// JavaScript has no dates farther than so many milliseconds from 1970.
 const FARTHEST: f64 = 8.64e15;
 
-/// Appends a date, in milliseconds since 1970, as `JSON.stringify` does: `Date.prototype.toISOString` in quotes, and null for
-/// an invalid date.
+/// Appends a date, in milliseconds since 1970, as `JSON.stringify` does: `Date.prototype.toISOString` in quotes, and
+/// null for an invalid date.
 pub(super) fn push(out: &mut String, millis: f64) {
     let millis = millis.trunc();
     // Nothing compares with NaN.

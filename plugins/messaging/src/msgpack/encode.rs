@@ -6,7 +6,8 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 use std::borrow::Cow;
 
-/// Serialises JSON text as if it were the value that it describes; placeholders become the attachments, where there are any.
+/// Serialises JSON text as if it were the value that it describes; placeholders become the attachments, where there are
+/// any.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FromJson<'a> {
     pub(crate) text: &'a str,

@@ -13,7 +13,9 @@ const LITE_DATE: i8 = 0x0d;
 pub(super) fn fixed(kind: i8, body: &[u8]) -> Token<'_> {
     match (kind, body) {
         (NOTEPACK, [_]) => Token::Undefined,
-        (NOTEPACK, [a, b, c, d, e, f, g, h]) => Token::Date(i64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]) as f64),
+        (NOTEPACK, [a, b, c, d, e, f, g, h]) => {
+            Token::Date(i64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]) as f64)
+        }
         (NOTEPACK, _) => Token::Ext(kind, body),
         _ => either(kind, body),
     }

@@ -1,8 +1,8 @@
 //! Between the msgpack bodies that socket.io's emitters and adapters publish and the JSON text that it sends to
 //! clients: straight from one to the other, with no tree of values in between.
 //!
-//! Four codecs have written such bodies over the years: msgpack-js 0.3, msgpack-lite, notepack 1 and 2, notepack 3. What
-//! each makes of a JavaScript value is in `fixtures.jsonl`.
+//! Four codecs have written such bodies over the years: msgpack-js 0.3, msgpack-lite, notepack 1 and 2, notepack 3.
+//! What each makes of a JavaScript value is in `fixtures.jsonl`.
 
 mod date;
 mod decode;
@@ -23,7 +23,8 @@ use tokens::Dialect;
 /// Deeper nesting is refused: the stack is finite.
 const DEEPEST: usize = 512;
 
-/// More binary values are refused, as socket.io's parsers refuse them from clients: each is a frame of its own to every client.
+/// More binary values are refused, as socket.io's parsers refuse them from clients: each is a frame of its own to every
+/// client.
 const MOST_ATTACHMENTS: usize = 10_000;
 
 /// JSON text as socket.io writes it, and the binary values that stand beside it.
@@ -56,8 +57,9 @@ pub(crate) enum Malformed {
 
 /// The JSON text that a client of Node's server would get for a body.
 ///
-/// Nothing in a body tells msgpack-js 0.3's dialect from the standard. One that is no msgpack to its last byte, or that has
-/// keys which JavaScript's codecs do not write, is read as msgpack-js writes it, if it can be: hardly any can by chance.
+/// Nothing in a body tells msgpack-js 0.3's dialect from the standard. One that is no msgpack to its last byte, or that
+/// has keys which JavaScript's codecs do not write, is read as msgpack-js writes it, if it can be: hardly any can by
+/// chance.
 pub(crate) fn to_json(body: &Bytes) -> Result<Json, Malformed> {
     let standard = decode::decode(body, Dialect::Standard);
     if let Ok(Reading { json, odd: false }) = standard {

@@ -8,8 +8,8 @@ use rmp::Marker;
 pub(super) enum Dialect {
     /// The specification's.
     Standard,
-    /// Those of msgpack-js 0.3, which is older than the specification's binary and ext types and has its own meaning for
-    /// their bytes.
+    /// Those of msgpack-js 0.3, which is older than the specification's binary and ext types and has its own meaning
+    /// for their bytes.
     MsgpackJs,
 }
 
@@ -104,9 +104,11 @@ impl<'a> Tokens<'a> {
             Marker::FixExt2 => self.fix_ext(2)?,
             Marker::FixExt4 => self.fix_ext(4)?,
             Marker::FixExt8 => self.fix_ext(8)?,
-            // No codec writes this; with msgpack-js it is the head of a Buffer of up to 255 bytes. One of 15 bytes would
-            // otherwise make an extension of just the same length.
-            Marker::FixExt16 if self.rest.first() == Some(&0) => return Err(Malformed::Marker { at, marker: marker.to_u8() }),
+            // No codec writes this; with msgpack-js it is the head of a Buffer of up to 255 bytes. One of 15 bytes
+            // would otherwise make an extension of just the same length.
+            Marker::FixExt16 if self.rest.first() == Some(&0) => {
+                return Err(Malformed::Marker { at, marker: marker.to_u8() });
+            }
             Marker::FixExt16 => self.fix_ext(16)?,
             Marker::Ext8 => self.len8().and_then(|len| self.ext(len))?,
             Marker::Ext16 => self.len16().and_then(|len| self.ext(len))?,

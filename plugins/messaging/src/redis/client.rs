@@ -57,7 +57,9 @@ pub(crate) fn check_url(url: &str) -> Result<(), String> {
         return Err("port 0 is none".into());
     }
     match &config.server {
-        ServerConfig::Sentinel { service_name, .. } if service_name.is_empty() => Err("sentinelServiceName is empty".into()),
+        ServerConfig::Sentinel { service_name, .. } if service_name.is_empty() => {
+            Err("sentinelServiceName is empty".into())
+        }
         _ => Ok(()),
     }
 }
@@ -86,8 +88,8 @@ pub(crate) fn servers(url: &str) -> String {
     hosts.join(", ")
 }
 
-/// A user or a password as `HELLO` takes it. The client sends that as a line of text, which Redis splits at spaces and takes
-/// quotes out of.
+/// A user or a password as `HELLO` takes it. The client sends that as a line of text, which Redis splits at spaces and
+/// takes quotes out of.
 fn quoted(word: String) -> String {
     let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"\"'\\".contains(&byte);
     if word.bytes().all(is_plain) {
@@ -253,7 +255,8 @@ impl Redis for Fred {
             };
             debug_assert!(queued.is_ok());
         }
-        let mut outcomes: Vec<_> = pipeline.try_all::<Value>().await.into_iter().map(|r| r.map(drop).map_err(|e| self.error(e))).collect();
+        let mut outcomes: Vec<_> =
+            pipeline.try_all::<Value>().await.into_iter().map(|r| r.map(drop).map_err(|e| self.error(e))).collect();
         // One error stands for all.
         if let Some(Err(all)) = outcomes.first().cloned() {
             outcomes.resize(publications.len(), Err(all));
@@ -287,7 +290,9 @@ impl Redis for Fred {
 
     async fn check(&self) -> Result<(), RedisError> {
         if self.routes.is_some() {
-            timeout(PATIENCE, self.client.sync_cluster()).await.map_err(|_| RedisError::from("the cluster does not answer"))??;
+            timeout(PATIENCE, self.client.sync_cluster())
+                .await
+                .map_err(|_| RedisError::from("the cluster does not answer"))??;
             if self.client.cached_cluster_state().map(|state| state.pretty()) != self.routes {
                 return Err("slots of the cluster have moved".into());
             }

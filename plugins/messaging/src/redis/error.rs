@@ -43,7 +43,8 @@ fn remedy(why: &str) -> Option<&'static str> {
     table.into_iter().find(|(sign, _)| why.contains(sign)).map(|(_, remedy)| remedy)
 }
 
-/// What an error says that is printed as `Os { code: 111, kind: ConnectionRefused, message: "Connection refused" }` and the like.
+/// What an error says that is printed as `Os { code: 111, kind: ConnectionRefused, message: "Connection refused" }` and
+/// the like.
 fn plain(details: &str) -> String {
     if let Some((message, _)) = details.split_once("message: \"").and_then(|(_, rest)| rest.split_once('"')) {
         return message.to_owned();
@@ -103,7 +104,11 @@ mod tests {
                 "WRONGPASS invalid username-password pair or user is disabled.",
                 "WRONGPASS invalid username-password pair or user",
             ),
-            (ErrorKind::Unknown, "NOPERM this user has no permissions", "NOPERM this user has no permissions; the user needs"),
+            (
+                ErrorKind::Unknown,
+                "NOPERM this user has no permissions",
+                "NOPERM this user has no permissions; the user needs",
+            ),
             (ErrorKind::Timeout, "Request timed out.", "it does not answer in time; is it"),
         ] {
             let said = said(kind, details);
@@ -115,7 +120,11 @@ mod tests {
     #[test]
     fn it_is_known_whether_redis_said_it() {
         let refused = |details: &'static str| RedisError::from(Error::new(ErrorKind::Unknown, details)).refused;
-        assert!(refused("NOPERM this user") && refused("ERR unknown command") && refused("-DENIED Redis is running in protected mode"));
+        assert!(
+            refused("NOPERM this user")
+                && refused("ERR unknown command")
+                && refused("-DENIED Redis is running in protected mode")
+        );
         assert!(!refused("Connection closed") && !refused("it ended"));
     }
 }

@@ -80,8 +80,8 @@ pub(crate) trait Redis: Send + Sync + 'static {
     async fn channels(&self, pattern: &str) -> Result<Vec<String>, RedisError>;
     /// Channels that begin with `prefix`, one on each server that messages come from.
     fn one_on_each_server(&self, prefix: &str) -> Vec<String>;
-    /// Whether this is still the way to what the others publish: it is not where slots of a Redis Cluster, or the primary that a
-    /// sentinel names, have moved.
+    /// Whether this is still the way to what the others publish: it is not where slots of a Redis Cluster, or the
+    /// primary that a sentinel names, have moved.
     async fn check(&self) -> Result<(), RedisError>;
     /// Waits until the connection breaks.
     async fn broken(&self) -> RedisError;

@@ -1,7 +1,7 @@
 //! Sentinels: who is the primary?
 //!
-//! After a planned failover the old primary takes publications and subscriptions for about ten seconds more, which nobody
-//! else hears of.
+//! After a planned failover the old primary takes publications and subscriptions for about ten seconds more, which
+//! nobody else hears of.
 
 use super::client::Open;
 use fred::clients::SentinelClient;

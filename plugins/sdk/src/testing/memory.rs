@@ -52,7 +52,12 @@ impl MemoryBus {
     #[must_use]
     pub fn new(topics: Vec<TopicSchema>) -> Self {
         let topics = topics.into_iter().map(Arc::new).collect();
-        Self(Arc::new(Inner { shard: Shard::new("test", 1), topics, state: Mutex::default(), changed: watch::channel(0).0 }))
+        Self(Arc::new(Inner {
+            shard: Shard::new("test", 1),
+            topics,
+            state: Mutex::default(),
+            changed: watch::channel(0).0,
+        }))
     }
 
     /// The handle that a plugin gets.
@@ -99,7 +104,10 @@ impl MemoryBus {
     #[must_use]
     pub fn rows<T: DeserializeOwned>(&self, topic: &str) -> Vec<T> {
         let batches = self.batches(topic);
-        batches.iter().flat_map(|b| serde_arrow::from_record_batch::<Vec<T>>(&b.rows).expect("rows that fit the type")).collect()
+        batches
+            .iter()
+            .flat_map(|b| serde_arrow::from_record_batch::<Vec<T>>(&b.rows).expect("rows that fit the type"))
+            .collect()
     }
 
     /// Appends rows as they are, which a publisher would refuse: as a journal of an earlier version may have them.
@@ -112,12 +120,10 @@ impl MemoryBus {
     }
 
     fn schema(&self, topic: &str) -> Result<Arc<TopicSchema>, UnknownTopic> {
-        self.0
-            .topics
-            .iter()
-            .find(|t| t.name() == topic)
-            .cloned()
-            .ok_or_else(|| UnknownTopic { topic: topic.to_owned(), known: self.0.topics.iter().map(|t| t.name().to_owned()).collect() })
+        self.0.topics.iter().find(|t| t.name() == topic).cloned().ok_or_else(|| UnknownTopic {
+            topic: topic.to_owned(),
+            known: self.0.topics.iter().map(|t| t.name().to_owned()).collect(),
+        })
     }
 
     fn notify(&self) {
@@ -167,14 +173,25 @@ impl Writer for MemoryWriter {
         &self.schema
     }
 
-    fn append(&self, _: Share<'_>, _: usize, push: &mut dyn FnMut(&mut ArrayBuilder) -> serde_arrow::Result<()>) -> Result<u64, Refused> {
+    fn append(
+        &self,
+        _: Share<'_>,
+        _: usize,
+        push: &mut dyn FnMut(&mut ArrayBuilder) -> serde_arrow::Result<()>,
+    ) -> Result<u64, Refused> {
         let mut builder = ArrayBuilder::from_arrow(self.schema.columns().fields()).map_err(|e| self.refuse(e))?;
         push(&mut builder).map_err(|e| self.refuse(e))?;
         self.append_batch(builder.to_record_batch().map_err(|e| self.refuse(e))?)
     }
 
     fn append_batch(&self, rows: RecordBatch) -> Result<u64, Refused> {
-        if rows.schema().fields().iter().map(|f| f.data_type()).ne(self.schema.columns().fields().iter().map(|f| f.data_type())) {
+        if rows.schema().fields().iter().map(|f| f.data_type()).ne(self
+            .schema
+            .columns()
+            .fields()
+            .iter()
+            .map(|f| f.data_type()))
+        {
             return Err(self.refuse(format!("its columns are {:?}", rows.schema())));
         }
         self.schema.check(&rows).map_err(|bad| self.refuse(bad))?;
@@ -184,7 +201,12 @@ impl Writer for MemoryWriter {
         if full {
             let (first, count) = (log.end, rows.num_rows() as u64);
             log.end += count;
-            return Err(Refused::Shed { topic: self.schema.name().to_owned(), count, first: Some(first), reason: "overload" });
+            return Err(Refused::Shed {
+                topic: self.schema.name().to_owned(),
+                count,
+                first: Some(first),
+                reason: "overload",
+            });
         }
         let first = log.append(time, rows);
         drop(state);
@@ -280,7 +302,15 @@ mod tests {
             from_time: i64,
             to_time: i64,
         }
-        let row = Gap { topic: None, first_seq: Some(1), last_seq: None, row_count: None, reason: "test".into(), from_time: 1, to_time: 2 };
+        let row = Gap {
+            topic: None,
+            first_seq: Some(1),
+            last_seq: None,
+            row_count: None,
+            reason: "test".into(),
+            from_time: 1,
+            to_time: 2,
+        };
         let publisher = bus.publisher("greyhound.gap").unwrap();
         assert_eq!(publisher.offer(&row).unwrap(), 0);
         memory.skip("greyhound.gap", 3);

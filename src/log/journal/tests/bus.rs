@@ -15,7 +15,8 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 const TOPIC: &str = "shop.order";
-const AVRO: &str = r#"{"type": "record", "namespace": "shop", "name": "order", "fields": [{"name": "id", "type": "long"}]}"#;
+const AVRO: &str =
+    r#"{"type": "record", "namespace": "shop", "name": "order", "fields": [{"name": "id", "type": "long"}]}"#;
 const PUBLISHERS: i64 = 4;
 
 #[derive(Serialize, Deserialize)]
@@ -77,7 +78,11 @@ async fn live(bus: EventBus, round: i64, acknowledged: &Acknowledged) {
     let mut publishers = JoinSet::new();
     for publisher in 0..PUBLISHERS {
         let first = (round * PUBLISHERS + publisher) * 1_000_000;
-        publishers.spawn(publish(bus.handle().publisher(TOPIC).unwrap(), first..first + 1_000_000, acknowledged.clone()));
+        publishers.spawn(publish(
+            bus.handle().publisher(TOPIC).unwrap(),
+            first..first + 1_000_000,
+            acknowledged.clone(),
+        ));
     }
     within(async {
         while acknowledged.lock().len() < wanted {

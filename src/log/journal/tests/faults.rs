@@ -103,7 +103,9 @@ fn whatever_sync_fails_what_it_was_for_is_written_again() {
 fn a_process_that_ends_after_a_failure_leaves_a_journal_that_goes_on() {
     run(async {
         for at in 0..GROUPS {
-            for fails in [PowerCut::fail_writes, PowerCut::fail_syncs, |disk: &PowerCut, _| disk.set_capacity(Some(disk.used()))] {
+            for fails in
+                [PowerCut::fail_writes, PowerCut::fail_syncs, |disk: &PowerCut, _| disk.set_capacity(Some(disk.used()))]
+            {
                 for cut in [|disk: &PowerCut| disk.after_kill(), |disk: &PowerCut| disk.after_power_cut(3)] {
                     let mut running = Running::new().await;
                     running.append(0..at).await;

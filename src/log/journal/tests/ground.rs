@@ -108,12 +108,18 @@ impl Found {
         for topic in TOPICS {
             let all = book.stored(topic, 0);
             let found: Vec<Stored> = all.iter().filter(|s| self.has(topic, s.frame.first)).cloned().collect();
-            assert_eq!(found.len(), self.of(topic).len(), "{what}: as many {topic} frames as were appended and are there");
+            assert_eq!(
+                found.len(),
+                self.of(topic).len(),
+                "{what}: as many {topic} frames as were appended and are there"
+            );
             assert_same(self.of(topic), &found);
             for there in &found {
                 let (first, last) = (there.frame.first, end(&there.frame) - 1);
-                let told =
-                    self.lost.iter().any(|l| l.topic.as_deref() == Some(topic) && l.range.is_some_and(|r| r.0 <= last && first <= r.1));
+                let told = self
+                    .lost
+                    .iter()
+                    .any(|l| l.topic.as_deref() == Some(topic) && l.range.is_some_and(|r| r.0 <= last && first <= r.1));
                 assert!(!told, "{what}: {topic} {first} is there and told lost: {:?}", self.lost);
             }
         }
@@ -133,7 +139,10 @@ impl Found {
                 cut = true;
             }
             assert!(!(cut && there), "{what}: {topic} {range:?} is there without a frame before it");
-            assert!(may_be_cut || self.log.bounds(topic).end > range.1, "{what}: {topic} {range:?} would be given again");
+            assert!(
+                may_be_cut || self.log.bounds(topic).end > range.1,
+                "{what}: {topic} {range:?} would be given again"
+            );
         }
     }
 

@@ -63,7 +63,8 @@ impl Witness {
     async fn retain(&mut self, log: &Journal) -> Result<(), LogError> {
         self.retained = true;
         let policy = Retention { bytes: 4_000, age: Duration::MAX, disk_cap: u64::MAX };
-        let required: HashMap<Arc<str>, u64> = TOPICS.iter().zip(READ).map(|(topic, read)| ((*topic).into(), read)).collect();
+        let required: HashMap<Arc<str>, u64> =
+            TOPICS.iter().zip(READ).map(|(topic, read)| ((*topic).into(), read)).collect();
         let lost = log.retain(&policy, &required, self.book.now()).await?;
         assert_eq!(lost, []);
         Ok(())
@@ -80,11 +81,18 @@ impl Witness {
         for (topic, read) in TOPICS.iter().zip(READ) {
             let bounds = log.bounds(topic);
             assert_eq!(bounds.end, self.book.end(topic), "{what}: the end of {topic}");
-            assert!(bounds.earliest <= if self.retained { read } else { 0 }, "{what}: {topic} begins at {}", bounds.earliest);
+            assert!(
+                bounds.earliest <= if self.retained { read } else { 0 },
+                "{what}: {topic} begins at {}",
+                bounds.earliest
+            );
             assert_same(&read_all(&*log, topic, 0).await, &self.book.stored(topic, bounds.earliest));
             let known = log.schemas(topic);
             let acknowledged = self.schemas.iter().map(|(_, avro)| *avro);
-            assert!(known.iter().map(|s| &**s).take(self.schemas.len()).eq(acknowledged), "{what}: {topic} has the schemas {known:?}");
+            assert!(
+                known.iter().map(|s| &**s).take(self.schemas.len()).eq(acknowledged),
+                "{what}: {topic} has the schemas {known:?}"
+            );
         }
         assert_eq!(log.damage(), [], "{what}: a power cut is not damage");
     }

@@ -20,8 +20,8 @@ const OURS: &[(&str, &str)] = &[
 /// How HDFS knows who we are: "simple" or "kerberos".
 const AUTHENTICATION: &str = "hadoop.security.authentication";
 
-/// The settings that the client reads, and what they may be: what else it finds it takes for its default, and the rest of
-/// Hadoop's settings it ignores, without a word. Those that end in a dot go on with the name of a nameservice.
+/// The settings that the client reads, and what they may be: what else it finds it takes for its default, and the rest
+/// of Hadoop's settings it ignores, without a word. Those that end in a dot go on with the name of a nameservice.
 const KNOWN: &[(&str, Values)] = &[
     ("fs.defaultFS", Values::Url),
     (AUTHENTICATION, Values::Words(&["simple", "kerberos"])),
@@ -105,8 +105,14 @@ impl ClientSettings {
     /// All that the client is to be told, over what it reads from Hadoop's files: ours, those set here, Kerberos where
     /// there is a principal, and for a client that follows one that had no answer, a random order of NameNodes: it must
     /// not begin at the same one.
-    pub(super) fn effective(&self, location: &HdfsLocation, kerberos: bool, is_first: bool) -> BTreeMap<String, String> {
-        let mut all: BTreeMap<String, String> = OURS.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+    pub(super) fn effective(
+        &self,
+        location: &HdfsLocation,
+        kerberos: bool,
+        is_first: bool,
+    ) -> BTreeMap<String, String> {
+        let mut all: BTreeMap<String, String> =
+            OURS.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         if kerberos {
             all.insert(AUTHENTICATION.into(), "kerberos".into());
         }
@@ -139,7 +145,9 @@ impl Values {
             Self::Protections => value.split(',').all(|one| PROTECTIONS.contains(&one)),
             Self::Number => value.parse::<u32>().is_ok(),
             Self::Names => value.split(',').all(is_name),
-            Self::Address => value.rsplit_once(':').is_some_and(|(host, port)| is_name(host) && port.parse::<u16>().is_ok_and(|it| it > 0)),
+            Self::Address => value
+                .rsplit_once(':')
+                .is_some_and(|(host, port)| is_name(host) && port.parse::<u16>().is_ok_and(|it| it > 0)),
             Self::Url => value.strip_prefix("hdfs://").is_some_and(is_name),
         }
     }
@@ -214,11 +222,19 @@ mod tests {
 
     #[test]
     fn what_the_client_would_ignore_is_refused() {
-        for name in ["dfs.replication", "dfs.client.socket.timeout", "dfs.ha.namenodes", "dfs.ha.namenodes.", "hadoop.rpc.protection"] {
+        for name in [
+            "dfs.replication",
+            "dfs.client.socket.timeout",
+            "dfs.ha.namenodes",
+            "dfs.ha.namenodes.",
+            "hadoop.rpc.protection",
+        ] {
             let said = problems(json!({name: "2", "dfs.client.socket-timeout": 1}));
             assert_eq!(said.len(), 1, "{said:?}");
             assert!(
-                said[0].starts_with(&format!("plugins.activity.hdfs.client.{name}: the client does not read it: leave it out")),
+                said[0].starts_with(&format!(
+                    "plugins.activity.hdfs.client.{name}: the client does not read it: leave it out"
+                )),
                 "{said:?}"
             );
         }
@@ -236,7 +252,11 @@ mod tests {
             ("dfs.client.failover.max.attempts", json!(4_294_967_296_u64), "a whole number up to 4294967295"),
             ("dfs.client.failover.sleep.base.millis", json!(" 200"), "a whole number"),
             ("dfs.client.use.datanode.hostname", json!("yes"), "one of: true, false"),
-            ("dfs.client.block.write.replace-datanode-on-failure.policy", json!("SOMETIMES"), "one of: NEVER, DEFAULT, ALWAYS"),
+            (
+                "dfs.client.block.write.replace-datanode-on-failure.policy",
+                json!("SOMETIMES"),
+                "one of: NEVER, DEFAULT, ALWAYS",
+            ),
             ("dfs.client.failover.random.order.prod", json!("ture"), "one of: true, false"),
             ("dfs.client.failover.proxy.provider.prod", json!("com.example.Provider"), "one of: org.apache.hadoop"),
             ("hadoop.security.authentication", json!("Kerberos"), "one of: simple, kerberos"),

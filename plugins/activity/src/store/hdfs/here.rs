@@ -25,7 +25,8 @@ pub(super) fn check_hadoop_files(location: &HdfsLocation) -> Result<(), Trouble>
     if name == HOME && location.nameservice().is_none() {
         return Ok(());
     }
-    let refused = |why: String| Err(Trouble::refused(Refusal::Settings, format!("{} (from {name}) {why}", directory.display())));
+    let refused =
+        |why: String| Err(Trouble::refused(Refusal::Settings, format!("{} (from {name}) {why}", directory.display())));
     let mut found = false;
     for file in ["core-site.xml", "hdfs-site.xml"] {
         match read(&directory.join(file)) {
@@ -63,7 +64,9 @@ pub(super) fn check_login(settings: &Settings) -> Result<(), Trouble> {
         _ => return Ok(()),
     };
     let Some(path) = path else { return Ok(()) };
-    read(&path).map_err(|e| Trouble::refused(Refusal::Identity, format!("{} (from {what}) cannot be read: {e}", path.display())))
+    read(&path).map_err(|e| {
+        Trouble::refused(Refusal::Identity, format!("{} (from {what}) cannot be read: {e}", path.display()))
+    })
 }
 
 /// The file that Kerberos's name of a keytab or a cache means; `None` where it is no file.

@@ -55,7 +55,8 @@ impl HdfsStore {
         Ok(store)
     }
 
-    /// Whether all of it that is on this machine is there: settings that make sense, and what logs in. Connects nowhere.
+    /// Whether all of it that is on this machine is there: settings that make sense, and what logs in. Connects
+    /// nowhere.
     ///
     /// # Errors
     /// Where it is not.
@@ -203,7 +204,8 @@ mod tests {
         let Ok(Location::Hdfs(location)) = "hdfs://prod/tables".parse() else { panic!("a location of HDFS") };
         let store = HdfsStore { location, settings: settings.unwrap(), session: Mutex::default() };
         store.session().await.unwrap();
-        // In whatever order each of them has the NameNodes: it connects to its first, and comes to no second. The last is not asked.
+        // In whatever order each of them has the NameNodes: it connects to its first, and comes to no second. The last
+        // is not asked.
         assert_eq!(connections(&one).await + connections(&two).await, OTHERS);
     }
 }

@@ -30,7 +30,8 @@ impl Probe for HdfsStore {
     async fn room(&self, size: u64, sample: &str) -> Result<Room, StoreError> {
         let root = self.location.root().to_owned();
         let sample = self.at(sample);
-        self.ask("measure the room below", "", |session, _| async move { room(&session, &root, size, &sample).await }).await
+        self.ask("measure the room below", "", |session, _| async move { room(&session, &root, size, &sample).await })
+            .await
     }
 
     fn differences(&self, file: &Status, directory: &Status) -> Option<Vec<String>> {
@@ -77,7 +78,8 @@ async fn room(session: &Arc<Session>, root: &str, size: u64, sample: &str) -> Re
 
 /// A directory and those above it, but the root of the file system: to count all that it has takes the NameNode long.
 fn upwards(path: &str) -> impl Iterator<Item = &str> {
-    std::iter::successors(Some(path), |at| at.rsplit_once('/').map(|(parent, _)| parent)).take_while(|at| !at.is_empty())
+    std::iter::successors(Some(path), |at| at.rsplit_once('/').map(|(parent, _)| parent))
+        .take_while(|at| !at.is_empty())
 }
 
 fn names(summary: &ContentSummary) -> u64 {

@@ -47,14 +47,21 @@ impl Session {
         let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("hdfs").enable_all().build()?;
         match builder(location, settings, is_first).with_io_runtime(runtime.handle().clone()).build() {
             Ok(client) => {
-                let session = Self { client, runtime: Some(runtime), root: location.root().to_owned(), settings: settings.clone() };
+                let session = Self {
+                    client,
+                    runtime: Some(runtime),
+                    root: location.root().to_owned(),
+                    settings: settings.clone(),
+                };
                 // Last: it alone may be mended while the program runs.
                 here::check_login(settings).map(|()| session)
             }
             Err(e) => {
                 runtime.shutdown_background();
                 Err(match e {
-                    HdfsError::InvalidArgument(_) => Trouble::refused(Refusal::Settings, format!("{e}; {}", here::shown())),
+                    HdfsError::InvalidArgument(_) => {
+                        Trouble::refused(Refusal::Settings, format!("{e}; {}", here::shown()))
+                    }
                     e => e.into(),
                 })
             }
@@ -73,7 +80,8 @@ impl Session {
             let chunk = bytes.slice(begin..bytes.len().min(begin + CHUNK));
             writer = self.within(TRANSFER, async move { writer.write_bytes(chunk).await.map(|_| writer) }).await?;
         }
-        // The client hangs for ever in a sync during which a DataNode dies: small files must not wait long to be written again.
+        // The client hangs for ever in a sync during which a DataNode dies: small files must not wait long to be
+        // written again.
         let sync = TRANSFER + Duration::from_secs(length / SYNC_RATE);
         writer = self.within(sync, async move { writer.hsync().await.map(|()| writer) }).await?;
         crate::failpoint::pass("close", path);
@@ -81,8 +89,12 @@ impl Session {
         self.within(CLOSE, async move { writer.close().await }).await?;
         match self.info(path).await?.map(|it| it.length as u64) {
             Some(found) if found == length => Ok(()),
-            Some(found) => Err(Trouble::passing(Passing::Other, format!("{length} bytes were written, then {found} were there"))),
-            None => Err(Trouble::passing(Passing::Other, format!("{length} bytes were written, then the file was gone"))),
+            Some(found) => {
+                Err(Trouble::passing(Passing::Other, format!("{length} bytes were written, then {found} were there")))
+            }
+            None => {
+                Err(Trouble::passing(Passing::Other, format!("{length} bytes were written, then the file was gone")))
+            }
         }
     }
 
@@ -106,7 +118,9 @@ impl Session {
         let reader = match opened {
             // HDFS says of a directory that there is no such file.
             Err(e) if is_missing(&e) => match self.info(path).await? {
-                Some(it) if it.isdir => return Err(Trouble::refused(Refusal::Obstacle, "this is a directory, where a file is expected")),
+                Some(it) if it.isdir => {
+                    return Err(Trouble::refused(Refusal::Obstacle, "this is a directory, where a file is expected"));
+                }
                 _ => return Ok(None),
             },
             other => other?,
@@ -125,7 +139,10 @@ impl Session {
         let (client, path) = (self.client.clone(), path.to_owned());
         let reader = Arc::new(self.within(CALL, async move { client.read(&path).await }).await?);
         if range.end > reader.file_length() as u64 {
-            return Err(Trouble::passing(Passing::Other, format!("it ends at {}, before {}", reader.file_length(), range.end)));
+            return Err(Trouble::passing(
+                Passing::Other,
+                format!("it ends at {}, before {}", reader.file_length(), range.end),
+            ));
         }
         let mut bytes = BytesMut::with_capacity((range.end - range.start) as usize);
         for begin in (range.start..range.end).step_by(READ_CHUNK) {

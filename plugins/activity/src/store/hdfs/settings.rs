@@ -62,7 +62,9 @@ impl Settings {
             problems.report("hdfs.replication", format!("expected {} to {}", REPLICATION.start(), REPLICATION.end()));
         }
         let mib = ByteSize::mib(1).as_u64();
-        if !self.block_size.as_u64().is_multiple_of(mib) || !(ByteSize::mib(1)..=ByteSize::gib(2)).contains(&self.block_size) {
+        if !self.block_size.as_u64().is_multiple_of(mib)
+            || !(ByteSize::mib(1)..=ByteSize::gib(2)).contains(&self.block_size)
+        {
             problems.report("hdfs.block_size", "expected \"1MiB\" to \"2GiB\", in whole MiB");
         }
         for (key, name) in [("hdfs.user", &self.user), ("hdfs.group", &self.group)] {
@@ -70,9 +72,10 @@ impl Settings {
                 problems.report(key, "is no name: leave it out, or give one without spaces");
             }
         }
-        for (key, permission, least) in
-            [("hdfs.file_permission", self.file_permission, 0o600), ("hdfs.directory_permission", self.directory_permission, 0o700)]
-        {
+        for (key, permission, least) in [
+            ("hdfs.file_permission", self.file_permission, 0o600),
+            ("hdfs.directory_permission", self.directory_permission, 0o700),
+        ] {
             if permission.0 & least != least {
                 problems.report(key, format!("Greyhound itself could not work there: expected at least \"{least:o}\""));
             }
@@ -83,7 +86,10 @@ impl Settings {
     fn check_login(&self, problems: &mut Problems) {
         match self.principal.as_deref() {
             None if self.keytab.is_some() => {
-                problems.report("hdfs.principal", "is missing: a keytab may hold several, such as \"greyhound@EXAMPLE.COM\"");
+                problems.report(
+                    "hdfs.principal",
+                    "is missing: a keytab may hold several, such as \"greyhound@EXAMPLE.COM\"",
+                );
             }
             Some(principal) if principal.is_empty() || principal.contains(char::is_whitespace) => {
                 problems.report("hdfs.principal", "is no principal: expected a text such as \"greyhound@EXAMPLE.COM\"");
@@ -91,8 +97,10 @@ impl Settings {
             Some(principal) if principal.contains("_HOST") => {
                 problems.report("hdfs.principal", "`_HOST` is not replaced: write the name of this host in its place");
             }
-            Some(_) if self.client.is_simple() => problems
-                .report("hdfs.principal", "is for Kerberos: leave it out, or hdfs.client.\"hadoop.security.authentication\" = \"simple\""),
+            Some(_) if self.client.is_simple() => problems.report(
+                "hdfs.principal",
+                "is for Kerberos: leave it out, or hdfs.client.\"hadoop.security.authentication\" = \"simple\"",
+            ),
             _ => {}
         }
         if self.keytab.as_deref().is_some_and(str::is_empty) {
@@ -153,7 +161,10 @@ mod tests {
             (json!({"keytab": "/k"}), "hdfs.principal: is missing"),
             (json!({"principal": ""}), "hdfs.principal: is no principal"),
             (json!({"principal": "g/_HOST@X"}), "`_HOST` is not replaced"),
-            (json!({"principal": "g@X", "client": {"hadoop.security.authentication": "simple"}}), "hdfs.principal: is for Kerberos"),
+            (
+                json!({"principal": "g@X", "client": {"hadoop.security.authentication": "simple"}}),
+                "hdfs.principal: is for Kerberos",
+            ),
             (json!({"principal": "g@X", "keytab": ""}), "hdfs.keytab: is no path"),
             (json!({"user": "a b"}), "hdfs.user: is no name"),
             (json!({"group": ""}), "hdfs.group: is no name"),

@@ -15,9 +15,15 @@ impl From<HdfsError> for Trouble {
             }
             HdfsError::IOError(e) => Self::passing(Passing::Unreachable, e),
             // What follows in its text is the list of DataNodes, as a dump.
-            HdfsError::DataTransferError(text) if text.starts_with(NOBODY_READS) => Self::passing(Passing::Unreachable, NO_COPY),
-            e @ (HdfsError::DataTransferError(_) | HdfsError::BlocksNotFound(_)) => Self::passing(Passing::Unreachable, e),
-            HdfsError::GSSAPIError(_, _, text) if text.contains(NO_KDC) => Self::passing(Passing::Unreachable, format!("Kerberos: {text}")),
+            HdfsError::DataTransferError(text) if text.starts_with(NOBODY_READS) => {
+                Self::passing(Passing::Unreachable, NO_COPY)
+            }
+            e @ (HdfsError::DataTransferError(_) | HdfsError::BlocksNotFound(_)) => {
+                Self::passing(Passing::Unreachable, e)
+            }
+            HdfsError::GSSAPIError(_, _, text) if text.contains(NO_KDC) => {
+                Self::passing(Passing::Unreachable, format!("Kerberos: {text}"))
+            }
             HdfsError::GSSAPIError(_, _, text) => Self::refused(Refusal::Identity, format!("Kerberos: {text}")),
             e @ (HdfsError::SASLError(_) | HdfsError::NoSASLMechanism) => Self::refused(Refusal::Identity, e),
             e @ HdfsError::IsADirectoryError(_) => Self::refused(Refusal::Obstacle, e),
@@ -62,13 +68,16 @@ fn of_class(class: &str, text: &str) -> Trouble {
         "IOException" if NO_ROOM.iter().all(|part| text.contains(part)) && !text.contains(NO_DATANODE) => {
             Trouble::refused(Refusal::Full, why)
         }
-        "AuthorizationException" | "SaslException" | "GSSException" | "InvalidToken" => Trouble::refused(Refusal::Identity, why),
+        "AuthorizationException" | "SaslException" | "GSSException" | "InvalidToken" => {
+            Trouble::refused(Refusal::Identity, why)
+        }
         "ParentNotDirectoryException" | "PathIsNotEmptyDirectoryException" => Trouble::refused(Refusal::Obstacle, why),
         _ => Trouble::passing(Passing::Other, why),
     }
 }
 
-/// Whether the client says that there is no such file or directory. Some calls tell by the class of the exception alone.
+/// Whether the client says that there is no such file or directory. Some calls tell by the class of the exception
+/// alone.
 pub(super) fn is_missing(error: &HdfsError) -> bool {
     match error {
         HdfsError::FileNotFound(_) => true,
@@ -92,9 +101,13 @@ mod tests {
 
     #[test]
     fn what_ends_by_itself_is_told_from_what_an_operator_ends() {
-        let safe = rpc("org.apache.hadoop.hdfs.server.namenode.SafeModeException", "Cannot create file/x.\n\tat org.apache...");
+        let safe = rpc(
+            "org.apache.hadoop.hdfs.server.namenode.SafeModeException",
+            "Cannot create file/x.\n\tat org.apache...",
+        );
         assert_eq!(safe, Trouble::passing(Passing::SafeMode, "SafeModeException: Cannot create file/x."));
-        let quota = rpc("org.apache.hadoop.hdfs.protocol.DSQuotaExceededException", "The DiskSpace quota of /t is exceeded");
+        let quota =
+            rpc("org.apache.hadoop.hdfs.protocol.DSQuotaExceededException", "The DiskSpace quota of /t is exceeded");
         assert!(matches!(quota, Trouble::Refused { cause: Refusal::Quota, .. }));
         assert!(quota.to_string().ends_with("raise the quota, or make room below it"), "{quota}");
         let denied = rpc("org.apache.hadoop.security.AccessControlException", "Permission denied: user=x");
@@ -108,9 +121,13 @@ mod tests {
             );
             rpc("java.io.IOException", &text)
         };
-        assert!(matches!(file(3), Trouble::Refused { cause: Refusal::Full, .. }) && file(3).to_string().ends_with("make room"));
+        assert!(
+            matches!(file(3), Trouble::Refused { cause: Refusal::Full, .. })
+                && file(3).to_string().ends_with("make room")
+        );
         assert!(matches!(file(0), Trouble::Passing { .. }));
-        let corrupt: Trouble = HdfsError::DataTransferError("All DataNodes failed: [DatanodeInfoProto { id: ..".into()).into();
+        let corrupt: Trouble =
+            HdfsError::DataTransferError("All DataNodes failed: [DatanodeInfoProto { id: ..".into()).into();
         assert!(corrupt.to_string().contains("hdfs fsck") && !corrupt.to_string().contains("Proto"), "{corrupt}");
         let away: Trouble = HdfsError::IOError(io::ErrorKind::ConnectionRefused.into()).into();
         assert!(matches!(away, Trouble::Passing { cause: Passing::Unreachable, .. }));

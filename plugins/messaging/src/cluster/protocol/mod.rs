@@ -140,7 +140,8 @@ pub(crate) enum Answer {
 pub struct RemoteSocket {
     /// Its id.
     pub id: String,
-    /// How it connected: an object with `headers`, `time`, `address`, `xdomain`, `secure`, `issued` (ms), `url`, `query`, `auth`.
+    /// How it connected: an object with `headers`, `time`, `address`, `xdomain`, `secure`, `issued` (ms), `url`,
+    /// `query`, `auth`.
     #[serde(default = "empty")]
     pub handshake: Box<RawValue>,
     /// The rooms that it is in.
@@ -229,7 +230,12 @@ impl Protocol {
     }
 
     /// A request to the other members; `id` names it in the answers.
-    pub(crate) fn request(&self, namespace: &str, request: &Request, id: Option<&str>) -> Result<Publication, Unpublishable> {
+    pub(crate) fn request(
+        &self,
+        namespace: &str,
+        request: &Request,
+        id: Option<&str>,
+    ) -> Result<Publication, Unpublishable> {
         match self.mode {
             Mode::Classic => classic::request(self, namespace, request, id),
             Mode::Sharded => sharded::request(self, namespace, request, id),

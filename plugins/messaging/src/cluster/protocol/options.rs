@@ -195,7 +195,9 @@ impl<'de> Deserialize<'de> for Flags {
                 let mut flags = Flags::default();
                 while let Some(key) = map.next_key::<String>()? {
                     match key.as_str() {
-                        "volatile" => flags.volatile = map.next_value::<serde_json::Value>()? == serde_json::Value::Bool(true),
+                        "volatile" => {
+                            flags.volatile = map.next_value::<serde_json::Value>()? == serde_json::Value::Bool(true)
+                        }
                         "timeout" => flags.timeout = map.next_value::<serde_json::Value>()?.as_f64(),
                         _ => drop(map.next_value::<IgnoredAny>()?),
                     }

@@ -3,7 +3,10 @@
 
 use super::classic::DEFAULT_ACK_TIMEOUT;
 use super::options::{Options, OptionsOut};
-use super::{Answer, Dialect, Emit, Malformed, Message, Protocol, Received, RemoteSocket, ReplyTo, Request, Target, Unpublishable};
+use super::{
+    Answer, Dialect, Emit, Malformed, Message, Protocol, Received, RemoteSocket, ReplyTo, Request, Target,
+    Unpublishable,
+};
 use super::{event, json, options};
 use crate::config::Rooms;
 use crate::event::{Event, inline};
@@ -88,7 +91,15 @@ pub(super) fn read(protocol: &Protocol, channel: &str, body: &Bytes) -> Result<R
         let origin = options.greyhound.clone();
         let source = if origin.is_some() { "greyhound" } else { "node" };
         let (namespace, target) = (namespace.to_owned(), options.target());
-        return Ok(Received::Message(Message { source, publisher: uid, namespace, channel_room: room, event, target, origin }));
+        return Ok(Received::Message(Message {
+            source,
+            publisher: uid,
+            namespace,
+            channel_room: room,
+            event,
+            target,
+            origin,
+        }));
     }
     let event = if r#type == kind::BROADCAST { Some(packet_event(&data)?) } else { None };
     let reply_to = data.id.map(|id| ReplyTo { id, uid, dialect: Dialect::New });
@@ -106,7 +117,9 @@ pub(super) fn read(protocol: &Protocol, channel: &str, body: &Bytes) -> Result<R
         kind::LEAVE => Request::Leave { target, rooms: data.rooms },
         kind::DISCONNECT => Request::Disconnect { target, close: data.close },
         kind::FETCH => Request::Sockets(target),
-        kind::SERVER_SIDE_EMIT => Request::ServerSide(inline(data.packet.map_or("[]", RawValue::get).to_owned(), &all.attachments)),
+        kind::SERVER_SIDE_EMIT => {
+            Request::ServerSide(inline(data.packet.map_or("[]", RawValue::get).to_owned(), &all.attachments))
+        }
         _ => return Ok(Received::NotForUs),
     };
     Ok(Received::Request { namespace: namespace.to_owned(), request, reply_to })
@@ -121,7 +134,9 @@ fn read_answer(r#type: u8, data: DataIn<'_>, all: &Json) -> Result<Received, Mal
             Answer::Sockets(sockets.map(|socket| serde_json::from_str(socket.get())).collect::<Result<_, _>>()?)
         }
         kind::BROADCAST_CLIENT_COUNT => Answer::Clients(data.clients.unwrap_or(0)),
-        kind::BROADCAST_ACK => Answer::Ack(Json { text: value(), attachments: all.attachments.clone(), placed: Vec::new() }),
+        kind::BROADCAST_ACK => {
+            Answer::Ack(Json { text: value(), attachments: all.attachments.clone(), placed: Vec::new() })
+        }
         _ => Answer::ServerSide(value()),
     };
     Ok(Received::Answer { id, answer })
@@ -176,7 +191,12 @@ impl<'a> PacketOut<'a> {
 }
 
 /// JSON, or msgpack where there is binary data.
-fn publication(protocol: &Protocol, channel: String, out: &Out<'_>, binary: bool) -> Result<Publication, Unpublishable> {
+fn publication(
+    protocol: &Protocol,
+    channel: String,
+    out: &Out<'_>,
+    binary: bool,
+) -> Result<Publication, Unpublishable> {
     let unpublishable = |e: &dyn std::error::Error| Unpublishable(e.to_string());
     let body = match binary {
         true => rmp_serde::encode::to_vec_named(out).map_err(|e| unpublishable(&e))?,
@@ -192,8 +212,11 @@ pub(super) fn message(
     target: &Target,
     origin: Option<&str>,
 ) -> Result<Publication, Unpublishable> {
-    let data =
-        DataOut { packet: PacketOut::event(event, namespace), opts: Some(OptionsOut::new(target, None, origin)), ..DataOut::default() };
+    let data = DataOut {
+        packet: PacketOut::event(event, namespace),
+        opts: Some(OptionsOut::new(target, None, origin)),
+        ..DataOut::default()
+    };
     let out = Out { r#type: kind::BROADCAST, data, uid: &protocol.uid, nsp: namespace };
     let mut channel = protocol.channel(namespace);
     if let Some(room) = own_channel(protocol.rooms, &target.rooms) {
@@ -203,7 +226,8 @@ pub(super) fn message(
     publication(protocol, channel, &out, !event.attachments.is_empty())
 }
 
-/// The room that has a channel of its own: not one that looks like a socket's id (20 characters), unless those have too.
+/// The room that has a channel of its own: not one that looks like a socket's id (20 characters), unless those have
+/// too.
 fn own_channel(mode: Rooms, rooms: &[String]) -> Option<&String> {
     let [room] = rooms else { return None };
     match mode {
@@ -213,7 +237,12 @@ fn own_channel(mode: Rooms, rooms: &[String]) -> Option<&String> {
     }
 }
 
-pub(super) fn request(protocol: &Protocol, namespace: &str, request: &Request, id: Option<&str>) -> Result<Publication, Unpublishable> {
+pub(super) fn request(
+    protocol: &Protocol,
+    namespace: &str,
+    request: &Request,
+    id: Option<&str>,
+) -> Result<Publication, Unpublishable> {
     let options = |target| Some(OptionsOut::new(target, None, None));
     let mut data = DataOut { id, ..DataOut::default() };
     let mut binary = false;
@@ -252,7 +281,12 @@ pub(super) fn request(protocol: &Protocol, namespace: &str, request: &Request, i
     publication(protocol, protocol.channel(namespace), &out, binary)
 }
 
-pub(super) fn answer(protocol: &Protocol, namespace: &str, to: &ReplyTo, answer: &Answer) -> Result<Publication, Unpublishable> {
+pub(super) fn answer(
+    protocol: &Protocol,
+    namespace: &str,
+    to: &ReplyTo,
+    answer: &Answer,
+) -> Result<Publication, Unpublishable> {
     let mut data = DataOut { id: Some(&to.id), ..DataOut::default() };
     let mut binary = false;
     let r#type = match answer {

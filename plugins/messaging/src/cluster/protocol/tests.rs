@@ -77,7 +77,10 @@ fn a_literal_map_is_a_message() {
     };
     let rooms = || names(&["user(1)"]);
     assert_eq!(it(json!({"data": ["news", 1], "room": "user(1)"})), (r#"["news",1]"#.into(), rooms()));
-    assert_eq!(it(json!({"data": {"text": "hi"}, "room": ["user(1)"]})), (r#"["message",{"text":"hi"}]"#.into(), rooms()));
+    assert_eq!(
+        it(json!({"data": {"text": "hi"}, "room": ["user(1)"]})),
+        (r#"["message",{"text":"hi"}]"#.into(), rooms())
+    );
     assert_eq!(it(json!({"data": "hi", "rooms": ["user(1)"]})), (r#"["message","hi"]"#.into(), rooms()));
     assert_eq!(it(json!({"data": [1, 2], "room": ""})), (r#"["message",[1,2]]"#.into(), Vec::new()));
 }
@@ -85,7 +88,10 @@ fn a_literal_map_is_a_message() {
 #[test]
 fn a_literal_map_names_rooms_and_stands_on_the_channel_of_old_emitters() {
     let map = json!({"data": ["x"], "room": "a"});
-    assert!(read(Mode::Classic, "socket.io#emitter", pack(&json!({"data": ["x"]}))).is_err(), "for nobody, not everybody");
+    assert!(
+        read(Mode::Classic, "socket.io#emitter", pack(&json!({"data": ["x"]}))).is_err(),
+        "for nobody, not everybody"
+    );
     assert!(read(Mode::Classic, "socket.io#/#", pack(&map)).is_err());
     assert!(read(Mode::Classic, "socket.io#emitter", map.to_string()).is_err(), "JSON");
 }
@@ -97,8 +103,12 @@ fn no_flags_and_no_rooms_are_said_in_many_ways() {
         let body = pack(&json!(["emitter", {"data": ["x"]}, options]));
         assert_eq!(message("socket.io#/#", body).target, Target::default());
     }
-    let body = pack(&json!(["emitter", {"data": ["x"]}, {"rooms": ["a", 7], "flags": {"volatile": true, "json": true}}]));
-    assert_eq!(message("socket.io#/#", body).target, Target { rooms: names(&["a", "7"]), except: vec![], volatile: true });
+    let body =
+        pack(&json!(["emitter", {"data": ["x"]}, {"rooms": ["a", 7], "flags": {"volatile": true, "json": true}}]));
+    assert_eq!(
+        message("socket.io#/#", body).target,
+        Target { rooms: names(&["a", "7"]), except: vec![], volatile: true }
+    );
 }
 
 #[test]
@@ -107,7 +117,10 @@ fn the_room_of_a_channel_is_told() {
     let it = message("socket.io#/chat#a#b#", body.clone());
     assert_eq!((it.namespace.as_str(), it.channel_room.as_deref()), ("/chat", Some("a#b")));
     assert_eq!(message("socket.io#/chat#", body.clone()).channel_room, None);
-    assert!(matches!(read(Mode::Classic, "socket.io#/other#", body), Ok(Received::NotForUs)), "the packet is for /chat");
+    assert!(
+        matches!(read(Mode::Classic, "socket.io#/other#", body), Ok(Received::NotForUs)),
+        "the packet is for /chat"
+    );
 }
 
 #[test]
@@ -143,7 +156,10 @@ fn a_message_arrives_as_it_was_sent() {
             let arrived = arrives(mode, |them| them.message("/chat", &event, &target(), origin).unwrap());
             let Received::Message(it) = arrived else { panic!("{arrived:?}") };
             assert_eq!((it.event, it.target, it.origin.as_deref()), (event, target(), origin));
-            assert_eq!((it.namespace.as_str(), it.publisher.as_deref(), it.channel_room), ("/chat", Some("them"), None));
+            assert_eq!(
+                (it.namespace.as_str(), it.publisher.as_deref(), it.channel_room),
+                ("/chat", Some("them"), None)
+            );
         }
     }
 }
@@ -151,7 +167,8 @@ fn a_message_arrives_as_it_was_sent() {
 #[test]
 fn a_message_to_one_room_goes_by_its_channel() {
     let channel = |mode, rooms, names_: &[&str]| {
-        let protocol = Protocol::new(&RedisConfig { mode, subscription: Some(rooms), ..RedisConfig::default() }, "us".into());
+        let protocol =
+            Protocol::new(&RedisConfig { mode, subscription: Some(rooms), ..RedisConfig::default() }, "us".into());
         let to = Target { rooms: names(names_), ..Target::default() };
         protocol.message("/", &event(), &to, None).unwrap().channel
     };
@@ -198,9 +215,14 @@ fn requests_arrive_as_they_were_sent() {
 #[test]
 fn answers_arrive_as_they_were_sent() {
     let raw = |text: &str| RawValue::from_string(text.into()).unwrap();
-    let socket =
-        || RemoteSocket { id: "s".into(), handshake: raw(r#"{"issued":1}"#), rooms: names(&["s", "a"]), data: raw(r#"{"user":"1"}"#) };
-    let ack = |text: &str, attachments: Vec<Bytes>| Answer::Ack(Json { text: text.into(), attachments, placed: Vec::new() });
+    let socket = || RemoteSocket {
+        id: "s".into(),
+        handshake: raw(r#"{"issued":1}"#),
+        rooms: names(&["s", "a"]),
+        data: raw(r#"{"user":"1"}"#),
+    };
+    let ack =
+        |text: &str, attachments: Vec<Bytes>| Answer::Ack(Json { text: text.into(), attachments, placed: Vec::new() });
     let answers = || {
         vec![
             Answer::Sockets(vec![socket(), socket()]),
@@ -238,8 +260,12 @@ fn old_requests_have_other_numbers() {
     let room = |room: &str| Target::room(room.into());
     let (old, reply_to) = asked(json!({"requestid": "x", "type": 2}));
     assert_eq!(old, format!("{:?}", Request::Rooms));
-    let answered = protocol(Mode::Classic, "us").answer("/", &reply_to.unwrap(), &Answer::SocketIds(names(&["a"]))).unwrap();
-    assert_eq!((answered.channel.as_str(), &*answered.body), ("socket.io-response#/#", &br#"{"requestid":"x","clients":["a"]}"#[..]));
+    let answered =
+        protocol(Mode::Classic, "us").answer("/", &reply_to.unwrap(), &Answer::SocketIds(names(&["a"]))).unwrap();
+    assert_eq!(
+        (answered.channel.as_str(), &*answered.body),
+        ("socket.io-response#/#", &br#"{"requestid":"x","clients":["a"]}"#[..])
+    );
     assert_eq!(
         asked(json!({"requestid": "x", "type": 3, "sid": "s", "room": "r"})).0,
         format!("{:?}", Request::Join { target: room("s"), rooms: names(&["r"]) })
@@ -248,7 +274,10 @@ fn old_requests_have_other_numbers() {
         asked(json!({"requestid": "x", "type": 6, "sid": "s"})).0,
         format!("{:?}", Request::Disconnect { target: room("s"), close: false })
     );
-    assert_eq!(asked(json!({"requestid": "x", "type": 1, "sid": "s"})).0, format!("{:?}", Request::RoomsOf("s".into())));
+    assert_eq!(
+        asked(json!({"requestid": "x", "type": 1, "sid": "s"})).0,
+        format!("{:?}", Request::RoomsOf("s".into()))
+    );
     // Between 6 and 7 one socket is named in the new words.
     assert_eq!(
         asked(json!({"requestId": "x", "type": 3, "sid": "s", "room": "r"})).0,
@@ -256,7 +285,10 @@ fn old_requests_have_other_numbers() {
     );
     // Emitters want no answer.
     let (joined, reply_to) = asked(json!({"type": 2, "opts": {"rooms": ["a"], "except": []}, "rooms": ["b"]}));
-    assert_eq!((joined, reply_to.is_none()), (format!("{:?}", Request::Join { target: room("a"), rooms: names(&["b"]) }), true));
+    assert_eq!(
+        (joined, reply_to.is_none()),
+        (format!("{:?}", Request::Join { target: room("a"), rooms: names(&["b"]) }), true)
+    );
 }
 
 #[test]
@@ -264,8 +296,13 @@ fn who_names_nobody_does_not_mean_everybody() {
     for kind in 2..=7 {
         if kind != 6 {
             let body = json!({"uid": "x", "type": kind, "requestId": "id", "packet": {"data": ["x"]}}).to_string();
-            assert!(matches!(read(Mode::Classic, "socket.io-request#/#", body), Ok(Received::NotForUs)), "classic {kind}");
-            let body = json!({"uid": "x", "nsp": "/", "type": kind, "data": {"requestId": "id", "packet": {"data": ["x"]}}}).to_string();
+            assert!(
+                matches!(read(Mode::Classic, "socket.io-request#/#", body), Ok(Received::NotForUs)),
+                "classic {kind}"
+            );
+            let body =
+                json!({"uid": "x", "nsp": "/", "type": kind, "data": {"requestId": "id", "packet": {"data": ["x"]}}})
+                    .to_string();
             assert!(matches!(read(Mode::Sharded, "socket.io#/#", body), Ok(Received::NotForUs)), "sharded {kind}");
         }
     }

@@ -1,7 +1,7 @@
 //! Engine.io's transports: what the requests to socket.io's path do.
 //!
-//! To the library every client is one WebSocket ([`Stream`]) from the beginning, whatever its transport: what a client polls,
-//! posts and probes is dealt with here, so that the library reads nothing but sound frames.
+//! To the library every client is one WebSocket ([`Stream`]) from the beginning, whatever its transport: what a client
+//! polls, posts and probes is dealt with here, so that the library reads nothing but sound frames.
 
 mod payload;
 mod polling;
@@ -81,7 +81,8 @@ impl Engine {
     fn begin_polling(&self, protocol: Protocol, head: Parts, peer: &Peer) -> Result<Arc<Link>, Refused> {
         let unproven = self.admit(peer)?;
         let (posts, posted) = mpsc::channel(1);
-        let link = Link::new((peer.address, protocol), None, Some(Polling::new(posts)), Some(unproven), self.links.clone());
+        let link =
+            Link::new((peer.address, protocol), None, Some(Polling::new(posts)), Some(unproven), self.links.clone());
         let link = Arc::new(link);
         self.begin(Source::Posts(posted), Bytes::new(), &link, head, None);
         Ok(link)
@@ -101,7 +102,8 @@ impl Engine {
         tokio::spawn(async move {
             let Some((stream, read)) = upgraded(upgrade).await else { return };
             let (reads, writes) = stream.into_split();
-            let link = Arc::new(Link::new((address, protocol), Some(writes), None, Some(unproven), engine.links.clone()));
+            let link =
+                Arc::new(Link::new((address, protocol), Some(writes), None, Some(unproven), engine.links.clone()));
             engine.begin(Source::Socket(reads), read, &link, head, Some(slot));
         });
         Ok(switching(accept))
@@ -114,13 +116,20 @@ impl Engine {
         *request.headers_mut() = own_headers(&head);
         request.extensions_mut().insert(link.clone());
         request.extensions_mut().insert(Refusals::default());
-        let session = Service::call(&mut self.library.clone(), (Stream::new(source, read, link.clone(), slot), request));
+        let session =
+            Service::call(&mut self.library.clone(), (Stream::new(source, read, link.clone(), slot), request));
         if session.into_inner().is_err() {
             tracing::error!("the socket.io library refuses a handshake that is sound; this is a bug of Greyhound");
         }
     }
 
-    fn upgrade(&self, secret: &str, request: Request<Body>, slot: Slot, accept: HeaderValue) -> Result<Response<Body>, Refused> {
+    fn upgrade(
+        &self,
+        secret: &str,
+        request: Request<Body>,
+        slot: Slot,
+        accept: HeaderValue,
+    ) -> Result<Response<Body>, Refused> {
         let link = self.sessions.get(secret).ok_or(Refused::UnknownSession)?;
         if !link.is_polling() {
             return Err(Refused::Other("the session has a WebSocket already"));
@@ -148,7 +157,12 @@ async fn upgraded(upgrade: Option<OnUpgrade>) -> Option<(TcpStream, Bytes)> {
 
 /// The handshake's URI as the library can read it: with the protocol's number, once, and without an empty session id.
 fn library_uri(head: &Parts, protocol: Protocol) -> axum::http::Uri {
-    let kept = head.uri.query().unwrap_or_default().split('&').filter(|pair| !pair.starts_with("EIO=") && !pair.starts_with("sid="));
+    let kept = head
+        .uri
+        .query()
+        .unwrap_or_default()
+        .split('&')
+        .filter(|pair| !pair.starts_with("EIO=") && !pair.starts_with("sid="));
     let query: Vec<&str> = kept.filter(|pair| !pair.is_empty()).collect();
     let uri = format!("{}?EIO={}&{}", head.uri.path(), protocol.number(), query.join("&"));
     uri.parse().expect("parts of a URI")
@@ -159,7 +173,9 @@ fn library_uri(head: &Parts, protocol: Protocol) -> axum::http::Uri {
 fn own_headers(head: &Parts) -> HeaderMap {
     let mut own = HeaderMap::with_capacity(head.headers.len());
     for (name, value) in &head.headers {
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_str().as_bytes()), HeaderValue::from_bytes(value.as_bytes())) {
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(name.as_str().as_bytes()), HeaderValue::from_bytes(value.as_bytes()))
+        {
             own.append(name, value);
         }
     }

@@ -1,8 +1,8 @@
 //! Payloads of the polling transport: the packets of one POST, and those of the answer to a poll.
 //!
-//! Engine.io 4 (<https://github.com/socketio/engine.io-protocol>): packets separated by 0x1e, binary ones as `b<base64>`.
-//! Engine.io 3: `<length in UTF-16 units>:<packet>`, binary ones as `b4<base64>`, or the whole as bytes: `00` or `01`, the
-//! length in decimal digits (a byte each, 0 to 9), `ff`, then the packet.
+//! Engine.io 4 (<https://github.com/socketio/engine.io-protocol>): packets separated by 0x1e, binary ones as
+//! `b<base64>`. Engine.io 3: `<length in UTF-16 units>:<packet>`, binary ones as `b4<base64>`, or the whole as bytes:
+//! `00` or `01`, the length in decimal digits (a byte each, 0 to 9), `ff`, then the packet.
 //!
 //! Packets are handed on as frames of a WebSocket, which is how sessions have them whatever their transport. Reading is
 //! strict, but for base64, which Node reads leniently and clients of several languages count on it; it is linear in the
@@ -28,7 +28,9 @@ const BINARY_MESSAGE: u8 = 4;
 
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
-    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true).with_decode_padding_mode(DecodePaddingMode::Indifferent),
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
 /// A body that is no payload.
@@ -62,7 +64,8 @@ pub(super) fn decode(protocol: Protocol, body: &[u8], is_binary: bool) -> Result
 
 fn decode_lengths(mut text: &str, frames: &mut BytesMut) -> Result<(), PayloadError> {
     while !text.is_empty() {
-        let (len, rest) = text.split_once(':').filter(|(len, _)| len.len() <= LENGTH_DIGITS_MAX).ok_or(PayloadError::WrongLength)?;
+        let (len, rest) =
+            text.split_once(':').filter(|(len, _)| len.len() <= LENGTH_DIGITS_MAX).ok_or(PayloadError::WrongLength)?;
         let end = len.parse().ok().and_then(|units| units_end(rest, units)).ok_or(PayloadError::WrongLength)?;
         put_packet(Protocol::V3, &rest[..end], frames)?;
         text = &rest[end..];
@@ -84,9 +87,15 @@ fn units_end(text: &str, units: usize) -> Option<usize> {
 
 fn decode_bytes(mut body: &[u8], frames: &mut BytesMut) -> Result<(), PayloadError> {
     while let Some((&kind, rest)) = body.split_first() {
-        let digits = rest.iter().take(LENGTH_DIGITS_MAX + 1).position(|byte| *byte == LENGTH_END).ok_or(PayloadError::WrongLength)?;
-        let len = rest[..digits].iter().try_fold(0_usize, |len, digit| (*digit < 10).then(|| len * 10 + usize::from(*digit)));
-        let (packet, rest) = len.and_then(|len| rest[digits + 1..].split_at_checked(len)).ok_or(PayloadError::WrongLength)?;
+        let digits = rest
+            .iter()
+            .take(LENGTH_DIGITS_MAX + 1)
+            .position(|byte| *byte == LENGTH_END)
+            .ok_or(PayloadError::WrongLength)?;
+        let len =
+            rest[..digits].iter().try_fold(0_usize, |len, digit| (*digit < 10).then(|| len * 10 + usize::from(*digit)));
+        let (packet, rest) =
+            len.and_then(|len| rest[digits + 1..].split_at_checked(len)).ok_or(PayloadError::WrongLength)?;
         match kind {
             0 => put_packet(Protocol::V3, std::str::from_utf8(packet).map_err(|_| PayloadError::NotText)?, frames)?,
             1 if packet.first() == Some(&BINARY_MESSAGE) => client_frame(Data::Binary, &[packet], frames),
@@ -179,7 +188,9 @@ impl Payload {
 fn to_base64(protocol: Protocol, payload: &[u8]) -> String {
     match protocol {
         Protocol::V4 => format!("b{}", BASE64_STANDARD.encode(payload)),
-        Protocol::V3 => format!("b4{}", BASE64_STANDARD.encode(payload.strip_prefix(&[BINARY_MESSAGE]).unwrap_or(payload))),
+        Protocol::V3 => {
+            format!("b4{}", BASE64_STANDARD.encode(payload.strip_prefix(&[BINARY_MESSAGE]).unwrap_or(payload)))
+        }
     }
 }
 
@@ -216,8 +227,14 @@ mod tests {
     #[test]
     fn packets_of_both_protocols_are_read() {
         assert_eq!(read(V4, "4a\x1e3\x1ebAQI=".as_bytes(), false), Ok(vec![text("4a"), text("3"), (true, vec![1, 2])]));
-        assert_eq!(read(V3, "4:4ü😀1:26:b4AQI=".as_bytes(), false), Ok(vec![text("4ü😀"), text("2"), (true, vec![4, 1, 2])]));
-        assert_eq!(read(V3, b"\x00\x03\xff4ab\x01\x03\xff\x04\x01\x02", true), Ok(vec![text("4ab"), (true, vec![4, 1, 2])]));
+        assert_eq!(
+            read(V3, "4:4ü😀1:26:b4AQI=".as_bytes(), false),
+            Ok(vec![text("4ü😀"), text("2"), (true, vec![4, 1, 2])])
+        );
+        assert_eq!(
+            read(V3, b"\x00\x03\xff4ab\x01\x03\xff\x04\x01\x02", true),
+            Ok(vec![text("4ab"), (true, vec![4, 1, 2])])
+        );
         assert_eq!(read(V3, b"", false), Ok(vec![]));
     }
 
@@ -255,7 +272,9 @@ mod tests {
 
     #[test]
     fn an_answer_has_the_form_of_its_protocol() {
-        let frames = [text_frame(&["42[\"ü😀\"]"]), Bytes::from_static(&[0x82, 3, 4, 1, 2]), Bytes::from_static(&[0x88, 0])].concat();
+        let frames =
+            [text_frame(&["42[\"ü😀\"]"]), Bytes::from_static(&[0x82, 3, 4, 1, 2]), Bytes::from_static(&[0x88, 0])]
+                .concat();
         let written = |protocol| {
             let mut payload = Payload::default();
             payload.add(protocol, &frames, |_| None);
@@ -268,7 +287,8 @@ mod tests {
     #[test]
     fn the_open_packet_is_replaced() {
         let mut payload = Payload::default();
-        payload.add(V3, &[text_frame(&["0{}"]), text_frame(&["40"])].concat(), |open| (open == "{}").then(|| "0x".into()));
+        payload
+            .add(V3, &[text_frame(&["0{}"]), text_frame(&["40"])].concat(), |open| (open == "{}").then(|| "0x".into()));
         assert_eq!(payload.into_text(), "2:0x2:40");
     }
 

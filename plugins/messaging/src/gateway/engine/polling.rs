@@ -54,8 +54,10 @@ impl Engine {
 
     pub(super) async fn post(&self, secret: &str, request: Request<Body>) -> Answer {
         let link = self.polling(secret)?;
-        let is_binary =
-            request.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/octet-stream"));
+        let is_binary = request
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .is_some_and(|kind| kind.as_bytes().starts_with(b"application/octet-stream"));
         let body = Limited::new(request.into_body(), self.max_payload).collect();
         let body = match timeout(BODY_TIMEOUT, body).await {
             Err(_) => return Err(Refused::TooSlow),

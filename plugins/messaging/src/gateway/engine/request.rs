@@ -70,8 +70,12 @@ impl Ask {
             (Some("polling"), Some(sid)) if method == Method::POST => Ok(Self::Post(sid)),
             (Some("polling"), Some(_)) => Err(Refused::Other("expected GET or POST")),
             (Some("polling"), None) if method == Method::GET => Ok(Self::Open(protocol)),
-            (Some("websocket"), None) if method == Method::GET => Ok(Self::OpenWebSocket(protocol, accept(request.headers())?)),
-            (Some("websocket"), Some(sid)) if method == Method::GET => Ok(Self::Upgrade(sid, accept(request.headers())?)),
+            (Some("websocket"), None) if method == Method::GET => {
+                Ok(Self::OpenWebSocket(protocol, accept(request.headers())?))
+            }
+            (Some("websocket"), Some(sid)) if method == Method::GET => {
+                Ok(Self::Upgrade(sid, accept(request.headers())?))
+            }
             (Some("polling" | "websocket"), _) => Err(Refused::BadHandshakeMethod),
             _ => Err(Refused::UnknownTransport),
         }
@@ -85,7 +89,9 @@ fn accept(headers: &HeaderMap) -> Result<HeaderValue, Refused> {
         values.flat_map(|value| value.split(',')).any(|it| it.trim().eq_ignore_ascii_case(word))
     };
     if !has(header::CONNECTION, "upgrade") || !has(header::UPGRADE, "websocket") {
-        return Err(Refused::Other("expected an upgrade to a WebSocket; does a proxy drop the headers Upgrade and Connection?"));
+        return Err(Refused::Other(
+            "expected an upgrade to a WebSocket; does a proxy drop the headers Upgrade and Connection?",
+        ));
     }
     if !has(header::SEC_WEBSOCKET_VERSION, "13") {
         return Err(Refused::Other("expected Sec-WebSocket-Version: 13"));
@@ -105,7 +111,9 @@ impl Refused {
             Self::TooMany => return unavailable("too many clients have not authenticated yet\n"),
             Self::NotBegun => return unavailable("the session could not begin\n"),
             Self::TooSlow => return text(StatusCode::REQUEST_TIMEOUT, "the body did not come in time\n"),
-            Self::TooLong => return text(StatusCode::PAYLOAD_TOO_LARGE, "the body is longer than maxPayload of the open packet\n"),
+            Self::TooLong => {
+                return text(StatusCode::PAYLOAD_TOO_LARGE, "the body is longer than maxPayload of the open packet\n");
+            }
         };
         let body = serde_json::to_vec(&Refusal { code, message, context }).expect("texts and numbers are JSON");
         let mut response = Response::new(body.into());
@@ -163,9 +171,15 @@ mod tests {
         let accepted = HeaderValue::from_static("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
         assert_eq!(ask("GET", "?EIO=4&transport=websocket", &all), Ok(Ask::OpenWebSocket(Protocol::V4, accepted)));
         for without in 0..all.len() {
-            let headers: Vec<_> = all.iter().enumerate().filter(|(n, _)| *n != without).map(|(_, header)| *header).collect();
-            assert!(matches!(ask("GET", "?EIO=4&transport=websocket", &headers), Err(Refused::Other(_))), "{headers:?}");
+            let headers: Vec<_> =
+                all.iter().enumerate().filter(|(n, _)| *n != without).map(|(_, header)| *header).collect();
+            assert!(
+                matches!(ask("GET", "?EIO=4&transport=websocket", &headers), Err(Refused::Other(_))),
+                "{headers:?}"
+            );
         }
-        assert!(ask("GET", "?EIO=4&transport=websocket", &[&all[..3], &[("sec-websocket-key", "short")]].concat()).is_err());
+        assert!(
+            ask("GET", "?EIO=4&transport=websocket", &[&all[..3], &[("sec-websocket-key", "short")]].concat()).is_err()
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! Sessions that began with polling, by their secret.
 //!
-//! Whoever knows a session's secret can read and write in its client's place: it is told to that client alone, in the open
-//! packet. What everybody else knows a socket by is its public id, which opens nothing.
+//! Whoever knows a session's secret can read and write in its client's place: it is told to that client alone, in the
+//! open packet. What everybody else knows a socket by is its public id, which opens nothing.
 
 use crate::gateway::link::Link;
 use base64::Engine;

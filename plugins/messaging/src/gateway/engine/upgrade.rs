@@ -1,7 +1,8 @@
 //! From polling to a WebSocket.
 //!
-//! The client opens a WebSocket beside its polls, sends a probe, leaves off polling when the probe is answered and its last poll
-//! as well, and goes over. Until then the WebSocket is nothing but a try: if it fails at any step, the session goes on polling.
+//! The client opens a WebSocket beside its polls, sends a probe, leaves off polling when the probe is answered and its
+//! last poll as well, and goes over. Until then the WebSocket is nothing but a try: if it fails at any step, the
+//! session goes on polling.
 
 use crate::gateway::frame::text_frame;
 use crate::gateway::link::{Link, Slot};

@@ -1,5 +1,5 @@
-//! What a connection has as long as its client polls: polls that wait for something, POSTs that bring something, and the way to
-//! a WebSocket.
+//! What a connection has as long as its client polls: polls that wait for something, POSTs that bring something, and
+//! the way to a WebSocket.
 
 use super::{Link, Turn};
 use bytes::Bytes;
@@ -46,19 +46,25 @@ pub(in crate::gateway) enum Polled {
 
 impl Polling {
     pub(in crate::gateway) fn new(posts: mpsc::Sender<Post>) -> Self {
-        Self { posts, upgrading: AtomicBool::new(false), released: AtomicBool::new(false), last_poll: AtomicU64::new(0) }
+        Self {
+            posts,
+            upgrading: AtomicBool::new(false),
+            released: AtomicBool::new(false),
+            last_poll: AtomicU64::new(0),
+        }
     }
 }
 
 impl Link {
-    /// Hands the frames of a POST to the library, when it has taken those of the last. Returns whether it still takes any.
+    /// Hands the frames of a POST to the library, when it has taken those of the last. Returns whether it still takes
+    /// any.
     pub(in crate::gateway) async fn post(&self, frames: Bytes) -> bool {
         let Some(polling) = self.polling.as_ref().filter(|_| self.is_polling()) else { return false };
         self.check().is_ok() && polling.posts.send(Post::Frames(frames)).await.is_ok()
     }
 
-    /// Waits for what the client is to get. While a WebSocket is tried, it waits for a moment only, so that the client can
-    /// leave off.
+    /// Waits for what the client is to get. While a WebSocket is tried, it waits for a moment only, so that the client
+    /// can leave off.
     pub(in crate::gateway) async fn poll(&self, moment: Duration) -> Polled {
         let Some(polling) = self.polling.as_ref().filter(|_| self.is_polling()) else { return Polled::Over };
         let number = polling.last_poll.fetch_add(1, Relaxed) + 1;

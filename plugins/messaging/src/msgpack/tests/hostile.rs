@@ -28,8 +28,14 @@ fn attachments_are_limited() {
 #[test]
 fn depth_is_limited() {
     // An element, a field of a map, each in every width of length, and by either dialect's rules.
-    let heads: [&[u8]; 6] =
-        [b"\x91", b"\xdc\x00\x01", b"\xdd\x00\x00\x00\x01", b"\x81\xa0", b"\xde\x00\x01\xa0", b"\xdf\x00\x00\x00\x01\xa0"];
+    let heads: [&[u8]; 6] = [
+        b"\x91",
+        b"\xdc\x00\x01",
+        b"\xdd\x00\x00\x00\x01",
+        b"\x81\xa0",
+        b"\xde\x00\x01\xa0",
+        b"\xdf\x00\x00\x00\x01\xa0",
+    ];
     let within_half_a_workers_stack = move || {
         for head in heads {
             for end in [&b"\xc0"[..], b"\xc4"] {
@@ -89,7 +95,10 @@ fn what_is_wrong_is_told() {
     assert_eq!(told(b""), "1 bytes are needed at byte 0, 0 are there");
     assert_eq!(told(b"\xa5abc"), "5 bytes are needed at byte 1, 3 are there");
     assert_eq!(told(b"\x92\x01\xc1"), "no value begins with 0xc1, as at byte 2");
-    assert_eq!(told(b"\x82\xa1a\x01\x90\x02"), "the key of a map at byte 4 is neither text nor binary, nor a number, boolean or nil");
+    assert_eq!(
+        told(b"\x82\xa1a\x01\x90\x02"),
+        "the key of a map at byte 4 is neither text nor binary, nor a number, boolean or nil"
+    );
     assert_eq!(told(b"\x01\x02\x03"), "the value ends before byte 1, the body 2 bytes later");
     assert_eq!(told(&[0x91; 600]), "the value at byte 512 is nested deeper than 512 levels");
 }
@@ -97,8 +106,14 @@ fn what_is_wrong_is_told() {
 #[test]
 fn keys_that_are_no_texts_become_texts_as_in_node() {
     let text = |body: &'static [u8]| read(body).unwrap().text;
-    assert_eq!(text(b"\x82\xc4\x04type\x02\xc5\x00\x03nsp\xc4\x01/"), r#"{"type":2,"nsp":{"_placeholder":true,"num":0}}"#);
-    assert_eq!(text(b"\x83\xc4\x01\xff\x01\xc4\x02\"\\\x02\xc6\x00\x00\x00\x00\xc0"), "{\"\u{fffd}\":1,\"\\\"\\\\\":2,\"\":null}");
+    assert_eq!(
+        text(b"\x82\xc4\x04type\x02\xc5\x00\x03nsp\xc4\x01/"),
+        r#"{"type":2,"nsp":{"_placeholder":true,"num":0}}"#
+    );
+    assert_eq!(
+        text(b"\x83\xc4\x01\xff\x01\xc4\x02\"\\\x02\xc6\x00\x00\x00\x00\xc0"),
+        "{\"\u{fffd}\":1,\"\\\"\\\\\":2,\"\":null}"
+    );
     assert_eq!(text(b"\x84\x2a\x01\xff\x02\xc2\x03\xc0\x04"), r#"{"42":1,"-1":2,"false":3,"null":4}"#);
 }
 
@@ -119,7 +134,8 @@ proptest! {
 
 #[test]
 fn damaged_fixtures_are_decoded_or_refused() {
-    let bodies: Vec<_> = fixtures::all().iter().map(fixtures::Fixture::body).filter(|body| body.len() < 2_000).collect();
+    let bodies: Vec<_> =
+        fixtures::all().iter().map(fixtures::Fixture::body).filter(|body| body.len() < 2_000).collect();
     let damage = (any::<Index>(), any::<Index>(), any::<Index>(), any::<Index>(), 0..8_u8, 0..4_u8);
     proptest!(ProptestConfig::with_cases(20_000), |((one, other, at, other_at, bit, way) in damage)| {
         let (body, other) = (one.get(&bodies), other.get(&bodies));

@@ -5,14 +5,18 @@ mod round_trip;
 use super::*;
 use serde_json::{Value, json};
 
-/// The value that a JSON text stands for, as JavaScript has it: each placeholder becomes its attachment, each number a double.
+/// The value that a JSON text stands for, as JavaScript has it: each placeholder becomes its attachment, each number a
+/// double.
 fn value(text: &str, attachments: &[Bytes]) -> Value {
     fn filled(value: Value, attachments: &[Bytes]) -> Value {
         match value {
             Value::Number(number) => json!(number.as_f64().unwrap()),
             Value::Array(values) => values.into_iter().map(|value| filled(value, attachments)).collect(),
             Value::Object(fields) => {
-                let number = fields.get("num").and_then(Value::as_u64).filter(|_| fields.get("_placeholder") == Some(&Value::Bool(true)));
+                let number = fields
+                    .get("num")
+                    .and_then(Value::as_u64)
+                    .filter(|_| fields.get("_placeholder") == Some(&Value::Bool(true)));
                 match number.and_then(|number| attachments.get(number as usize)) {
                     Some(bytes) => json!({ "binary": format!("{bytes:02x?}") }),
                     None => fields.into_iter().map(|(key, value)| (key, filled(value, attachments))).collect(),

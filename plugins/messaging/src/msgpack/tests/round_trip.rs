@@ -4,7 +4,8 @@ use super::*;
 use proptest::prelude::*;
 
 fn returned(text: &str, attachments: &[Bytes]) -> Json {
-    to_json(&packed(text, attachments).unwrap_or_else(|e| panic!("{e}: {text}"))).unwrap_or_else(|e| panic!("{e}: {text}"))
+    to_json(&packed(text, attachments).unwrap_or_else(|e| panic!("{e}: {text}")))
+        .unwrap_or_else(|e| panic!("{e}: {text}"))
 }
 
 fn assert_returns(text: &str, attachments: &[Bytes]) {

@@ -135,9 +135,11 @@ impl Change {
     /// The directory whose sync makes it durable.
     pub(super) fn directory(&self) -> &Path {
         match self {
-            Self::Link(path, _) | Self::Unlink(path) | Self::Rename(_, path, _) | Self::Move(_, path) | Self::RemoveAll(path) => {
-                parent(path)
-            }
+            Self::Link(path, _)
+            | Self::Unlink(path)
+            | Self::Rename(_, path, _)
+            | Self::Move(_, path)
+            | Self::RemoveAll(path) => parent(path),
         }
     }
 }

@@ -148,7 +148,8 @@ impl PowerCut {
     fn of(files: HashMap<Inode, Content>, names: Names, old: &Disk) -> Self {
         let mut directories = old.directories.clone();
         directories.extend(names.keys().flat_map(|file| file.ancestors().skip(1)).map(Path::to_owned));
-        let disk = Disk { files, last: old.last, durable: names.clone(), cached: names, directories, ..Disk::default() };
+        let disk =
+            Disk { files, last: old.last, durable: names.clone(), cached: names, directories, ..Disk::default() };
         Self(Arc::new(Mutex::new(disk)))
     }
 
@@ -193,7 +194,8 @@ impl FileSystem for PowerCut {
         disk.alive()?;
         disk.need_directory(path)?;
         let entries = disk.cached.keys().chain(&disk.directories).filter(|p| p.parent() == Some(path));
-        let names: BTreeSet<String> = entries.filter_map(|p| p.file_name()).map(|n| n.to_string_lossy().into_owned()).collect();
+        let names: BTreeSet<String> =
+            entries.filter_map(|p| p.file_name()).map(|n| n.to_string_lossy().into_owned()).collect();
         Ok(names.into_iter().collect())
     }
 
@@ -267,7 +269,8 @@ impl Directory for OpenDirectory {
         let mut disk = self.disk.lock();
         disk.alive()?;
         done(disk.count()?)?;
-        let (now, later) = std::mem::take(&mut disk.renames).into_iter().partition(|c: &Change| c.directory() == self.path);
+        let (now, later) =
+            std::mem::take(&mut disk.renames).into_iter().partition(|c: &Change| c.directory() == self.path);
         disk.renames = later;
         for change in now {
             change.apply(&mut disk.durable);
@@ -367,7 +370,8 @@ mod tests {
         let open = file(&disk, "/a", b"");
         disk.sync_dir(Path::new("/")).expect("sync");
         open.write_all_at(b"0123456789", 0).expect("write");
-        let seen: BTreeSet<Vec<u8>> = (0..200).filter_map(|seed| disk.after_power_cut(seed).content(Path::new("/a"))).collect();
+        let seen: BTreeSet<Vec<u8>> =
+            (0..200).filter_map(|seed| disk.after_power_cut(seed).content(Path::new("/a"))).collect();
         assert!(seen.len() > 10, "{seen:?}");
         assert!(seen.contains(&b""[..]) && seen.contains(&b"0123456789"[..]));
     }

@@ -1,7 +1,9 @@
 //! Answers to requests.
 
 use super::{kind, msgpack, raw, response_channel, text};
-use crate::cluster::protocol::{Answer, Dialect, Malformed, Protocol, Received, RemoteSocket, ReplyTo, Unpublishable, json};
+use crate::cluster::protocol::{
+    Answer, Dialect, Malformed, Protocol, Received, RemoteSocket, ReplyTo, Unpublishable, json,
+};
 use crate::msgpack::{FromJson, Json};
 use crate::redis::Publication;
 use bytes::Bytes;

@@ -128,7 +128,15 @@ pub(super) fn read(
     };
     let event = event(packet.data, &all)?;
     let origin = options.greyhound.clone();
-    Ok(Received::Message(Message { source, publisher: uid, namespace, channel_room, event, target: options.target(), origin }))
+    Ok(Received::Message(Message {
+        source,
+        publisher: uid,
+        namespace,
+        channel_room,
+        event,
+        target: options.target(),
+        origin,
+    }))
 }
 
 /// The namespace of a packet: `/` where it names none. None where it is on the channel of another one.
@@ -148,7 +156,15 @@ fn read_map(all: &Json) -> Result<Received, Malformed> {
     }
     let event = named.expect("set above");
     let target = Target { rooms: map.room, ..Target::default() };
-    Ok(Received::Message(Message { source: "map", publisher: None, namespace, channel_room: None, event, target, origin: None }))
+    Ok(Received::Message(Message {
+        source: "map",
+        publisher: None,
+        namespace,
+        channel_room: None,
+        event,
+        target,
+        origin: None,
+    }))
 }
 
 #[derive(Serialize)]

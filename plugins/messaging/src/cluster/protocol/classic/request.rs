@@ -4,7 +4,9 @@ use super::answer::as_name;
 use super::message::{PacketIn, PacketOut};
 use super::{kind, msgpack, raw, request_channel, text};
 use crate::cluster::protocol::options::{self, Options, OptionsOut};
-use crate::cluster::protocol::{Dialect, Emit, Malformed, Protocol, Received, ReplyTo, Request, Target, Unpublishable, event, json};
+use crate::cluster::protocol::{
+    Dialect, Emit, Malformed, Protocol, Received, ReplyTo, Request, Target, Unpublishable, event, json,
+};
 use crate::event::inline;
 use crate::msgpack::Json;
 use crate::redis::Publication;
@@ -86,11 +88,16 @@ fn new_request(it: RequestIn<'_>, namespace: &str, all: &Json) -> Result<Option<
         kind::LEAVE => Request::Leave { target, rooms },
         kind::DISCONNECT => Request::Disconnect { target, close: it.close },
         kind::FETCH => Request::Sockets(target),
-        kind::SERVER_SIDE_EMIT => Request::ServerSide(inline(it.data.map_or("[]", RawValue::get).to_owned(), &all.attachments)),
+        kind::SERVER_SIDE_EMIT => {
+            Request::ServerSide(inline(it.data.map_or("[]", RawValue::get).to_owned(), &all.attachments))
+        }
         kind::BROADCAST => match it.packet {
-            Some(packet) if packet.nsp.as_deref().unwrap_or("/") == namespace => {
-                Request::Emit(Emit { event: event(packet.data, all)?, target, timeout: timeout.unwrap_or(DEFAULT_ACK_TIMEOUT), origin })
-            }
+            Some(packet) if packet.nsp.as_deref().unwrap_or("/") == namespace => Request::Emit(Emit {
+                event: event(packet.data, all)?,
+                target,
+                timeout: timeout.unwrap_or(DEFAULT_ACK_TIMEOUT),
+                origin,
+            }),
             _ => return Ok(None),
         },
         _ => return Ok(None),
@@ -160,9 +167,15 @@ pub(in crate::cluster::protocol) fn request(
             let body = EmitOut { uid, id: id.unwrap_or_default(), r#type: kind::BROADCAST, packet, opts };
             return Ok(protocol.publication(channel, msgpack(&body)?));
         }
-        Request::Join { target, rooms } => (out.r#type, out.opts, out.rooms) = (kind::JOIN, options(target), Some(rooms.as_slice())),
-        Request::Leave { target, rooms } => (out.r#type, out.opts, out.rooms) = (kind::LEAVE, options(target), Some(rooms.as_slice())),
-        Request::Disconnect { target, close } => (out.r#type, out.opts, out.close) = (kind::DISCONNECT, options(target), Some(*close)),
+        Request::Join { target, rooms } => {
+            (out.r#type, out.opts, out.rooms) = (kind::JOIN, options(target), Some(rooms.as_slice()))
+        }
+        Request::Leave { target, rooms } => {
+            (out.r#type, out.opts, out.rooms) = (kind::LEAVE, options(target), Some(rooms.as_slice()))
+        }
+        Request::Disconnect { target, close } => {
+            (out.r#type, out.opts, out.close) = (kind::DISCONNECT, options(target), Some(*close))
+        }
         Request::Sockets(target) => (out.r#type, out.opts) = (kind::FETCH, options(target)),
         Request::Rooms => out.r#type = kind::ALL_ROOMS,
         Request::ServerSide(event) => {
