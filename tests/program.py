@@ -27,13 +27,18 @@ SECRET = "the secret of the tests"
 OPEN_TOPICS = [f"messaging.{name}" for name in ("connection", "auth", "message", "delivery", "push")]
 
 
-def until(what, probe, limit=30):
-    """Polls `probe` until it returns something true."""
+def until(what, probe, limit=60, despite=()):
+    """Polls `probe` until it returns something true. An error of a kind in `despite` means that it is not there yet."""
     deadline = time.monotonic() + limit
-    while not (value := probe()):
-        assert time.monotonic() < deadline, f"waited {limit} s in vain for {what}"
+    while True:
+        last = None
+        try:
+            if value := probe():
+                return value
+        except despite as error:
+            last = error
+        assert time.monotonic() < deadline, f"waited {limit} s in vain for {what}" + (f": {last}" if last else "")
         time.sleep(0.02)
-    return value
 
 
 def free_port():

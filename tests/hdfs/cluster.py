@@ -1,7 +1,9 @@
 """A real HDFS on this machine: NameNodes, DataNodes and JournalNodes, each a process of its own, that can be killed and paused."""
 
 import base64
+import contextlib
 import getpass
+import http.client
 import json
 import os
 import signal
@@ -10,7 +12,6 @@ import subprocess
 import tempfile
 import urllib.parse
 import urllib.request
-from contextlib import ExitStack
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -238,10 +239,10 @@ class Hdfs:
         """The parameter of webhdfs that says who we are."""
         return {"user.name": ME}
 
-    def webhdfs(self, path, op, method="PUT", **parameters):
-        """As the superuser; the answer, where there is one."""
+    def webhdfs(self, path, op, method="PUT", node=None, **parameters):
+        """As the superuser, at the NameNode `node` or else the active one; the answer, if there is one."""
         query = urllib.parse.urlencode({"op": op, **self.superuser, **parameters})
-        request = urllib.request.Request(f"http://{self.address(self.active, 'http')}/webhdfs/v1{path}?{query}", method=method)
+        request = urllib.request.Request(f"http://{self.address(node or self.active, 'http')}/webhdfs/v1{path}?{query}", method=method)
         answer = urllib.request.urlopen(request, timeout=30).read()
         return json.loads(answer) if answer else None
 
@@ -320,6 +321,14 @@ class HighlyAvailable(Hdfs):
         """Makes `node` the active one, without asking the other: it may be dead."""
         self.admin("-transitionToActive", "--forceactive", node)
         self.leader = node
+
+    def ousted(self, node):
+        """Waits for the end of a NameNode that hung while the other took over. It takes itself for active, and answers readers from its
+        old state, until it writes: this makes it write, which the JournalNodes refuse."""
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            self.webhdfs("/written-by-the-old-active-one", "MKDIRS", node=node)
+            raise AssertionError(f"{node} still wrote, although {self.leader} is the active NameNode")
+        self.children.pop(node).wait(60)
 
     def other(self, node):
         return next(it for it in self.namenodes if it != node)
@@ -443,7 +452,7 @@ def write(path, properties):
 
 def free_ports(count):
     """That many different ports, which nobody uses at this moment."""
-    with ExitStack() as open_ones:
+    with contextlib.ExitStack() as open_ones:
         sockets = [open_ones.enter_context(socket.socket()) for _ in range(count)]
         for it in sockets:
             it.bind(("127.0.0.1", 0))

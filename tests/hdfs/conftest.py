@@ -5,7 +5,9 @@ import shutil
 import subprocess
 import tempfile
 import threading
+import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import duckdb
 import pytest
@@ -14,6 +16,7 @@ from cluster import Hdfs
 from program import PROGRAM, Greyhound, until
 
 USER = "greyhound"
+FAKETIME = next(iter(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)
 
 
 @contextmanager
@@ -51,6 +54,21 @@ def flowing(greyhound, until_killed=False):
     finally:
         done.set()
         driver.join(60)
+
+
+@contextmanager
+def hours_ago(greyhound, hours):
+    """The program's clock shows ten past an hour that was so many hours ago. So hours pass in a test, or no hour ends in it."""
+    assert FAKETIME, "libfaketime is missing: tests/run installs it"
+    now = time.time()
+    begin = (now // 3600 - hours) * 3600 + 600
+    settings = {"LD_PRELOAD": str(FAKETIME), "FAKETIME": f"{begin - now:+.0f}", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    greyhound.settings |= settings
+    try:
+        yield
+    finally:
+        for name in settings:
+            del greyhound.settings[name]
 
 
 @pytest.fixture(scope="session")
@@ -141,14 +159,8 @@ class Program(Greyhound):
         files = f"webhdfs://{root or self.root}/{topic}/**/*.parquet"
         query = query.format(f"read_parquet('{files}', hive_partitioning = true, filename = true)")
 
-        def read():
-            try:
-                return sql.execute(query).fetchall()
-            except duckdb.Error:
-                # Soon after the NameNode was killed, a DataNode's first answers are errors, which fsspec takes for the file.
-                return None
-
-        return until("the tables to be readable", read)
+        # Soon after a NameNode was killed, a DataNode's first answers are errors, which fsspec takes for the file.
+        return until("the tables to be readable", lambda: sql.execute(query).fetchall(), despite=duckdb.Error)
 
     def staged(self, topic="*"):
         """The files that are being written, or were left behind."""

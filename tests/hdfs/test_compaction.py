@@ -2,31 +2,13 @@
 
 import subprocess
 import time
-from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 
-from conftest import USER
+from conftest import USER, hours_ago
 
 from program import PROGRAM, until
 
 TOPIC = "messaging.push"
-FAKETIME = next(iter(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)
-
-
-@contextmanager
-def hours_ago(greyhound, hours):
-    """The program's clock shows ten past an hour that was so many hours ago: so hours pass in a test."""
-    assert FAKETIME, "libfaketime is missing: tests/run installs it"
-    now = time.time()
-    begin = (now // 3600 - hours) * 3600 + 600
-    settings = {"LD_PRELOAD": str(FAKETIME), "FAKETIME": f"{begin - now:+.0f}", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
-    greyhound.settings |= settings
-    try:
-        yield
-    finally:
-        for name in settings:
-            del greyhound.settings[name]
 
 
 def history(greyhound, hours, files=4):

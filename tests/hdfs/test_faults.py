@@ -7,7 +7,7 @@ import urllib.error
 
 import pytest
 from cluster import DATANODES
-from conftest import flowing
+from conftest import flowing, hours_ago
 
 from program import PROGRAM, until
 
@@ -237,27 +237,40 @@ def test_foreign_things_where_a_file_belongs(greyhound, hdfs):
     greyhound.check()
 
 
-def test_all_copies_of_a_file_corrupt(greyhound, hdfs):
-    """The file before the next one: the table looks at it when it starts. It is set aside, and when its hour ends, written again."""
-    greyhound.start().push()
-    greyhound.all_committed()
-    greyhound.stop()
-    (path,) = hdfs.files().glob(f"{greyhound.root}/messaging.push/dt=*/*/*/*.parquet")
+@pytest.mark.parametrize("by", ["repair", "the end of the hour"])
+def test_all_copies_of_a_file_corrupt(greyhound, hdfs, by):
+    """The file before the next one: the table looks at it when it starts, and sets it aside. Its rows are written again from the journal."""
+    with hours_ago(greyhound, 1):
+        greyhound.start().push()
+        greyhound.all_committed()
+        greyhound.stop()
+        (path,) = hdfs.files().glob(f"{greyhound.root}/messaging.push/dt=*/*/*/*.parquet")
+        corrupt(hdfs, path)
+        greyhound.launch().push()
+        why = greyhound.trouble("no DataNode can read its copy")
+        assert path.rsplit("/", 1)[1] in why and "DatanodeInfoProto" not in why, why
+        until("the next file to be committed", lambda: greyhound.committed() == 20, 300)
+        until("readiness", greyhound.ready)
+        assert len(hdfs.files().glob(f"{greyhound.root}/_damaged/messaging.push/dt=*/*/*/*")) == 1
+        greyhound.stop()
+        assert greyhound.rows() == list(enumerate(greyhound.acknowledged))[10:]
+        done = subprocess.run([PROGRAM, "tables", "verify"], cwd=greyhound.home, env=greyhound.env, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 1 and "rows 0 to 9 are missing" in done.stdout, done.stdout + done.stderr
+        if by == "repair":
+            greyhound.start()
+            assert "rows written again from the journal: 10" in greyhound.run("tables", "repair", "--from-journal")
+            greyhound.stop()
+            assert greyhound.rows() == list(enumerate(greyhound.acknowledged))
+            return
+    greyhound.start()
+    until("the hour to be closed", lambda: hdfs.files().exists(f"{path.rsplit('/', 1)[0]}/_SUCCESS"))
+    greyhound.check()
+
+
+def corrupt(hdfs, path):
+    """Overwrites every DataNode's copy of a file."""
     content = hdfs.files().cat(path)
     copies = [it for it in hdfs.home.rglob("blk_*") if it.suffix != ".meta" and it.stat().st_size == len(content) and it.read_bytes() == content]
     assert len(copies) == len(DATANODES)
     for copy in copies:
         copy.write_bytes(b"x" * len(content))
-    greyhound.launch().push()
-    why = greyhound.trouble("no DataNode can read its copy")
-    assert path.rsplit("/", 1)[1] in why and "DatanodeInfoProto" not in why, why
-    until("the next file to be committed", lambda: greyhound.committed() == 20, 300)
-    until("readiness", greyhound.ready)
-    assert len(hdfs.files().glob(f"{greyhound.root}/_damaged/messaging.push/dt=*/*/*/*")) == 1
-    greyhound.stop()
-    assert greyhound.rows() == list(enumerate(greyhound.acknowledged))[10:], "the others are written again when the hour ends"
-    done = subprocess.run([PROGRAM, "tables", "verify"], cwd=greyhound.home, env=greyhound.env, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 1 and "rows 0 to 9 are missing" in done.stdout, done.stdout + done.stderr
-    greyhound.start()
-    assert "rows written again from the journal: 10" in greyhound.run("tables", "repair", "--from-journal")
-    greyhound.check()

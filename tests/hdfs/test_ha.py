@@ -43,10 +43,11 @@ def test_an_active_namenode_that_hangs_and_comes_back(greyhound, hdfs):
         hdfs.pause(active)
         hdfs.take_over(hdfs.other(active))
     greyhound.all_committed()
-    # It learns from the JournalNodes that it is not the active one any more.
     hdfs.resume(active)
     greyhound.push()
     greyhound.all_committed()
+    # A DataNode asks the NameNodes in their order, and believes the first that takes itself for active.
+    hdfs.ousted(active)
     greyhound.check()
 
 
