@@ -175,8 +175,8 @@ class Earlier(Greyhound):
 
 
 def questions():
-    """The SQL of README.md, as it stands there: by the word that its comment begins with."""
-    blocks = re.findall(r"```sql\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    """The SQL of docs/queries.md, as it stands there: by the word that its comment begins with."""
+    blocks = re.findall(r"```sql\n(.*?)```", (ROOT / "docs/queries.md").read_text(), re.S)
     return {re.match(r"-- (\w+):", block)[1]: block for block in blocks}
 
 

@@ -203,7 +203,7 @@ fn routes(shared: Shared, plugins: Plugins, gate: Gate) -> Router {
 }
 
 async fn no_route(uri: Uri) -> Response {
-    refuse(StatusCode::NOT_FOUND, &format!("nothing is served at {}; the README tells what is", uri.path()))
+    refuse(StatusCode::NOT_FOUND, &format!("nothing is served at {}; docs/operating.md lists what is", uri.path()))
 }
 
 async fn no_method(method: Method, uri: Uri) -> Response {

@@ -1,4 +1,4 @@
-"""The SQL that `greyhound tables ddl` prints and the README's questions: Spark over hdfs:// answers as DuckDB over webhdfs does.
+"""The SQL that `greyhound tables ddl` prints and the questions of docs/queries.md: Spark over hdfs:// answers as DuckDB over webhdfs does.
 Hive's and Trino's statements pass the parsers of Hive and Trino."""
 
 import datetime

@@ -1,4 +1,4 @@
-"""The SQL that `greyhound tables ddl` prints, and the README's, with the newest DuckDB of each major version."""
+"""The SQL that `greyhound tables ddl` prints, and that of docs/queries.md, with the newest DuckDB of each major version."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""The README's SQL, word for word, with known answers."""
+"""The SQL of docs/queries.md, word for word, with known answers."""
 
 import duckdb
 from conftest import TOPICS
@@ -26,7 +26,7 @@ def traffic(greyhound):
     clients.close()
 
 
-def test_the_questions_of_the_readme(greyhound, questions):
+def test_the_questions_of_the_documentation(greyhound, questions):
     greyhound.start()
     traffic(greyhound)
     greyhound.stop()

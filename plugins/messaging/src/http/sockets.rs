@@ -252,7 +252,9 @@ impl Asked {
                 "namespace" if namespace.is_none() => namespace = Some(value),
                 "namespace" => return Err(Refusal::bad("`namespace`: expected once")),
                 _ => {
-                    return Err(Refusal::bad(format!("`{key}`: no such parameter; there are: namespace, room, except")));
+                    return Err(Refusal::bad(format!(
+                        "`{key}`: no such parameter; there are: namespace, room, except"
+                    )));
                 }
             }
         }
