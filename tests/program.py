@@ -12,6 +12,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
@@ -22,12 +23,15 @@ PROGRAM = ROOT / "target/release/greyhound"
 MORTAL = ROOT / "target/mortal/greyhound"
 TOPIC = ROOT / "target/release/examples/topic"
 CLIENTS = ROOT / "tests/tables/clients.mjs"
+FAKETIME = next(iter(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)
+# By how many seconds a clock is off that shows ten past the hour when the tests begin: no hour ends in the midst of a test.
+TEN_PAST = 600 - time.time() % 3600
 SECRET = "the secret of the tests"
 # Topics of which tests publish rows of their own.
 OPEN_TOPICS = [f"messaging.{name}" for name in ("connection", "auth", "message", "delivery", "push")]
 
 
-def until(what, probe, limit=60, despite=()):
+def until(what, probe, limit=120, despite=()):
     """Polls `probe` until it returns something true. An error of a kind in `despite` means that it is not there yet."""
     deadline = time.monotonic() + limit
     while True:
@@ -63,6 +67,23 @@ class Greyhound:
         self.settings = settings
         self.port, self.admin = free_port(), free_port()
         self.log = self.home / "log"
+        # By how many seconds its clock is off.
+        self.clock = 0
+
+    @contextmanager
+    def hours_ago(self, hours):
+        """The program's clock shows an hour that is over."""
+        now, self.clock = self.clock, self.clock - hours * 3600
+        try:
+            yield
+        finally:
+            self.clock = now
+
+    @property
+    def clockwork(self):
+        """What makes its clock show that."""
+        assert FAKETIME, "libfaketime is missing: tests/run installs it"
+        return {"LD_PRELOAD": str(FAKETIME), "FAKETIME": f"{self.clock:+.0f}", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
 
     @property
     def env(self):
@@ -73,7 +94,7 @@ class Greyhound:
             "GREYHOUND__PLUGINS__MESSAGING__LISTEN": f"127.0.0.1:{self.port}",
             "GREYHOUND__PLUGINS__MESSAGING__AUTH__SECRET": SECRET,
             "GREYHOUND__PLUGINS__ACTIVITY__FRESHNESS": "1s",
-        } | self.settings
+        } | (self.clockwork if self.clock else {}) | self.settings
 
     def start(self):
         self.launch()
@@ -119,6 +140,11 @@ class Greyhound:
         """What the admin listener tells of a topic."""
         topics = json.load(urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/v1/topics", timeout=10))
         return next(topic for topic in topics["topics"] if topic["name"] == name)
+
+    def committed(self):
+        """How many rows of messaging.push the sink has committed."""
+        consumers = self.topic("messaging.push")["consumers"]
+        return next((it["position"] for it in consumers if it["name"] == "activity"), 0)
 
     def publish(self, topic, rows):
         """Appends rows to a topic; the answer comes when they are durable."""

@@ -146,7 +146,7 @@ class Chaos:
         for node in nodes:
             self.hdfs.launch(node)
         if "nn" in nodes:
-            until("the NameNode", lambda: self.hdfs.answers("nn"), 60)
+            until("the NameNode", lambda: self.hdfs.answers("nn"))
 
     @contextmanager
     def paused(self, node):
@@ -176,7 +176,7 @@ class Chaos:
         """The NameNode may be away itself, and then does not do as it is told."""
         self.did(begin)
         yield
-        until("the NameNode to do as it is told", lambda: self.did(end), 60)
+        until("the NameNode to do as it is told", lambda: self.did(end))
 
     def did(self, what):
         try:
@@ -203,7 +203,7 @@ class Chaos:
         self.greyhound.kill()
         yield
         # Where the disk is full it may refuse.
-        until("Greyhound to start", self.starts, 60)
+        until("Greyhound to start", self.starts)
 
     def starts(self):
         try:
@@ -245,7 +245,7 @@ class ChaosOfTwo(Chaos):
     @contextmanager
     def failed_over(self):
         # The other one may be on its way back.
-        until("a fail-over", lambda: self.did(self.hdfs.fail_over), 60)
+        until("a fail-over", lambda: self.did(self.hdfs.fail_over))
         yield
 
     @contextmanager

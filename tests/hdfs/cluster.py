@@ -122,7 +122,7 @@ class Hdfs:
         self.format("nn")
         self.launch("nn")
         # A DataNode that finds no NameNode sleeps five seconds before it tries again.
-        until("the NameNode", lambda: self.answers("nn"), 60)
+        until("the NameNode", lambda: self.answers("nn"))
         self.launch(*DATANODES)
         self.healthy()
         return self
@@ -157,7 +157,7 @@ class Hdfs:
             self.resume(node)
         self.launch(*(node for node in self.nodes if node not in self.children))
         for node in self.namenodes:
-            until(f"the NameNode {node}", lambda: self.answers(node), 60)
+            until(f"the NameNode {node}", lambda: self.answers(node))
         self.activate()
         if self.state()["FSState"] != "Operational":
             self.safe_mode("leave")
@@ -190,9 +190,9 @@ class Hdfs:
     def healthy(self):
         """Waits until all of it can be used. The NameNode alone does not tell: it takes a dead DataNode for a live one for a while."""
         for node in DATANODES:
-            until(f"{node} to register", lambda: self.registered(node), 60)
+            until(f"{node} to register", lambda: self.registered(node))
         for node in self.namenodes:
-            until(f"three DataNodes at {node}", lambda: self.whole(self.state(node)), 60)
+            until(f"three DataNodes at {node}", lambda: self.whole(self.state(node)))
 
     def whole(self, state):
         return state["NumLiveDataNodes"] == 3 and state["FSState"] == "Operational"
@@ -295,14 +295,14 @@ class HighlyAvailable(Hdfs):
         (self.home / "log").mkdir()
         self.launch(*self.journalnodes)
         for node in self.journalnodes:
-            until(node, lambda: self.listens(node), 60)
+            until(node, lambda: self.listens(node))
         self.format("nn1")
         self.launch("nn1")
-        until("nn1", lambda: self.answers("nn1"), 60)
+        until("nn1", lambda: self.answers("nn1"))
         self.launch(*DATANODES)
         self.java("nn2", NAMENODE, "-bootstrapStandby", "-nonInteractive").check_returncode()
         self.launch("nn2")
-        until("nn2", lambda: self.answers("nn2"), 60)
+        until("nn2", lambda: self.answers("nn2"))
         self.activate()
         self.healthy()
         return self

@@ -1,10 +1,11 @@
 """Closed hours are compacted, and proved to be complete from HDFS alone; whoever dies in the midst, no row is missing or double."""
 
+import re
 import subprocess
 import time
 from datetime import datetime, timedelta, timezone
 
-from conftest import USER, hours_ago
+from conftest import USER
 
 from program import PROGRAM, until
 
@@ -13,7 +14,7 @@ TOPIC = "messaging.push"
 
 def history(greyhound, hours, files=4):
     """That many files of an hour that is over."""
-    with hours_ago(greyhound, hours):
+    with greyhound.hours_ago(hours):
         greyhound.start()
         for _ in range(files):
             greyhound.push(50)
@@ -49,7 +50,7 @@ def test_a_closed_hour_becomes_one_file_with_the_same_rows(greyhound):
     before = greyhound.rows()
     assert [len(names) for names in files(greyhound).values()] == [4]
     greyhound.start()
-    until("the hour to be compacted", lambda: compacted(greyhound), 60)
+    until("the hour to be compacted", lambda: compacted(greyhound))
     assert greyhound.rows() == before
     status, said = verify(greyhound)
     assert status == 0, said
@@ -61,23 +62,23 @@ def test_a_closed_hour_becomes_one_file_with_the_same_rows(greyhound):
 def test_killed_in_the_midst_of_compactions(greyhound):
     caught = 0
     for hours in range(7, 1, -1):
-        with hours_ago(greyhound, hours):
+        with greyhound.hours_ago(hours):
             greyhound.start()
             for _ in range(4):
                 greyhound.push(50)
                 greyhound.all_committed()
             greyhound.stop()
         # An hour later: the one before is over.
-        with hours_ago(greyhound, hours - 1):
+        with greyhound.hours_ago(hours - 1):
             greyhound.launch()
-            until("a compaction", lambda: on_their_way(greyhound) or compacted(greyhound), 60)
+            until("a compaction", lambda: on_their_way(greyhound) or compacted(greyhound))
             greyhound.kill()
             caught += len(on_their_way(greyhound)) > 0
             status, said = verify(greyhound)
             assert status == 0, said
     assert caught > 0, "no life ended in the midst of a compaction"
     greyhound.start()
-    until("all hours to be compacted", lambda: compacted(greyhound), 60)
+    until("all hours to be compacted", lambda: compacted(greyhound))
     status, said = verify(greyhound)
     assert status == 0, said
     greyhound.check()
@@ -86,12 +87,13 @@ def test_killed_in_the_midst_of_compactions(greyhound):
 def test_a_node_that_died_between_the_two_renames_and_never_came_back(greyhound):
     history(greyhound, 2)
     greyhound.start()
-    until("the hour to be compacted", lambda: compacted(greyhound), 60)
+    until("the hour to be compacted", lambda: compacted(greyhound))
     greyhound.stop()
     rows, (directory,) = greyhound.rows(), files(greyhound)
     hdfs, shard = greyhound.hdfs.files(), directory.rsplit("shard=", 1)[1]
-    hour = int(time.time() // 3600 - 2)
-    aside = f"{greyhound.root}/_staging/{shard}/{TOPIC}/{int(time.time()) - 7200}-0000000000000000-1.{hour}.old"
+    day, hour = re.search(r"dt=(.*)/hour=(..)", directory).groups()
+    begun = int(datetime.fromisoformat(f"{day}T{hour}:00:00+00:00").timestamp())
+    aside = f"{greyhound.root}/_staging/{shard}/{TOPIC}/{begun}-0000000000000000-1.{begun // 3600}.old"
     hdfs.mv(directory, aside)
     assert files(greyhound) == {}
     status, said = verify(greyhound)
@@ -140,11 +142,11 @@ def test_days_that_are_old_are_removed(greyhound):
     with greyhound.hdfs.files().open(note, "wb") as file:
         file.write(b"a note")
     # Of days that are kept there must be two: else the clock has leapt.
-    yesterday = datetime.now(timezone.utc) - timedelta(days=1)
+    yesterday = datetime.fromtimestamp(time.time() + greyhound.clock, timezone.utc) - timedelta(days=1)
     greyhound.hdfs.mkdir(f"{greyhound.root}/{TOPIC}/dt={yesterday:%Y-%m-%d}", USER)
     greyhound.settings["GREYHOUND__PLUGINS__ACTIVITY__RETENTION"] = "400days"
     greyhound.start().push()
     greyhound.all_committed()
-    until("the old day to be removed", lambda: not greyhound.hdfs.files().exists(old), 60)
+    until("the old day to be removed", lambda: not greyhound.hdfs.files().exists(old))
     assert greyhound.hdfs.files().exists(note)
     greyhound.check()

@@ -7,7 +7,7 @@ import urllib.error
 
 import pytest
 from cluster import DATANODES
-from conftest import flowing, hours_ago
+from conftest import flowing
 
 from program import PROGRAM, until
 
@@ -114,11 +114,11 @@ def test_rename_onto_an_existing_file(greyhound, hdfs):
         greyhound.stop()
         copy.acknowledged = list(greyhound.acknowledged)
         copy.launch()
-        until("the rows to be found", lambda: copy.committed() == len(copy.acknowledged), 60)
+        until("the rows to be found", lambda: copy.committed() == len(copy.acknowledged))
         # But its own greyhound.sink has other rows than the first one's.
         assert "copy of this data directory" in copy.trouble("greyhound.sink/")
         copy.push()
-        until("more rows to be committed", lambda: copy.committed() == len(copy.acknowledged), 60)
+        until("more rows to be committed", lambda: copy.committed() == len(copy.acknowledged))
         copy.check()
 
 
@@ -237,10 +237,9 @@ def test_foreign_things_where_a_file_belongs(greyhound, hdfs):
     greyhound.check()
 
 
-@pytest.mark.parametrize("by", ["repair", "the end of the hour"])
-def test_all_copies_of_a_file_corrupt(greyhound, hdfs, by):
-    """The file before the next one: the table looks at it when it starts, and sets it aside. Its rows are written again from the journal."""
-    with hours_ago(greyhound, 1):
+def test_all_copies_of_a_file_corrupt(greyhound, hdfs):
+    """The file before the next one: the table looks at it when it starts, and sets it aside. A repair writes its rows again."""
+    with greyhound.hours_ago(1):
         greyhound.start().push()
         greyhound.all_committed()
         greyhound.stop()
@@ -256,12 +255,10 @@ def test_all_copies_of_a_file_corrupt(greyhound, hdfs, by):
         assert greyhound.rows() == list(enumerate(greyhound.acknowledged))[10:]
         done = subprocess.run([PROGRAM, "tables", "verify"], cwd=greyhound.home, env=greyhound.env, capture_output=True, text=True, timeout=120)
         assert done.returncode == 1 and "rows 0 to 9 are missing" in done.stdout, done.stdout + done.stderr
-        if by == "repair":
-            greyhound.start()
-            assert "rows written again from the journal: 10" in greyhound.run("tables", "repair", "--from-journal")
-            greyhound.stop()
-            assert greyhound.rows() == list(enumerate(greyhound.acknowledged))
-            return
+        greyhound.start()
+        assert "rows written again from the journal: 10" in greyhound.run("tables", "repair", "--from-journal")
+        greyhound.stop()
+        assert greyhound.rows() == list(enumerate(greyhound.acknowledged))
     greyhound.start()
     until("the hour to be closed", lambda: hdfs.files().exists(f"{path.rsplit('/', 1)[0]}/_SUCCESS"))
     greyhound.check()

@@ -5,7 +5,6 @@ import signal
 import tempfile
 import threading
 import urllib.error
-from datetime import datetime, timedelta
 
 from program import MORTAL, PROGRAM, until
 
@@ -71,9 +70,11 @@ def test_killed_at_each_step_of_a_commit(greyhound):
 
 
 def test_killed_at_each_step_of_closing_an_hour(greyhound, hdfs):
-    greyhound.start().push()
-    greyhound.stop()
-    success = an_hour_ago(hdfs.files(), greyhound.root)
+    with greyhound.hours_ago(1):
+        greyhound.start().push()
+        greyhound.stop()
+    (file,) = hdfs.files().glob(f"{greyhound.root}/messaging.push/*/*/*/*.parquet")
+    success = f"{file.rsplit('/', 1)[0]}/_SUCCESS"
     for step in ["write", "rename", "renamed"]:
         greyhound.spawn([MORTAL], FAILPOINT=f"{step} {success.removeprefix(greyhound.root + '/')} 1")
         died(greyhound)
@@ -83,18 +84,6 @@ def test_killed_at_each_step_of_closing_an_hour(greyhound, hdfs):
     told = json.loads(hdfs.files().cat(success))
     assert (told["rows"], told["first"], told["last"], told["gaps"]) == (10, 0, 9, [])
     check(greyhound)
-
-
-def an_hour_ago(files, root):
-    """Moves all of messaging.push by an hour, as if it had been appended then; the `_SUCCESS` to come."""
-    # Before the hour with the rows there is the one that the shard began with, which is closed.
-    for hour in sorted(files.glob(f"{root}/messaging.push/dt=*/hour=*")):
-        before = datetime.strptime(hour.split("messaging.push/")[1], "dt=%Y-%m-%d/hour=%H") - timedelta(hours=1)
-        moved = f"{root}/messaging.push/{before:dt=%Y-%m-%d/hour=%H}"
-        files.makedirs(moved.rsplit("/", 1)[0], exist_ok=True)
-        files.mv(hour, moved)
-    [shard] = files.glob(f"{moved}/*")
-    return f"{shard}/_SUCCESS"
 
 
 def died(greyhound):

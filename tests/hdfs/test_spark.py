@@ -76,7 +76,7 @@ def tables(greyhound):
     for topic, rows in ROWS.items():
         greyhound.publish(topic, rows)
     greyhound.publish("messaging.push", push(data='["a"]'))
-    until("the rows to be committed", lambda: greyhound.committed() == 6, 60)
+    until("the rows to be committed", lambda: greyhound.committed() == 6)
     # Of which greyhound.gap has a row.
     greyhound.kill()
     greyhound.start()

@@ -4,7 +4,7 @@ import tempfile
 
 import pytest
 
-from program import Greyhound, questions
+from program import TEN_PAST, Greyhound, questions
 
 TOPICS = ["connection", "auth", "message", "delivery", "push"]
 
@@ -13,6 +13,7 @@ TOPICS = ["connection", "auth", "message", "delivery", "push"]
 def greyhound():
     with tempfile.TemporaryDirectory(prefix="greyhound-") as home:
         program = Greyhound(home)
+        program.clock = TEN_PAST
         try:
             yield program
         finally:

@@ -5,7 +5,7 @@ import shutil
 import duckdb
 import pytest
 
-from program import Greyhound, until
+from program import TEN_PAST, Greyhound, until
 
 
 @pytest.fixture
@@ -17,6 +17,7 @@ def node(tmp_path):
         (tmp_path / home).mkdir(exist_ok=True)
         store = str(tmp_path / "tables")
         started.append(Greyhound(tmp_path / home, GREYHOUND__NODE__NAME="web", GREYHOUND__PLUGINS__ACTIVITY__STORE=store))
+        started[-1].clock = TEN_PAST
         return started[-1]
 
     yield node
@@ -40,10 +41,6 @@ def rows(tmp_path):
     return sorted(shards.values())
 
 
-def committed(node):
-    return next(it["position"] for it in node.topic("messaging.push")["consumers"] if it["name"] == "activity")
-
-
 def test_two_of_one_name_are_two_shards(node, tmp_path):
     first, second = node("first").start(), node("second").start()
     push(first, "a0", "a1")
@@ -58,7 +55,7 @@ def test_two_of_one_name_are_two_shards(node, tmp_path):
 def test_a_lost_data_directory_is_a_new_shard(node, tmp_path):
     it = node("only").start()
     push(it, "before", "before")
-    until("the commit", lambda: committed(it) == 2)
+    until("the commit", lambda: it.committed() == 2)
     it.kill()
     shutil.rmtree(it.home / "data")
     it.start()
@@ -76,13 +73,13 @@ def test_of_two_on_copies_of_a_quiet_table_the_first_to_write_goes_on(node, tmp_
     original.start()
     # Both stand at the same row. Whoever comes second keeps its rows in its journal, and says so.
     push(copy, "copy")
-    until("the commit", lambda: committed(copy) == 2)
+    until("the commit", lambda: copy.committed() == 2)
     push(original, "original")
     why = until("the sink to stop", lambda: (original.parts() or {}).get("activity.messaging.push"))
     assert "another process runs on a copy of this data directory" in why
     push(copy, "copy")
     copy.stop()
-    assert committed(original) == 1 and original.topic("messaging.push")["end"] == 2
+    assert original.committed() == 1 and original.topic("messaging.push")["end"] == 2
     original.stop()
     assert rows(tmp_path) == [["both", "copy", "copy"]]
     # Without the other's rows, its own are not lost.

@@ -99,6 +99,12 @@ def test_it_is_not_ready_before_the_store_has_answered(greyhound):
     with socket.create_server(("127.0.0.1", 0)) as hanging:
         greyhound.settings["GREYHOUND__PLUGINS__ACTIVITY__STORE"] = f"hdfs://127.0.0.1:{hanging.getsockname()[1]}/tables"
         greyhound.launch()
-        said = greyhound.parts().get("activity.messaging.push", "ready")
+
+        def why():
+            parts = greyhound.parts()
+            assert parts, "it is ready"
+            return parts.get("activity.messaging.push")
+
+        said = until("the table to be a part", why)
         assert "has not answered yet" in said or "no answer within" in said, said
         greyhound.kill()

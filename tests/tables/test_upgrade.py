@@ -5,7 +5,7 @@ import subprocess
 import duckdb
 import pytest
 
-from program import PROGRAM, Earlier, Greyhound
+from program import PROGRAM, TEN_PAST, Earlier, Greyhound
 
 LATER = {"GREYHOUND__PLUGINS__ACTIVITY__FRESHNESS": "1h"}
 
@@ -17,6 +17,7 @@ def version(tmp_path):
 
     def make(kind, *args, **settings):
         made.append(kind(tmp_path, *args, **settings))
+        made[-1].clock = TEN_PAST
         return made[-1]
 
     yield make
