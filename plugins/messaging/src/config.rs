@@ -1,5 +1,6 @@
 //! `[plugins.messaging]`.
 
+pub use crate::auth::AuthConfig;
 use crate::auth::{Secret, base_domain, normal_origin};
 use crate::redis::is_over_tls;
 use greyhound_sdk::config::{ByteSize, Problems, duration};
@@ -90,29 +91,6 @@ pub enum Rooms {
     DynamicPrivate,
 }
 
-/// `[plugins.messaging.auth]`.
-#[derive(Clone, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct AuthConfig {
-    /// The secret that tokens are signed with.
-    pub secret: Option<String>,
-    /// A file that holds it.
-    pub secret_file: Option<PathBuf>,
-    /// The algorithms that a token may be signed with: HS256, HS384, HS512.
-    pub algorithms: Vec<String>,
-    /// The claim that is the user's id; `sub` where a token has none of that name.
-    pub user_claim: String,
-    /// The claim that, where it is there, stands in the place of the Origin header's base domain.
-    pub site_claim: String,
-    /// Whether a token without that claim leaves it to the Origin header, which any program may set as it likes.
-    pub site_from_origin: bool,
-    /// Whether who is not authenticated yet hears what is sent to everybody, and is among the sockets.
-    pub guests: bool,
-    /// How long a client may take to authenticate.
-    #[serde(with = "duration")]
-    pub timeout: Duration,
-}
-
 /// Whether there is a demo page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -194,31 +172,6 @@ impl RedisConfig {
     }
 }
 
-impl Default for AuthConfig {
-    fn default() -> Self {
-        Self {
-            secret: None,
-            secret_file: None,
-            algorithms: ["HS256", "HS384", "HS512"].map(str::to_owned).to_vec(),
-            user_claim: "id".into(),
-            site_claim: "site".into(),
-            site_from_origin: true,
-            guests: false,
-            timeout: Duration::from_secs(5),
-        }
-    }
-}
-
-impl std::fmt::Debug for AuthConfig {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let secret = self.secret.as_ref().map(|_| "(hidden)");
-        f.debug_struct("AuthConfig")
-            .field("secret", &secret)
-            .field("secret_file", &self.secret_file)
-            .finish_non_exhaustive()
-    }
-}
-
 impl Config {
     pub(crate) fn check(&self, problems: &mut Problems) {
         if !self.namespaces.iter().any(|n| n == "/") {
@@ -293,26 +246,6 @@ impl Config {
             }
             Demo::On => true,
             Demo::Off => false,
-        }
-    }
-}
-
-impl AuthConfig {
-    fn check(&self, problems: &mut Problems) {
-        if self.secret.is_some() && self.secret_file.is_some() {
-            problems.report("auth.secret_file", "there is auth.secret as well: expected one of the two");
-        }
-        if self.secret.as_ref().is_some_and(String::is_empty) {
-            problems.report("auth.secret", "is empty: expected the secret that tokens are signed with");
-        }
-        if self.algorithms.is_empty() {
-            problems.report("auth.algorithms", "is empty: expected some of \"HS256\", \"HS384\", \"HS512\"");
-        }
-        for bad in self.algorithms.iter().filter(|a| !["HS256", "HS384", "HS512"].contains(&a.as_str())) {
-            problems.report(
-                "auth.algorithms",
-                format!("`{bad}` is not supported: expected some of \"HS256\", \"HS384\", \"HS512\""),
-            );
         }
     }
 }

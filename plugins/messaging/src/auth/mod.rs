@@ -1,10 +1,12 @@
-//! Who a client is: tokens, the secret that signs them, and the site that it comes from.
+//! Authentication: tokens, the secret that signs them, and the sites that clients come from.
 
+mod config;
 mod origin;
 mod secret;
 mod site;
 mod token;
 
+pub use config::AuthConfig;
 pub(crate) use origin::{Origins, normal as normal_origin};
 pub use secret::{Secret, SecretError, mint};
 pub(crate) use site::base_domain;

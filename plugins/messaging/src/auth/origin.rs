@@ -3,53 +3,53 @@
 use axum::http::HeaderValue;
 use std::sync::Arc;
 
-/// The origin of what has none that could be named: a sandboxed frame, or in some browsers a local file.
+/// What browsers send for a sandboxed frame and, in some browsers, for a local file.
 const OPAQUE: &str = "null";
 
-/// The ports that browsers leave out.
-const USUAL_PORTS: [(&str, u16); 4] = [("http", 80), ("https", 443), ("ws", 80), ("wss", 443)];
+/// Browsers omit these ports.
+const DEFAULT_PORTS: [(&str, u16); 4] = [("http", 80), ("https", 443), ("ws", 80), ("wss", 443)];
 
-/// The origins whose pages and apps may connect; if none is named, all may.
+/// The origins whose pages and apps may connect. An empty list allows all.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Origins(Arc<[String]>);
 
-/// Why a text is no origin, and what would be one.
+/// Why a text is not an origin, and what to write instead.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotAnOrigin {
-    #[error("an origin ends with its host or port: expected \"{0}\"")]
+    #[error("an origin ends after its host or port: expected \"{0}\"")]
     Path(String),
-    #[error("a scheme is missing: expected such as \"https://{0}\"")]
+    #[error("the scheme is missing: expected something like \"https://{0}\"")]
     NoScheme(String),
-    #[error("there are no wildcards: expected each origin by itself, or an empty list for all")]
+    #[error("wildcards are not supported: list each origin, or leave the list empty to allow all")]
     Wildcard,
     #[error("an origin has no user name: expected \"{0}\"")]
     UserName(String),
-    #[error("browsers send host names in ASCII: expected such as \"https://xn--bcher-kva.example\"")]
+    #[error("browsers send host names in ASCII: expected something like \"https://xn--bcher-kva.example\"")]
     NotAscii,
-    #[error("the host is missing: expected such as \"https://example.com\"")]
+    #[error("the host is missing: expected something like \"https://example.com\"")]
     NoHost,
-    #[error("`{0}` is no port: expected a number up to 65535, or none")]
+    #[error("`{0}` is not a port: expected a number up to 65535, or no port")]
     Port(String),
 }
 
 impl Origins {
-    /// `configured` has been checked by [`normal`].
+    /// Expects origins that [`normal`] accepts, and skips others.
     pub(crate) fn new(configured: &[String]) -> Self {
         Self(configured.iter().filter_map(|origin| normal(origin).ok()).collect())
     }
 
-    /// Whether a request with this Origin header may connect. One without comes from a program, which writes what it
-    /// likes.
+    /// Whether a request with this Origin header may connect. A request without one may: programs other than browsers
+    /// can forge the header anyway.
     pub(crate) fn admit(&self, origin: Option<&HeaderValue>) -> bool {
         let named = |origin: &HeaderValue| normal(origin.to_str().ok()?).ok().filter(|origin| self.0.contains(origin));
         self.0.is_empty() || origin.is_none_or(|origin| named(origin).is_some())
     }
 }
 
-/// An origin as all that browsers take for the same are written.
+/// The normal form of an origin: two origins that browsers treat as the same have the same normal form.
 ///
 /// # Errors
-/// If it is none.
+/// If the text is not an origin.
 pub(crate) fn normal(text: &str) -> Result<String, NotAnOrigin> {
     if text == OPAQUE {
         return Ok(text.to_owned());
@@ -76,17 +76,17 @@ pub(crate) fn normal(text: &str) -> Result<String, NotAnOrigin> {
         return Err(NotAnOrigin::UserName(format!("{scheme}://{host}")));
     }
     let (host, port) = host_and_port(rest)?;
-    let usual = USUAL_PORTS.iter().find(|(name, _)| *name == scheme).map(|(_, port)| *port);
-    // Apps have schemes of their own, some without a host.
-    if host.is_empty() && usual.is_some() {
+    let default_port = DEFAULT_PORTS.iter().find(|(name, _)| *name == scheme).map(|(_, port)| *port);
+    // Apps use their own schemes, some without a host.
+    if host.is_empty() && default_port.is_some() {
         return Err(NotAnOrigin::NoHost);
     }
-    let port = port.filter(|port| Some(*port) != usual).map_or(String::new(), |port| format!(":{port}"));
+    let port = port.filter(|port| Some(*port) != default_port).map_or(String::new(), |port| format!(":{port}"));
     Ok(format!("{scheme}://{}{port}", host.to_ascii_lowercase()))
 }
 
 fn host_and_port(authority: &str) -> Result<(&str, Option<u16>), NotAnOrigin> {
-    // The colons of an IPv6 address stand within brackets.
+    // An IPv6 address has colons inside its brackets.
     let host_end = authority.rfind(']').map_or(0, |end| end + 1);
     let Some(colon) = authority[host_end..].find(':').map(|at| host_end + at) else { return Ok((authority, None)) };
     let port = &authority[colon + 1..];
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn origins_are_the_same_if_browsers_take_them_for_the_same() {
+    fn origins_are_compared_as_browsers_compare_them() {
         for (configured, sent) in [
             ("https://example.com", "https://example.com"),
             ("https://Example.COM:443", "https://example.com"),
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn other_origins_are_kept_out() {
+    fn other_origins_are_rejected() {
         for (configured, sent) in [
             ("https://example.com", "http://example.com"),
             ("https://example.com", "https://example.com:8443"),
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_origin_is_told_how_it_would_be_one() {
+    fn errors_say_what_to_write_instead() {
         for (text, expected) in [
             ("https://Example.com/", "expected \"https://Example.com\""),
             ("https://example.com/app?x=1", "expected \"https://example.com\""),
@@ -165,13 +165,13 @@ mod tests {
             ("example.com", "\"https://example.com\""),
             ("//example.com/x", "\"https://example.com\""),
             ("", "\"https://example.com\""),
-            ("*", "an empty list for all"),
-            ("https://*.example.com", "each origin by itself"),
+            ("*", "leave the list empty to allow all"),
+            ("https://*.example.com", "list each origin"),
             ("https://bücher.example", "in ASCII"),
             ("https://", "the host is missing"),
             ("http://:80", "the host is missing"),
-            ("https://example.com:port", "`port` is no port"),
-            ("https://example.com:65536", "`65536` is no port"),
+            ("https://example.com:port", "`port` is not a port"),
+            ("https://example.com:65536", "`65536` is not a port"),
             ("https://exa mple.com", "in ASCII"),
         ] {
             let error = normal(text).unwrap_err().to_string();

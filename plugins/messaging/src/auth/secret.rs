@@ -1,6 +1,6 @@
-//! The secret that tokens are signed with.
+//! The secret that signs tokens.
 
-use crate::config::AuthConfig;
+use super::AuthConfig;
 use greyhound_sdk::place;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Map, Value};
@@ -9,19 +9,18 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// The file in the data directory with the secret for development.
-const FILE: &str = "secret";
+/// The development secret's file in the data directory.
+const DEVELOPMENT_SECRET_FILE: &str = "secret";
 
-/// The shared secret. Its `Debug` does not show it.
+/// The shared secret. Its `Debug` output hides it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Vec<u8>);
 
-/// The secret could not be had.
+/// The secret could not be read or created.
 #[derive(Debug, thiserror::Error)]
 #[error("the secret: {why}")]
 pub struct SecretError {
-    /// What happened, and where.
-    pub why: String,
+    why: String,
 }
 
 impl std::fmt::Debug for Secret {
@@ -31,11 +30,11 @@ impl std::fmt::Debug for Secret {
 }
 
 impl Secret {
-    /// The configured secret; where none is, the one for development in `<data_dir>/secret`, which is made
-    /// (mode 0600) where there is none yet.
+    /// The configured secret. If none is configured, the development secret in `<data_dir>/secret`, which is created
+    /// (mode 0600) if it does not exist.
     ///
     /// # Errors
-    /// Where a file cannot be read or written, or is empty.
+    /// If a file cannot be read or written, or is empty.
     pub fn find_or_make(config: &AuthConfig, data_dir: &Path) -> Result<Self, SecretError> {
         if let Some(secret) = &config.secret {
             return Ok(Self(secret.clone().into_bytes()));
@@ -44,12 +43,12 @@ impl Secret {
             return Self::read_configured(path)
                 .map_err(|why| SecretError { why: format!("plugins.messaging.auth.secret_file: {why}") });
         }
-        let path = data_dir.join(FILE);
-        let made = if path.exists() { Err(io::ErrorKind::AlreadyExists.into()) } else { Self::make(&path) };
-        match made {
-            Ok(()) => tracing::info!(path = %path.display(), "no secret is configured: made one for development"),
+        let path = data_dir.join(DEVELOPMENT_SECRET_FILE);
+        let created = if path.exists() { Err(io::ErrorKind::AlreadyExists.into()) } else { Self::create(&path) };
+        match created {
+            Ok(()) => tracing::info!(path = %path.display(), "no secret is configured: created one for development"),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(e) => return Err(SecretError { why: format!("{} cannot be made: {e}", path.display()) }),
+            Err(e) => return Err(SecretError { why: format!("{} cannot be created: {e}", path.display()) }),
         }
         Self::read(&path).map_err(|why| SecretError { why })
     }
@@ -60,11 +59,11 @@ impl Secret {
         &self.0
     }
 
-    fn make(path: &Path) -> io::Result<()> {
+    fn create(path: &Path) -> io::Result<()> {
         let mut random = [0_u8; 32];
         io::Read::read_exact(&mut fs::File::open("/dev/urandom")?, &mut random)?;
         let text: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-        // Under its name only when it is whole: another process may be about to read it.
+        // Linked to its name only when it is complete: another process may be about to read it.
         let temporary = path.with_extension(std::process::id().to_string());
         let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
         file.write_all(text.as_bytes())?;
@@ -74,16 +73,16 @@ impl Secret {
         linked
     }
 
-    /// Looks whether it can be had, without making one.
+    /// Checks that the secret can be read, without creating one.
     ///
     /// # Errors
-    /// What is wrong, and where.
+    /// What is wrong with which file.
     pub(crate) fn look(config: &AuthConfig, data_dir: &Path) -> Result<(), String> {
-        let made = data_dir.join(FILE);
+        let development = data_dir.join(DEVELOPMENT_SECRET_FILE);
         match &config.secret_file {
             _ if config.secret.is_some() => Ok(()),
             Some(path) => Self::read_configured(path).map(drop),
-            None if made.exists() => Self::read(&made).map(drop),
+            None if development.exists() => Self::read(&development).map(drop),
             None => Ok(()),
         }
     }
@@ -99,10 +98,10 @@ impl Secret {
     }
 }
 
-/// A token (HS256) with these claims, signed with `secret`.
+/// Makes a token with these claims, signed with `secret` (HS256).
 ///
 /// # Errors
-/// Where the claims cannot be encoded.
+/// If the claims cannot be encoded.
 pub fn mint(secret: &Secret, claims: &Map<String, Value>) -> Result<String, jsonwebtoken::errors::Error> {
     encode(&Header::new(Algorithm::HS256), claims, &EncodingKey::from_secret(secret.bytes()))
 }

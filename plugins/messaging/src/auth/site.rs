@@ -1,7 +1,7 @@
 //! The site that a page belongs to.
 
-/// The base domain of an Origin header: the registrable domain by the public suffix list, else the host itself
-/// (an address, `localhost`, a name without a dot). `None` where the header names no host.
+/// The base domain of an Origin header: the registrable domain according to the public suffix list, or else the host
+/// itself (an address, `localhost`, a name without a dot). `None` if the header names no host.
 pub(crate) fn base_domain(origin: &str) -> Option<String> {
     let (_, rest) = origin.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next()?;
@@ -21,7 +21,7 @@ mod tests {
     use super::base_domain;
 
     #[test]
-    fn the_public_suffix_list_decides() {
+    fn base_domains_follow_the_public_suffix_list() {
         let table = [
             ("https://www.example.com", Some("example.com")),
             ("https://a.b.example.co.uk:8443", Some("example.co.uk")),

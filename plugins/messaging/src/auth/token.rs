@@ -1,7 +1,6 @@
-//! What a token says, in the words of socketio-jwt 4.x, which the clients know.
+//! Verifies tokens. Refusals are worded as in socketio-jwt 4.x, because clients rely on its words.
 
-use super::Secret;
-use crate::config::AuthConfig;
+use super::{AuthConfig, Secret};
 use crate::msgpack::javascript;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
@@ -12,29 +11,27 @@ use serde_json::{Map, Value};
 pub(crate) struct Verifier {
     key: DecodingKey,
     validation: Validation,
-    /// The same at any time.
+    /// `validation` without `exp` and `nbf`.
     timeless: Validation,
     user_claim: String,
     site_claim: String,
 }
 
-/// What a genuine token says.
+/// The user and the site that a valid token names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Identity {
-    /// The user's id, as text.
+    /// The user's id.
     pub(crate) user: String,
-    /// The site, where the token names one.
     pub(crate) site: Option<String>,
 }
 
-/// Why a token was not accepted.
+/// Why a token was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Rejection {
-    /// What the client is told.
+    /// The message to the client.
     pub(crate) message: &'static str,
-    /// Whether it is only too old.
     pub(crate) expired: bool,
-    /// Whom a genuine token names that is too old, or not valid yet.
+    /// The user that the token names, if its signature is valid and it is only expired or not yet valid.
     pub(crate) claimed: Option<String>,
 }
 
@@ -43,7 +40,7 @@ pub(crate) struct Rejection {
 pub(crate) struct Unauthorized {
     message: &'static str,
     inner: Inner,
-    /// What a refused handshake has of it.
+    /// A refused handshake returns this part only.
     pub(crate) data: Data,
 }
 
@@ -60,11 +57,11 @@ pub(crate) struct Data {
 }
 
 impl Rejection {
-    /// No token, or no text.
+    /// The token is missing or not a string.
     pub(crate) const NOT_A_TEXT: Self = Self::new("invalid token datatype");
-    /// The server stops.
+    /// The server is shutting down.
     pub(crate) const STOPPING: Self = Self::new("server shutting down");
-    /// The client tried too often.
+    /// Too many of the client's tokens were refused.
     pub(crate) const TOO_MANY: Self = Self::new("too many refusals");
     const NO_USER: Self = Self::new("jwt has no user id");
 
@@ -72,7 +69,7 @@ impl Rejection {
         Self { message, expired: false, claimed: None }
     }
 
-    /// What is sent with `unauthorized`.
+    /// The payload of `unauthorized`.
     pub(crate) fn payload(&self) -> Unauthorized {
         let message = self.message;
         Unauthorized {
@@ -92,7 +89,7 @@ impl Verifier {
         });
         let mut validation = Validation::new(algorithms.next().unwrap_or(Algorithm::HS256));
         validation.algorithms.extend(algorithms);
-        // As Node's jsonwebtoken: no leeway, `exp` only where it is there, `nbf` checked, no audience asked for.
+        // As in Node's jsonwebtoken: no leeway, `exp` and `nbf` are checked if present, the audience is not.
         validation.leeway = 0;
         validation.required_spec_claims.clear();
         validation.validate_nbf = true;
@@ -103,7 +100,6 @@ impl Verifier {
         Self { key, validation, timeless, user_claim: config.user_claim.clone(), site_claim: config.site_claim.clone() }
     }
 
-    /// Who the token is about.
     pub(crate) fn verify(&self, token: &str) -> Result<Identity, Rejection> {
         let claims = self.claims(token, &self.validation).map_err(|e| self.rejection(token, e.kind()))?;
         let user = self.user(&claims).ok_or(Rejection::NO_USER)?;
@@ -128,14 +124,15 @@ impl Verifier {
         }
     }
 
-    /// The token is genuine, so that it says who it is whose token is refused.
+    /// A rejection that names the user. The signature is valid, so the claim can be trusted.
     fn untimely(&self, token: &str, message: &'static str) -> Rejection {
         let claimed = self.claims(token, &self.timeless).ok().and_then(|claims| self.user(&claims));
         Rejection { claimed, ..Rejection::new(message) }
     }
 }
 
-/// A claim that is a text, or a number as JavaScript writes it: Node's servers have the same rooms.
+/// A claim that is a string or a number. Numbers are written as in JavaScript, so that Node's servers use the same
+/// rooms.
 fn text(claim: &Value) -> Option<String> {
     match claim {
         Value::String(text) if !text.is_empty() => Some(text.clone()),
@@ -163,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn the_user_is_the_claim_or_the_subject_text_or_number() {
+    fn the_user_is_the_claim_or_else_the_subject() {
         let user = |claims| verify(claims).map(|i| i.user);
         assert_eq!(user(json!({"id": 1})), Ok("1".into()));
         assert_eq!(user(json!({"id": "a", "sub": "b"})), Ok("a".into()));
@@ -174,8 +171,8 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_written_as_javascript_writes_it() {
-        // The right-hand sides are what Node's `${JSON.parse(text)}` makes of the left-hand ones.
+    fn numbers_are_written_as_in_javascript() {
+        // Node's `${JSON.parse(left)}` is the right-hand side.
         for (claim, user) in [
             ("42.0", "42"),
             ("-0.0", "0"),
@@ -194,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_genuine_token_that_is_refused_says_whose_it_is() {
+    fn an_untimely_token_still_names_its_user() {
         let claimed = |claims| verify(claims).unwrap_err().claimed;
         assert_eq!(claimed(json!({"id": 7, "exp": 1})).as_deref(), Some("7"));
         assert_eq!(claimed(json!({"sub": "a", "exp": 1, "nbf": 4_000_000_000_u64})).as_deref(), Some("a"));
@@ -205,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_refused_in_the_words_that_clients_know() {
+    fn refusals_are_worded_as_in_socketio_jwt() {
         let message = |result: Result<Identity, Rejection>| result.unwrap_err().message;
         assert_eq!(message(verify(json!({"id": 1, "exp": 1}))), "jwt expired");
         assert_eq!(message(verify(json!({"id": 1, "nbf": 4_000_000_000_u64}))), "jwt not active");
