@@ -1,22 +1,22 @@
-//! Dates as JavaScript writes them.
+//! Writes dates as JavaScript does.
 
 use std::fmt::Write;
 
-const DAY: i64 = 24 * 60 * 60 * 1000;
-/// JavaScript has no dates farther than so many milliseconds from 1970.
-const FARTHEST: f64 = 8.64e15;
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+/// The limit of JavaScript's dates, in milliseconds before and after 1970.
+const DATE_MS_MAX: f64 = 8.64e15;
 
-/// Appends a date, in milliseconds since 1970, as `JSON.stringify` does: `Date.prototype.toISOString` in quotes, and
+/// Appends a date, in milliseconds since 1970, as `JSON.stringify` does: `Date.prototype.toISOString` in quotes, or
 /// null for an invalid date.
 pub(super) fn push(out: &mut String, millis: f64) {
     let millis = millis.trunc();
-    // Nothing compares with NaN.
-    if !(-FARTHEST..=FARTHEST).contains(&millis) {
+    // NaN is in no range.
+    if !(-DATE_MS_MAX..=DATE_MS_MAX).contains(&millis) {
         return out.push_str("null");
     }
     let millis = millis as i64;
-    let (year, month, day) = civil(millis.div_euclid(DAY));
-    let time = millis.rem_euclid(DAY);
+    let (year, month, day) = civil(millis.div_euclid(DAY_MS));
+    let time = millis.rem_euclid(DAY_MS);
     let (hour, minute, second, milli) = (time / 3_600_000, time / 60_000 % 60, time / 1000 % 60, time % 1000);
     let written = match year {
         0..=9999 => write!(out, "\"{year:04}"),
@@ -27,9 +27,9 @@ pub(super) fn push(out: &mut String, millis: f64) {
         .expect("writing to a string does not fail");
 }
 
-/// Year, month and day in the Gregorian calendar, of a number of days since 1970.
+/// Converts days since 1970 to year, month and day of the Gregorian calendar.
 ///
-/// Reckoned in years that begin in March, so that a leap day is the last of its year, and in eras of 400 years.
+/// It counts in years that begin in March, so that a leap day is the last day of its year, and in eras of 400 years.
 fn civil(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468; // from 0000-03-01
     let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));

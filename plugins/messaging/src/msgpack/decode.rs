@@ -1,20 +1,21 @@
-//! From tokens to JSON.
+//! Decodes msgpack to JSON.
 
 use super::tokens::{Dialect, Token, Tokens};
-use super::{DEEPEST, Json, MOST_ATTACHMENTS, Malformed, date, text};
+use super::{ATTACHMENTS_MAX, DEPTH_MAX, Json, Malformed, date, text};
 use bytes::Bytes;
 use std::fmt::Write;
 
-/// A body as it reads in one dialect.
+/// A body as read in one dialect.
 pub(super) struct Reading {
     pub(super) json: Json,
-    /// A key is not a text. JavaScript's codecs write no such keys; those of other languages may.
+    /// Whether a key is not a text. JavaScript's codecs write only texts, codecs of other languages may write other
+    /// keys.
     pub(super) odd: bool,
 }
 
-/// Decodes a body, all of it, by the rules of one dialect.
+/// Decodes a whole body in one dialect.
 pub(super) fn decode(body: &Bytes, dialect: Dialect) -> Result<Reading, Malformed> {
-    // Most bodies become a little longer, by quotes and commas.
+    // Quotes and commas make most bodies a little longer.
     let json = Json { text: String::with_capacity(body.len() + body.len() / 4 + 32), ..Json::default() };
     let mut decoder = Decoder { body, tokens: Tokens::new(body, dialect), depth: 0, odd: false, json };
     decoder.element()?;
@@ -30,15 +31,15 @@ struct Decoder<'a> {
     json: Json,
 }
 
-/// Whether a value has a text: `undefined` has none.
+/// Whether a value was written. JSON omits `undefined`.
 #[derive(PartialEq, Eq)]
 enum Written {
-    Text,
+    Value,
     Nothing,
 }
 
 impl Decoder<'_> {
-    /// A value where there has to be one: `undefined` is null there.
+    /// Writes a value that cannot be omitted: `undefined` becomes null.
     fn element(&mut self) -> Result<(), Malformed> {
         if self.value()? == Written::Nothing {
             self.json.text.push_str("null");
@@ -60,18 +61,18 @@ impl Decoder<'_> {
             Token::Undefined => return Ok(Written::Nothing),
             Token::Map(len) => self.nested(at, |decoder| decoder.map(len))?,
             Token::Array(len) => self.nested(at, |decoder| decoder.array(len))?,
-            Token::Binary(_) | Token::Ext(..) if self.json.attachments.len() == MOST_ATTACHMENTS => {
+            Token::Binary(_) | Token::Ext(..) if self.json.attachments.len() == ATTACHMENTS_MAX => {
                 return Err(Malformed::Attachments { at });
             }
             Token::Binary(bytes) => self.binary(bytes),
             Token::Date(millis) => date::push(text, millis),
             Token::Ext(kind, bytes) => self.ext(kind, bytes),
         }
-        Ok(Written::Text)
+        Ok(Written::Value)
     }
 
     fn nested(&mut self, at: usize, of: impl FnOnce(&mut Self) -> Result<(), Malformed>) -> Result<(), Malformed> {
-        if self.depth == DEEPEST {
+        if self.depth == DEPTH_MAX {
             return Err(Malformed::Deep { at });
         }
         self.depth += 1;
@@ -110,7 +111,7 @@ impl Decoder<'_> {
         Ok(())
     }
 
-    /// JavaScript's keys are texts; what is none becomes one.
+    /// Writes a key. Keys of other types become texts, as in JavaScript.
     fn key(&mut self) -> Result<(), Malformed> {
         let at = self.tokens.at();
         let token = self.tokens.next()?;
@@ -146,7 +147,7 @@ impl Decoder<'_> {
         attachments.push(self.body.slice_ref(bytes));
     }
 
-    /// What notepack makes of an extension that it does not know.
+    /// Writes an unknown extension as notepack decodes it.
     fn ext(&mut self, kind: i8, bytes: &[u8]) {
         write!(self.json.text, "[{kind},").expect("writing to a string does not fail");
         self.binary(bytes);

@@ -1,4 +1,4 @@
-//! From JSON to whatever a serializer writes.
+//! Serializes JSON text.
 
 use bytes::Bytes;
 use serde::ser::{Error, SerializeMap, SerializeSeq};
@@ -6,8 +6,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 use std::borrow::Cow;
 
-/// Serialises JSON text as if it were the value that it describes; placeholders become the attachments, where there are
-/// any.
+/// Serializes JSON text as the value that it describes. Placeholders become their attachments.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FromJson<'a> {
     pub(crate) text: &'a str,
@@ -28,7 +27,7 @@ impl Serialize for FromJson<'_> {
     }
 }
 
-/// A value whose placeholders are filled in.
+/// A value and the attachments for its placeholders.
 struct Filled<'a> {
     value: &'a Value,
     attachments: &'a [Bytes],
@@ -39,7 +38,7 @@ impl<'a> Filled<'a> {
         Self { value, ..*self }
     }
 
-    /// What the value stands for, where it is a placeholder.
+    /// The value's attachment, if the value is a placeholder.
     fn attachment(&self) -> Option<&'a Bytes> {
         let number = self.value.get("num").filter(|_| self.value.get("_placeholder") == Some(&Value::Bool(true)))?;
         self.attachments.get(usize::try_from(number.as_u64()?).ok()?)
@@ -67,8 +66,8 @@ impl Serialize for Filled<'_> {
     }
 }
 
-/// Half a surrogate pair, which JavaScript writes as an escape of its own, is a character in no other language, nor in
-/// msgpack: it becomes the replacement character, as Node's buffers have it.
+/// Replaces each unpaired surrogate by the replacement character, as Node's buffers do. JavaScript writes it as an
+/// escape, but it is not a character in msgpack or in other languages.
 fn well_formed(text: &str) -> Cow<'_, str> {
     let mut whole = Cow::Borrowed(text);
     let mut at = 0;
@@ -80,7 +79,7 @@ fn well_formed(text: &str) -> Cow<'_, str> {
                 whole.to_mut().replace_range(at..at + 6, "\\ufffd");
                 at += 6;
             }
-            // An escape and what it escapes, which may be another backslash.
+            // Skip the backslash and the escaped character, which may be another backslash.
             (None, _) => at += text[at..].chars().take(2).map(char::len_utf8).sum::<usize>(),
         }
     }
@@ -92,7 +91,7 @@ enum Half {
     Low,
 }
 
-/// Which half of a surrogate pair the text begins with, as an escape.
+/// The half of a surrogate pair that the text begins with, as an escape.
 fn surrogate(text: &str) -> Option<Half> {
     let digits = text.strip_prefix("\\u").and_then(|rest| rest.get(..4))?;
     match u16::from_str_radix(digits, 16).ok()? {

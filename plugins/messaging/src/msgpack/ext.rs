@@ -1,15 +1,16 @@
-//! What the codecs mean by their extensions.
+//! Decodes the codecs' extension types.
 
-use super::tokens::{Dialect, Token, Tokens};
+use super::tokens::Token;
+use rmp::{Marker, decode};
 
-/// Of notepack: `undefined` (1 byte), a date (8 bytes) and, of any length and marked as such, an ArrayBuffer.
+/// notepack's type: `undefined` (1 byte), a date (8 bytes), or an ArrayBuffer (any length, with an explicit length).
 const NOTEPACK: i8 = 0;
-/// A time in one of the specification's three forms; notepack 3 writes dates so.
+/// The specification's timestamp, in one of its three forms. notepack 3 writes dates as timestamps.
 const TIMESTAMP: i8 = -1;
-/// Of msgpack-lite: a date, whose body is a number in msgpack.
+/// msgpack-lite's date. The body is a number in msgpack.
 const LITE_DATE: i8 = 0x0d;
 
-/// Of an extension whose length is its marker's.
+/// Decodes an extension whose marker implies its length.
 pub(super) fn fixed(kind: i8, body: &[u8]) -> Token<'_> {
     match (kind, body) {
         (NOTEPACK, [_]) => Token::Undefined,
@@ -21,7 +22,7 @@ pub(super) fn fixed(kind: i8, body: &[u8]) -> Token<'_> {
     }
 }
 
-/// Of an extension that tells its length.
+/// Decodes an extension with an explicit length.
 pub(super) fn sized(kind: i8, body: &[u8]) -> Token<'_> {
     if kind == NOTEPACK { Token::Binary(body) } else { either(kind, body) }
 }
@@ -30,13 +31,13 @@ fn either(kind: i8, body: &[u8]) -> Token<'_> {
     match kind {
         TIMESTAMP => timestamp(body).map_or(Token::Ext(kind, body), Token::Date),
         LITE_DATE => number(body).map_or(Token::Ext(kind, body), Token::Date),
-        // Typed arrays, a clamped one, ArrayBuffer, Buffer and DataView of msgpack-lite.
+        // msgpack-lite's typed arrays (one of them clamped), ArrayBuffer, Buffer and DataView.
         0x11..=0x1b | 0x1d => Token::Binary(body),
         _ => Token::Ext(kind, body),
     }
 }
 
-/// Reckoned as notepack does, down to its rounding.
+/// Milliseconds since 1970, computed and rounded as in notepack.
 fn timestamp(body: &[u8]) -> Option<f64> {
     let (seconds, nanos) = match body.len() {
         4 => (f64::from(u32::from_be_bytes(body.try_into().ok()?)), 0),
@@ -53,14 +54,13 @@ fn timestamp(body: &[u8]) -> Option<f64> {
     Some(seconds * 1e3 + nanos as f64 / 1e6)
 }
 
-fn number(body: &[u8]) -> Option<f64> {
-    let mut tokens = Tokens::new(body, Dialect::Standard);
-    let token = tokens.next().ok()?;
-    tokens.end().ok()?;
-    match token {
-        Token::Unsigned(n) => Some(n as f64),
-        Token::Signed(n) => Some(n as f64),
-        Token::Float(n) => Some(n),
-        _ => None,
-    }
+/// Reads a body that is a number, and nothing else: an extension in it is not decoded, however deeply it is nested.
+fn number(mut body: &[u8]) -> Option<f64> {
+    let number = match Marker::from_u8(*body.first()?) {
+        Marker::F32 => decode::read_f32(&mut body).ok()?.into(),
+        Marker::F64 => decode::read_f64(&mut body).ok()?,
+        Marker::U64 => decode::read_u64(&mut body).ok()? as f64,
+        _ => decode::read_int::<i64, _>(&mut body).ok()? as f64,
+    };
+    body.is_empty().then_some(number)
 }

@@ -1,11 +1,11 @@
-// Writes fixtures.jsonl: what each codec of socket.io's emitters makes of JavaScript's values, and what a client gets.
+// Writes fixtures.jsonl: the bodies that the codecs of socket.io's emitters write for JavaScript's values, and what clients receive.
 //
-//   node fixtures.mjs DIR    installs the codecs and emitters (npm) in DIR, which is made, and writes the file beside this one
+//   node fixtures.mjs DIR    creates DIR, installs the codecs and emitters in it with npm, and writes the file beside this one
 //
-// A line is {codecs, what, body, text, attachments}: the body that the codecs encoded (hex), the JSON text that
-// socket.io-parser makes of what the same codecs decode from it, and the binary values beside the text (hex). `raw` bodies are
-// written by hand and decoded by notepack 3.0.1, which Node's adapters use. Runs are shortened: a string may be a list of its parts,
-// where ["61", 65536] is 65536 times 61.
+// A line is {codecs, what, body, text, attachments}: the body that the codecs write (hex), the JSON text that socket.io-parser
+// makes of the value that the same codecs read back, and the text's binary values (hex). `raw` bodies are written by hand and read
+// by notepack 3.0.1, which Node's adapters use. Long runs are abbreviated: a string may be a list of parts, in which
+// ["61", 65536] means 61 repeated 65536 times.
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
@@ -32,7 +32,7 @@ writeFileSync(`${dir}/package.json`, JSON.stringify({
     emitter510: 'npm:@socket.io/redis-emitter@5.1.0',
     'socket.io-parser': '4.2.4'
   },
-  // An old socket.io-parser asks GitHub for it.
+  // An old socket.io-parser requests this package from GitHub.
   overrides: { emitter: 'npm:component-emitter@1.1.2' }
 }))
 execFileSync('npm', ['install', '--ignore-scripts', '--no-audit', '--no-fund'], { cwd: dir, stdio: 'inherit' })
@@ -49,7 +49,7 @@ const lines = new Map()
 const bytes = binary => Buffer.from(binary.buffer ?? binary, binary.byteOffset ?? 0, binary.byteLength)
 const hex = binary => bytes(binary).toString('hex')
 
-// Long runs of one or two units, of `size` characters each, become [run, times].
+// Abbreviates long runs of one or two units, of `size` characters each, to [run, times].
 function shorten (text, size) {
   const parts = []
   let at = 0

@@ -1,8 +1,8 @@
-//! Between the msgpack bodies that socket.io's emitters and adapters publish and the JSON text that it sends to
-//! clients: straight from one to the other, with no tree of values in between.
+//! Converts between the msgpack bodies that socket.io's emitters and adapters publish and the JSON text that socket.io
+//! sends to clients, without a tree of values in between.
 //!
-//! Four codecs have written such bodies over the years: msgpack-js 0.3, msgpack-lite, notepack 1 and 2, notepack 3.
-//! What each makes of a JavaScript value is in `fixtures.jsonl`.
+//! Over the years, four codecs have written such bodies: msgpack-js 0.3, msgpack-lite, notepack 1 and 2, and notepack
+//! 3. `fixtures.jsonl` has the body that each writes for a JavaScript value.
 
 mod date;
 mod decode;
@@ -20,46 +20,46 @@ pub(crate) use encode::FromJson;
 pub(crate) use text::javascript;
 use tokens::Dialect;
 
-/// Deeper nesting is refused: the stack is finite.
-const DEEPEST: usize = 512;
+/// Limits the nesting, because the stack is finite.
+const DEPTH_MAX: usize = 512;
 
-/// More binary values are refused, as socket.io's parsers refuse them from clients: each is a frame of its own to every
-/// client.
-const MOST_ATTACHMENTS: usize = 10_000;
+/// Limits the binary values, because each is a frame of its own to every client. socket.io's parsers limit clients'
+/// binary values too.
+const ATTACHMENTS_MAX: usize = 10_000;
 
-/// JSON text as socket.io writes it, and the binary values that stand beside it.
+/// JSON text as socket.io writes it, and its binary values.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Json {
-    /// Binary values are `{"_placeholder":true,"num":N}` in it.
+    /// Binary values are replaced by `{"_placeholder":true,"num":N}`.
     pub(crate) text: String,
     /// The binary values, slices of the body.
     pub(crate) attachments: Vec<Bytes>,
-    /// Where in the text the placeholder of each begins.
+    /// Where the placeholder of each attachment begins in the text.
     pub(crate) placed: Vec<usize>,
 }
 
 /// What is wrong with a body, and at which byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Malformed {
-    #[error("{needed} bytes are needed at byte {at}, {left} are there")]
+    #[error("{needed} bytes are needed at byte {at}, but only {left} are left")]
     Truncated { at: usize, needed: usize, left: usize },
-    #[error("no value begins with {marker:#04x}, as at byte {at}")]
+    #[error("byte {at} is {marker:#04x}, which begins no value")]
     Marker { at: usize, marker: u8 },
-    #[error("the key of a map at byte {at} is neither text nor binary, nor a number, boolean or nil")]
+    #[error("the map key at byte {at} is not a text, binary value, number, boolean or nil")]
     Key { at: usize },
-    #[error("the value at byte {at} is nested deeper than {DEEPEST} levels")]
+    #[error("the value at byte {at} is nested deeper than {DEPTH_MAX} levels")]
     Deep { at: usize },
-    #[error("the value at byte {at} is the one binary value too many: {MOST_ATTACHMENTS} are taken")]
+    #[error("the binary value at byte {at} is one too many: at most {ATTACHMENTS_MAX} are allowed")]
     Attachments { at: usize },
-    #[error("the value ends before byte {at}, the body {left} bytes later")]
+    #[error("{left} bytes follow the value, from byte {at}")]
     Trailing { at: usize, left: usize },
 }
 
-/// The JSON text that a client of Node's server would get for a body.
+/// Returns the JSON text that a client of Node's server would receive for a body.
 ///
-/// Nothing in a body tells msgpack-js 0.3's dialect from the standard. One that is no msgpack to its last byte, or that
-/// has keys which JavaScript's codecs do not write, is read as msgpack-js writes it, if it can be: hardly any can by
-/// chance.
+/// A body does not say whether it is in the dialect of msgpack-js 0.3 or in the standard one. If it is not valid
+/// standard msgpack to its last byte, or has keys that JavaScript's codecs do not write, and if it is valid in
+/// msgpack-js's dialect, then it is read in that dialect. Hardly any other body is valid there by chance.
 pub(crate) fn to_json(body: &Bytes) -> Result<Json, Malformed> {
     let standard = decode::decode(body, Dialect::Standard);
     if let Ok(Reading { json, odd: false }) = standard {

@@ -1,14 +1,14 @@
-//! JSON's texts and numbers, as `JSON.stringify` writes them.
+//! Writes JSON strings and numbers as `JSON.stringify` does.
 
 use std::fmt::Write;
 
-/// Doubles below are exact where they are whole: 2^53.
-const EXACT: f64 = 9_007_199_254_740_992.0;
+/// 2^53. Below it, a double holds every whole number exactly.
+const EXACT_INTEGERS_END: f64 = 9_007_199_254_740_992.0;
 
-/// So many bytes are looked at in one step.
-const STEP: usize = 16;
+/// How many bytes are compared in one step.
+const STEP_BYTES: usize = 16;
 
-/// Appends a text with its quotes. What is not UTF-8 becomes replacement characters.
+/// Appends a string with its quotes. Invalid UTF-8 becomes replacement characters.
 pub(super) fn string(out: &mut String, bytes: &[u8]) {
     out.push('"');
     match std::str::from_utf8(bytes) {
@@ -28,12 +28,12 @@ fn escaped(out: &mut String, text: &str) {
     out.push_str(rest);
 }
 
-/// Where the first byte is that must not stand in JSON as it is.
+/// The position of the first byte that JSON must escape.
 fn special(bytes: &[u8]) -> Option<usize> {
-    // Without a way out in the middle of a step, the compiler compares all its bytes at once.
-    let any = |step: &[u8; STEP]| step.iter().fold(false, |any, byte| any | is_special(*byte));
+    // No early exit within a step: this lets the compiler compare all its bytes at once.
+    let any = |step: &[u8; STEP_BYTES]| step.iter().fold(false, |any, byte| any | is_special(*byte));
     let (steps, _) = bytes.as_chunks();
-    let skipped = steps.iter().position(any).unwrap_or(steps.len()) * STEP;
+    let skipped = steps.iter().position(any).unwrap_or(steps.len()) * STEP_BYTES;
     bytes[skipped..].iter().position(|byte| is_special(*byte)).map(|at| skipped + at)
 }
 
@@ -54,7 +54,7 @@ fn escape(out: &mut String, byte: u8) {
     }
 }
 
-/// Appends all digits, also those that JavaScript's numbers lose: who reads more precisely gets what was sent.
+/// Appends all digits, even those beyond JavaScript's precision, for clients with a higher one.
 pub(super) fn unsigned(out: &mut String, number: u64) {
     out.push_str(itoa::Buffer::new().format(number));
 }
@@ -70,7 +70,7 @@ pub(super) fn float(out: &mut String, number: f64) {
     if number.is_finite() { push_javascript(out, number) } else { out.push_str("null") }
 }
 
-/// A number as JavaScript's `String` writes it.
+/// Returns a number as JavaScript's `String` writes it.
 pub(crate) fn javascript(number: f64) -> String {
     let mut text = String::new();
     push_javascript(&mut text, number);
@@ -80,12 +80,12 @@ pub(crate) fn javascript(number: f64) -> String {
 /// Appends a number as JavaScript's `String` writes it.
 pub(super) fn push_javascript(out: &mut String, number: f64) {
     let size = number.abs();
-    if size < EXACT && number.trunc() == number {
+    if size < EXACT_INTEGERS_END && number.trunc() == number {
         return signed(out, number as i64);
     }
     let written = match size {
-        // Most: here the quick way writes the same.
-        1e-4..EXACT => return out.push_str(zmij::Buffer::new().format_finite(number)),
+        // Most numbers are in this range, where this faster formatter writes the same.
+        1e-4..EXACT_INTEGERS_END => return out.push_str(zmij::Buffer::new().format_finite(number)),
         f64::INFINITY => write!(out, "{}Infinity", if number < 0.0 { "-" } else { "" }),
         1e-6..1e21 => write!(out, "{number}"),
         1e21.. => write!(out, "{}", format!("{number:e}").replace('e', "e+")),

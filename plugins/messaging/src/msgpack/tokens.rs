@@ -1,19 +1,19 @@
-//! From the bytes of a body to tokens, by the rules of either dialect.
+//! Splits a body into tokens, in either dialect.
 
 use super::{Malformed, ext};
 use rmp::Marker;
 
-/// Whose rules a body follows.
+/// A dialect of msgpack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dialect {
-    /// The specification's.
+    /// The specification.
     Standard,
-    /// Those of msgpack-js 0.3, which is older than the specification's binary and ext types and has its own meaning
-    /// for their bytes.
+    /// msgpack-js 0.3. It predates the specification's binary and ext types, and uses some of their markers
+    /// differently.
     MsgpackJs,
 }
 
-/// A value, or the head of one that holds others.
+/// A value, or the head of an array or a map.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Token<'a> {
     Nil,
@@ -22,16 +22,16 @@ pub(super) enum Token<'a> {
     Unsigned(u64),
     Signed(i64),
     Float(f64),
-    /// UTF-8, or meant to be.
+    /// Supposed to be UTF-8.
     Text(&'a [u8]),
     Binary(&'a [u8]),
     /// Milliseconds since 1970.
     Date(f64),
     /// An extension that none of the codecs writes.
     Ext(i8, &'a [u8]),
-    /// How many values follow.
+    /// The number of elements that follow.
     Array(usize),
-    /// How many keys with their values follow.
+    /// The number of pairs of key and value that follow.
     Map(usize),
 }
 
@@ -47,17 +47,17 @@ impl<'a> Tokens<'a> {
         Self { dialect, len: body.len(), rest: body }
     }
 
-    /// Where the next token begins.
+    /// The position of the next token.
     pub(super) fn at(&self) -> usize {
         self.len - self.rest.len()
     }
 
-    /// Nothing may follow.
+    /// Checks that nothing follows.
     pub(super) fn end(&self) -> Result<(), Malformed> {
         if self.rest.is_empty() { Ok(()) } else { Err(Malformed::Trailing { at: self.at(), left: self.rest.len() }) }
     }
 
-    // A sixth faster. A debug build makes a huge stack frame of it, and values are nested.
+    // Inlining makes it a sixth faster. Debug builds would get a huge stack frame for each level of nesting.
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn next(&mut self) -> Result<Token<'a>, Malformed> {
         let at = self.at();
@@ -93,7 +93,7 @@ impl<'a> Tokens<'a> {
         })
     }
 
-    /// What the specification means by the bytes that msgpack-js has another meaning for, or none.
+    /// Reads the markers that msgpack-js does not know or uses differently, as specified.
     fn newer(&mut self, marker: Marker, at: usize) -> Result<Token<'a>, Malformed> {
         Ok(match marker {
             Marker::Str8 => Token::Text(self.after_len8()?),
@@ -104,8 +104,8 @@ impl<'a> Tokens<'a> {
             Marker::FixExt2 => self.fix_ext(2)?,
             Marker::FixExt4 => self.fix_ext(4)?,
             Marker::FixExt8 => self.fix_ext(8)?,
-            // No codec writes this; with msgpack-js it is the head of a Buffer of up to 255 bytes. One of 15 bytes
-            // would otherwise make an extension of just the same length.
+            // No codec writes this extension, but in msgpack-js a Buffer of up to 255 bytes begins like this. Without
+            // this arm, a Buffer of 15 bytes would be taken for an extension of exactly the same length.
             Marker::FixExt16 if self.rest.first() == Some(&0) => {
                 return Err(Malformed::Marker { at, marker: marker.to_u8() });
             }
@@ -117,7 +117,7 @@ impl<'a> Tokens<'a> {
         })
     }
 
-    /// What msgpack-js means by the same bytes.
+    /// Reads the markers that msgpack-js uses differently.
     fn older(&mut self, marker: Marker, at: usize) -> Result<Token<'a>, Malformed> {
         Ok(match marker {
             Marker::Bin8 => Token::Undefined,
@@ -145,7 +145,7 @@ impl<'a> Tokens<'a> {
         self.holds(len.saturating_mul(2)).map(|()| Token::Map(len))
     }
 
-    /// Each value takes a byte at least.
+    /// Checks that the body is long enough: each value takes at least one byte.
     fn holds(&self, values: usize) -> Result<(), Malformed> {
         if values <= self.rest.len() { Ok(()) } else { Err(self.truncated(values)) }
     }
@@ -170,7 +170,7 @@ impl<'a> Tokens<'a> {
         Ok(u16::from_be_bytes(self.bytes()?).into())
     }
 
-    /// More than the address space holds is more than there is, too.
+    /// A length beyond the address space becomes `usize::MAX`, which is beyond the body too.
     fn len32(&mut self) -> Result<usize, Malformed> {
         Ok(usize::try_from(u32::from_be_bytes(self.bytes()?)).unwrap_or(usize::MAX))
     }

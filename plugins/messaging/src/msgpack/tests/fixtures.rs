@@ -1,4 +1,4 @@
-//! What Node's codecs write.
+//! Decodes the bodies that Node's codecs write.
 
 use super::*;
 use serde::Deserialize;
@@ -12,7 +12,7 @@ pub(super) struct Fixture {
     attachments: Vec<Shortened>,
 }
 
-/// A text whose long runs are told by their length.
+/// A text with its long runs abbreviated.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Shortened {
@@ -78,9 +78,9 @@ fn attachments_are_slices_of_the_body() {
     assert_eq!(json.attachments[1].as_ptr(), body[8..].as_ptr());
 }
 
-/// The texts are JavaScript's own, not merely equal to them, where they have no number that loses digits.
+/// The texts are byte for byte JavaScript's, except for numbers beyond its precision.
 #[test]
-fn numbers_and_escapes_are_written_as_by_javascript() {
+fn numbers_and_escapes_are_written_as_in_javascript() {
     let text = |body: &[u8]| read(body.to_vec()).unwrap().text;
     let float = |number: f64| text(&[&[0xcb], &number.to_be_bytes()[..]].concat());
     let written = [

@@ -1,11 +1,11 @@
-//! Bodies that nobody should send.
+//! Malformed and hostile bodies.
 
 use super::*;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use std::thread;
 
-/// Decodes on a small stack, and checks that what comes of it is not much larger than what went in.
+/// Decodes a body, and checks that the JSON is valid and not much larger than the body.
 fn survive(body: Vec<u8>) -> Result<Json, Malformed> {
     let len = body.len();
     let result = read(body);
@@ -20,14 +20,14 @@ fn survive(body: Vec<u8>) -> Result<Json, Malformed> {
 #[test]
 fn attachments_are_limited() {
     let body = |count: u32| [&b"\xdd"[..], &count.to_be_bytes(), &b"\xc4\x00".repeat(count as usize)].concat();
-    let most = u32::try_from(MOST_ATTACHMENTS).unwrap();
-    assert_eq!(survive(body(most)).unwrap().attachments.len(), MOST_ATTACHMENTS);
+    let most = u32::try_from(ATTACHMENTS_MAX).unwrap();
+    assert_eq!(survive(body(most)).unwrap().attachments.len(), ATTACHMENTS_MAX);
     assert!(survive(body(most + 1)).is_err());
 }
 
 #[test]
 fn depth_is_limited() {
-    // An element, a field of a map, each in every width of length, and by either dialect's rules.
+    // Elements of arrays and fields of maps, in every width of length and in either dialect.
     let heads: [&[u8]; 6] = [
         b"\x91",
         b"\xdc\x00\x01",
@@ -39,9 +39,9 @@ fn depth_is_limited() {
     let within_half_a_workers_stack = move || {
         for head in heads {
             for end in [&b"\xc0"[..], b"\xc4"] {
-                assert!(survive([&head.repeat(DEEPEST), end].concat()).is_ok(), "{head:x?}");
-                let at = head.len() * DEEPEST;
-                assert_eq!(survive([&head.repeat(DEEPEST + 1), end].concat()), Err(Malformed::Deep { at }));
+                assert!(survive([&head.repeat(DEPTH_MAX), end].concat()).is_ok(), "{head:x?}");
+                let at = head.len() * DEPTH_MAX;
+                assert_eq!(survive([&head.repeat(DEPTH_MAX + 1), end].concat()), Err(Malformed::Deep { at }));
                 assert_eq!(survive([&head.repeat(1_000_000), end].concat()), Err(Malformed::Deep { at }));
             }
         }
@@ -49,6 +49,15 @@ fn depth_is_limited() {
         assert!(packed(&["[".repeat(1_000_000), "]".repeat(1_000_000)].concat(), &[Bytes::new()]).is_err());
     };
     thread::Builder::new().stack_size(1 << 20).spawn(within_half_a_workers_stack).unwrap().join().unwrap();
+}
+
+#[test]
+fn nested_extensions_are_not_decoded_recursively() {
+    // Each is a date of msgpack-lite, whose body should be a number but is another one.
+    let levels = 0..200_000_u32;
+    let heads = levels.rev().flat_map(|level| [&[0xc9][..], &(6 * level + 1).to_be_bytes(), &[0x0d]].concat());
+    let body = heads.chain([0xc0]).collect();
+    assert_eq!(survive(body).unwrap().attachments.len(), 1);
 }
 
 #[test]
@@ -63,7 +72,7 @@ fn a_length_beyond_the_body_is_refused() {
     for marker in [0xc6, 0xc9, 0xd9, 0xdb, 0xdd, 0xdf] {
         assert!(survive([&[marker, 0xff, 0xff, 0xff, 0xff][..], &[0; 100]].concat()).is_err(), "{marker:x}");
     }
-    // Heads of arrays, each of which has room for what it says but not for what the others say.
+    // Heads of arrays: the body is long enough for each of them, but not for all.
     let bomb = b"\xdd\x00\x00\x10\x00".repeat(500);
     assert!(matches!(
         survive([bomb, vec![0; 8192]].concat()),
@@ -72,7 +81,7 @@ fn a_length_beyond_the_body_is_refused() {
 }
 
 #[test]
-fn what_grows_the_most_stays_within_bounds() {
+fn values_that_grow_the_most_stay_within_bounds() {
     for unit in [
         &b"\xc4\x00"[..],
         b"\xd8\x00\x00",
@@ -83,28 +92,28 @@ fn what_grows_the_most_stays_within_bounds() {
         b"\xca\x00\x00\x00\x01",
         b"\xcf\xff\xff\xff\xff\xff\xff\xff\xff",
     ] {
-        let count = u32::try_from(MOST_ATTACHMENTS).unwrap();
+        let count = u32::try_from(ATTACHMENTS_MAX).unwrap();
         let json = survive([&[0xdd][..], &count.to_be_bytes(), &unit.repeat(count as usize)].concat()).unwrap();
         assert!(json.attachments.is_empty() || json.attachments.len() == count as usize);
     }
 }
 
 #[test]
-fn what_is_wrong_is_told() {
-    let told = |body: &'static [u8]| read(body).unwrap_err().to_string();
-    assert_eq!(told(b""), "1 bytes are needed at byte 0, 0 are there");
-    assert_eq!(told(b"\xa5abc"), "5 bytes are needed at byte 1, 3 are there");
-    assert_eq!(told(b"\x92\x01\xc1"), "no value begins with 0xc1, as at byte 2");
+fn errors_name_the_problem_and_the_position() {
+    let error = |body: &'static [u8]| read(body).unwrap_err().to_string();
+    assert_eq!(error(b""), "1 bytes are needed at byte 0, but only 0 are left");
+    assert_eq!(error(b"\xa5abc"), "5 bytes are needed at byte 1, but only 3 are left");
+    assert_eq!(error(b"\x92\x01\xc1"), "byte 2 is 0xc1, which begins no value");
     assert_eq!(
-        told(b"\x82\xa1a\x01\x90\x02"),
-        "the key of a map at byte 4 is neither text nor binary, nor a number, boolean or nil"
+        error(b"\x82\xa1a\x01\x90\x02"),
+        "the map key at byte 4 is not a text, binary value, number, boolean or nil"
     );
-    assert_eq!(told(b"\x01\x02\x03"), "the value ends before byte 1, the body 2 bytes later");
-    assert_eq!(told(&[0x91; 600]), "the value at byte 512 is nested deeper than 512 levels");
+    assert_eq!(error(b"\x01\x02\x03"), "2 bytes follow the value, from byte 1");
+    assert_eq!(error(&[0x91; 600]), "the value at byte 512 is nested deeper than 512 levels");
 }
 
 #[test]
-fn keys_that_are_no_texts_become_texts_as_in_node() {
+fn keys_of_other_types_become_texts_as_in_node() {
     let text = |body: &'static [u8]| read(body).unwrap().text;
     assert_eq!(
         text(b"\x82\xc4\x04type\x02\xc5\x00\x03nsp\xc4\x01/"),
@@ -125,7 +134,7 @@ proptest! {
         let _ = survive(body);
     }
 
-    /// Bytes that are mostly heads of something, and small lengths.
+    /// Mostly heads of values and small lengths.
     #[test]
     fn any_heads_are_decoded_or_refused(body in prop::collection::vec(prop_oneof![0x80_u8..0xa4, 0xc0_u8..0xe0, 0_u8..4], 0..200)) {
         let _ = survive(body);

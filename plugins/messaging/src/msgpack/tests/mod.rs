@@ -5,8 +5,7 @@ mod round_trip;
 use super::*;
 use serde_json::{Value, json};
 
-/// The value that a JSON text stands for, as JavaScript has it: each placeholder becomes its attachment, each number a
-/// double.
+/// Parses a JSON text as JavaScript does: each placeholder becomes its attachment, each number a double.
 fn value(text: &str, attachments: &[Bytes]) -> Value {
     fn filled(value: Value, attachments: &[Bytes]) -> Value {
         match value {
@@ -32,7 +31,7 @@ fn read(body: impl Into<Bytes>) -> Result<Json, Malformed> {
     to_json(&body.into())
 }
 
-/// The msgpack of a JSON text, written as the field of a struct.
+/// Encodes a JSON text in msgpack, as a field of a struct.
 fn packed(text: &str, attachments: &[Bytes]) -> Result<Bytes, rmp_serde::encode::Error> {
     #[derive(serde::Serialize)]
     struct Outer<'a> {

@@ -1,4 +1,4 @@
-//! From JSON to msgpack and back.
+//! Converts JSON to msgpack and back.
 
 use super::*;
 use proptest::prelude::*;
@@ -32,13 +32,13 @@ fn any_json() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn any_value_returns(json in any_json()) {
+    fn any_value_survives_a_round_trip(json in any_json()) {
         assert_returns(&json.to_string(), &[]);
         assert_returns(&format!("{json:#}"), &[Bytes::from_static(b"beside it")]);
     }
 
     #[test]
-    fn any_text_is_taken_or_refused(text in ".*", escapes in "([a\"]|\\\\u?[dD89ab]{0,4}){0,20}") {
+    fn any_text_is_encoded_or_refused(text in ".*", escapes in "([a\"]|\\\\u?[dD89ab]{0,4}){0,20}") {
         for text in [&text, &escapes, &format!("\"{text}\""), &format!("\"{escapes}\"")] {
             let _ = packed(text, &[]);
             let _ = packed(text, &[Bytes::new()]);
@@ -47,7 +47,7 @@ proptest! {
 }
 
 #[test]
-fn fixtures_return_with_their_attachments() {
+fn fixtures_survive_a_round_trip_with_their_attachments() {
     for fixture in fixtures::all() {
         let json = to_json(&fixture.body()).unwrap();
         assert_returns(&json.text, &json.attachments);
@@ -55,7 +55,7 @@ fn fixtures_return_with_their_attachments() {
 }
 
 #[test]
-fn placeholders_without_attachment_stay() {
+fn placeholders_without_attachment_are_kept() {
     let text = r#"[{"_placeholder":true,"num":1},{"_placeholder":true,"num":-1},{"_placeholder":1,"num":0},{"_placeholder":true,"num":0}]"#;
     let json = returned(text, &[Bytes::from_static(b"abc")]);
     assert_eq!(json.attachments, [Bytes::from_static(b"abc")]);
@@ -65,7 +65,7 @@ fn placeholders_without_attachment_stay() {
 }
 
 #[test]
-fn half_a_surrogate_pair_becomes_a_replacement_character() {
+fn unpaired_surrogates_become_replacement_characters() {
     let cases = [
         (r#""\ud83d""#, "\u{fffd}"),
         (r#""\udE00!""#, "\u{fffd}!"),
@@ -81,7 +81,7 @@ fn half_a_surrogate_pair_becomes_a_replacement_character() {
 }
 
 #[test]
-fn what_is_not_json_or_too_deep_is_refused() {
+fn invalid_or_deeply_nested_json_is_refused() {
     let nested = |depth| [&*"[".repeat(depth), &"]".repeat(depth)].concat();
     for attachments in [&[][..], &[Bytes::new()]] {
         for text in ["", "[", "{} {}", "[1,]", "nul", "1e999", "\"\\é\"", "\"\u{1}\"", "\"\\ud8", &nested(128)] {
