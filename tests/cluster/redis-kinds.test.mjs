@@ -139,7 +139,7 @@ describe('a cluster', { concurrency: 3 }, () => {
     await server.command('CONFIG', 'SET', 'requirepass', 'another')
     await server.command('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
     await server.command('CLIENT', 'KILL', 'TYPE', 'pubsub')
-    const told = new RegExp(`127\\.0\\.0\\.1:${server.port}: WRONGPASS .*; mend the user and the password in plugins\\.messaging\\.redis\\.url`)
+    const told = new RegExp(`127\\.0\\.0\\.1:${server.port}: WRONGPASS .*; correct the user and the password in plugins\\.messaging\\.redis\\.url`)
     await until('/readyz to say it', async () => told.test((await hound.ready()).text))
     await until('the log to say it', () => told.test(hound.output))
     const { cluster } = await hound.emit({ event: 'message' })
@@ -160,10 +160,10 @@ describe('a cluster', { concurrency: 3 }, () => {
       [tls.url, /redis channels +ok/, tls.ca],
       [tls.url, /redis +FAILS .*invalid certificate: unknown issuer; let SSL_CERT_FILE name/],
       [tls.url.replace('rediss', 'redis'), /redis +FAILS /],
-      [server.url.replace('secret', 'mistaken'), new RegExp(`redis +FAILS +plugins\\.messaging\\.redis\\.url: ${place}: WRONGPASS .*; mend the user and the password`)],
-      [server.url.replace(':secret@', ''), new RegExp(`redis +FAILS .*${place}: NOAUTH .*; put the user and the password`)],
-      [`redis://127.0.0.1:${nobody}`, /redis +FAILS .*: Connection refused; start Redis there, or mend[^]*redis channels +not tried/],
-      ['redis://no-such-host.invalid', /redis +FAILS .*no-such-host\.invalid:6379: .*; mend the host/],
+      [server.url.replace('secret', 'mistaken'), new RegExp(`redis +FAILS +plugins\\.messaging\\.redis\\.url: ${place}: WRONGPASS .*; correct the user and the password`)],
+      [server.url.replace(':secret@', ''), new RegExp(`redis +FAILS .*${place}: NOAUTH .*; add the user and the password`)],
+      [`redis://127.0.0.1:${nobody}`, /redis +FAILS .*: Connection refused; start Redis there, or correct[^]*redis channels +not tried/],
+      ['redis://no-such-host.invalid', /redis +FAILS .*no-such-host\.invalid:6379: .*; correct the host/],
     ]) {
       const hound = await prepareMember(t, { url, ca })
       const { code, stdout, stderr } = await hound.cli('validate', '--connect')

@@ -1,5 +1,6 @@
-//! The client: fred.
+//! The Redis client, built on fred.
 
+use super::open::Open;
 use super::sentinel::Sentinel;
 use super::{Incoming, Messages, Publication, Redis, RedisError, Subscription};
 use async_trait::async_trait;
@@ -10,22 +11,20 @@ use fred::prelude::{Builder, Config, Options, Server, ServerConfig, Value};
 use fred::types::{ClusterHash, ConnectHandle, Message, RespVersion};
 use fred::util::redis_keyslot;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ops::Deref;
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::time::timeout;
 
-/// How long Redis may take for anything.
-pub(super) const PATIENCE: Duration = Duration::from_secs(3);
-/// So many messages may wait to be handled; more are counted as lost. In the client's own queue: to take them over into
-/// another one, bounded by bytes, would cost a message to one user a tenth more.
-const INBOX: usize = 1 << 13;
-/// So many channels are subscribed to by one command.
-const AT_ONCE: usize = 512;
+/// How long Redis may take for each command.
+const REDIS_TIMEOUT: Duration = Duration::from_secs(3);
+/// How many messages may wait to be handled; further ones are counted as lost. They wait in the client's own queue:
+/// another queue, bounded by bytes, would make a message to one user a tenth more expensive.
+const INBOX_MESSAGES: usize = 1 << 13;
+/// How many channels one command subscribes to or unsubscribes from.
+const CHANNELS_PER_COMMAND: usize = 512;
 
-/// What a URL may begin with.
 const SCHEMES: [&str; 12] = [
     "redis",
     "rediss",
@@ -41,20 +40,20 @@ const SCHEMES: [&str; 12] = [
     "valkeys-sentinel",
 ];
 
-/// Says what is wrong with a URL, without showing it: it may have a password.
+/// Checks a URL. The error does not show it, because it may contain a password.
 pub(crate) fn check_url(url: &str) -> Result<(), String> {
     let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
     if !SCHEMES.contains(&scheme) {
-        return Err("it begins with none of redis://, rediss://, redis-cluster:// and redis-sentinel://".into());
+        return Err("it must begin with redis://, rediss://, redis-cluster:// or redis-sentinel://".into());
     }
     let config = match Config::from_url(url) {
         Ok(config) => config,
-        // Of the certificates on this machine, not of the URL.
+        // The certificates on this machine are wrong, not the URL.
         Err(e) if *e.kind() == ErrorKind::Tls => return Ok(()),
-        Err(e) => return Err(format!("{}; a password's #, / and @ are written %23, %2F and %40", url_error(&e))),
+        Err(e) => return Err(format!("{}; in a password, write #, / and @ as %23, %2F and %40", url_error(&e))),
     };
     if config.server.hosts().iter().any(|host| host.port == 0) {
-        return Err("port 0 is none".into());
+        return Err("0 is not a port".into());
     }
     match &config.server {
         ServerConfig::Sentinel { service_name, .. } if service_name.is_empty() => {
@@ -64,23 +63,23 @@ pub(crate) fn check_url(url: &str) -> Result<(), String> {
     }
 }
 
-/// What is wrong with a URL, in words.
+/// Describes an error in a URL.
 fn url_error(error: &Error) -> &str {
     match error.details() {
-        "EmptyHost" => "it names no host",
+        "EmptyHost" => "the host is missing",
         "InvalidPort" | "Invalid integer string." => "a port is a number up to 65535",
-        "InvalidDomainCharacter" | "IdnaError" | "InvalidIpv4Address" | "InvalidIpv6Address" => "its host is none",
+        "InvalidDomainCharacter" | "IdnaError" | "InvalidIpv4Address" | "InvalidIpv6Address" => "the host is invalid",
         other if other.contains(' ') => other,
-        _ => "it cannot be read",
+        _ => "it cannot be parsed",
     }
 }
 
-/// Whether a URL is of Redis over TLS.
+/// Whether a URL asks for TLS.
 pub(crate) fn is_over_tls(url: &str) -> bool {
     ["rediss", "valkeys"].iter().any(|scheme| url.starts_with(scheme))
 }
 
-/// The servers that a URL names, for people: without users and passwords.
+/// The servers in a URL, for messages: without user and password.
 pub(crate) fn servers(url: &str) -> String {
     let hosts = Config::from_url(url).map(|config| config.server.hosts()).unwrap_or_default();
     let mut hosts: Vec<_> = hosts.iter().map(|server| format!("{}:{}", server.host, server.port)).collect();
@@ -88,8 +87,8 @@ pub(crate) fn servers(url: &str) -> String {
     hosts.join(", ")
 }
 
-/// A user or a password as `HELLO` takes it. The client sends that as a line of text, which Redis splits at spaces and
-/// takes quotes out of.
+/// A user or password as an argument of `HELLO`. The client sends this command as a line of text, which Redis splits at
+/// spaces and unquotes.
 fn quoted(word: String) -> String {
     let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"\"'\\".contains(&byte);
     if word.bytes().all(is_plain) {
@@ -99,7 +98,7 @@ fn quoted(word: String) -> String {
     format!("\"{}\"", word.bytes().map(one).collect::<String>())
 }
 
-/// Connects. The messages come in the order in which Redis sends them.
+/// Connects. Messages arrive in the order in which Redis sends them.
 pub(crate) async fn connect(url: &str) -> Result<(Box<dyn Redis>, Box<dyn Messages>), RedisError> {
     let mut config = Config::from_url(url)?;
     config.version = RespVersion::RESP3;
@@ -108,70 +107,52 @@ pub(crate) async fn connect(url: &str) -> Result<(Box<dyn Redis>, Box<dyn Messag
     let servers = servers(url);
     let client = Builder::from_config(config)
         .with_performance_config(|performance| {
-            performance.default_command_timeout = PATIENCE;
-            performance.broadcast_channel_capacity = INBOX;
+            performance.default_command_timeout = REDIS_TIMEOUT;
+            performance.broadcast_channel_capacity = INBOX_MESSAGES;
         })
         .with_connection_config(|connection| {
-            connection.connection_timeout = PATIENCE;
-            connection.internal_command_timeout = PATIENCE;
+            connection.connection_timeout = REDIS_TIMEOUT;
+            connection.internal_command_timeout = REDIS_TIMEOUT;
             connection.max_command_attempts = 1;
             connection.tcp.nodelay = Some(true);
         })
         .build()?;
     let client = Open(client);
-    // Asked before: who is not the primary any more when this is connected is found out.
+    // Ask before connecting: a failover in between is then noticed.
     let sentinel = Sentinel::ask(&client.client_config()).await;
     let (inbox, errors) = (Inbox(client.message_rx()), client.error_rx());
-    let life = timeout(2 * PATIENCE, client.init()).await.map_err(|_| RedisError::from("it does not answer"))??;
+    let connection =
+        timeout(2 * REDIS_TIMEOUT, client.init()).await.map_err(|_| RedisError::from("it does not answer"))??;
     let routes = client.cached_cluster_state().map(|state| state.pretty());
-    Ok((Box::new(Fred { client, servers, routes, sentinel, ends: Mutex::new(Ends { life, errors }) }), Box::new(inbox)))
-}
-
-/// A client that is quit when it is dropped: it would stay connected, and subscribed.
-pub(super) struct Open<C: ClientLike + 'static>(pub(super) C);
-
-impl<C: ClientLike + 'static> Deref for Open<C> {
-    type Target = C;
-
-    fn deref(&self) -> &C {
-        &self.0
-    }
-}
-
-impl<C: ClientLike + 'static> Drop for Open<C> {
-    fn drop(&mut self) {
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let client = self.0.clone();
-            runtime.spawn(async move { client.quit().await });
-        }
-    }
+    let failures = Mutex::new(Failures { connection, errors });
+    Ok((Box::new(Fred { client, servers, routes, sentinel, failures }), Box::new(inbox)))
 }
 
 struct Fred {
     client: Open<Client>,
-    /// The servers that the URL names, for people.
+    /// The servers in the URL, for messages.
     servers: String,
-    /// Which server of a Redis Cluster has which slots.
+    /// The servers of a Redis Cluster and their slots.
     routes: Option<Routes>,
-    /// Who names the primary, where it is a sentinel.
     sentinel: Option<Sentinel>,
-    ends: Mutex<Ends>,
+    failures: Mutex<Failures>,
 }
 
 type Routes = BTreeMap<Server, (Vec<(u16, u16)>, BTreeSet<Server>)>;
 
-/// What tells that a connection broke.
-struct Ends {
-    life: ConnectHandle,
+/// The signals that a connection broke.
+struct Failures {
+    /// Ends with the connection.
+    connection: ConnectHandle,
     errors: Receiver<(Error, Option<Server>)>,
 }
 
 struct Inbox(Receiver<Message>);
 
 impl Fred {
-    /// Waits until Redis has done what was sent before: subscribing is not answered by itself.
-    async fn settle(&self) -> FredResult<()> {
-        // In a Redis Cluster: by the server that subscriptions are sent to.
+    /// Waits until Redis has processed the commands sent before, because it does not reply to a subscription by itself.
+    async fn flush(&self) -> FredResult<()> {
+        // In a Redis Cluster, ping the server that subscriptions are sent to.
         let slot = redis_keyslot(self.client.id().as_bytes());
         let options = Options { cluster_hash: Some(ClusterHash::Custom(slot)), ..Options::default() };
         self.client.with_options(&options).ping::<Value>(None).await.map(drop)
@@ -182,17 +163,17 @@ impl Fred {
     }
 
     async fn count(&self, channel: &str, sharded: bool) -> FredResult<usize> {
-        let of = |counts: HashMap<String, usize>| counts.get(channel).copied().unwrap_or(0);
+        let count = |counts: HashMap<String, usize>| counts.get(channel).copied().unwrap_or(0);
         if sharded {
-            return Ok(of(self.client.pubsub_shardnumsub(channel).await?));
+            return Ok(count(self.client.pubsub_shardnumsub(channel).await?));
         }
         let servers = self.servers();
         if servers.is_empty() {
-            return Ok(of(self.client.pubsub_numsub(channel).await?));
+            return Ok(count(self.client.pubsub_numsub(channel).await?));
         }
         let mut sum = 0;
         for server in servers {
-            sum += of(self.client.with_cluster_node(server).pubsub_numsub(channel).await?);
+            sum += count(self.client.with_cluster_node(server).pubsub_numsub(channel).await?);
         }
         Ok(sum)
     }
@@ -209,7 +190,7 @@ impl Fred {
         Ok(all)
     }
 
-    /// The servers of a Redis Cluster; empty for a single one.
+    /// The primaries of a Redis Cluster. Empty if Redis is not a cluster.
     fn servers(&self) -> Vec<Server> {
         self.client.cached_cluster_state().map(|state| state.unique_primary_nodes()).unwrap_or_default()
     }
@@ -218,28 +199,28 @@ impl Fred {
 #[async_trait]
 impl Redis for Fred {
     async fn subscribe(&self, to: &[Subscription]) -> Result<(), RedisError> {
-        let sorted = Sorted::new(to);
-        for channels in sorted.channels.chunks(AT_ONCE) {
+        let grouped = Grouped::new(to);
+        for channels in grouped.channels.chunks(CHANNELS_PER_COMMAND) {
             self.client.subscribe(channels.to_vec()).await?;
         }
-        for patterns in sorted.patterns.chunks(AT_ONCE) {
+        for patterns in grouped.patterns.chunks(CHANNELS_PER_COMMAND) {
             self.client.psubscribe(patterns.to_vec()).await?;
         }
-        for shard in sorted.shards {
+        for shard in grouped.shards {
             self.client.ssubscribe(shard).await?;
         }
-        Ok(self.settle().await?)
+        Ok(self.flush().await?)
     }
 
     async fn unsubscribe(&self, from: &[Subscription]) -> Result<(), RedisError> {
-        let sorted = Sorted::new(from);
-        for channels in sorted.channels.chunks(AT_ONCE) {
+        let grouped = Grouped::new(from);
+        for channels in grouped.channels.chunks(CHANNELS_PER_COMMAND) {
             self.client.unsubscribe(channels.to_vec()).await?;
         }
-        for patterns in sorted.patterns.chunks(AT_ONCE) {
+        for patterns in grouped.patterns.chunks(CHANNELS_PER_COMMAND) {
             self.client.punsubscribe(patterns.to_vec()).await?;
         }
-        for shard in sorted.shards {
+        for shard in grouped.shards {
             self.client.sunsubscribe(shard).await?;
         }
         Ok(())
@@ -248,7 +229,7 @@ impl Redis for Fred {
     async fn publish(&self, publications: &[Publication]) -> Vec<Result<(), RedisError>> {
         let pipeline = self.client.pipeline();
         for Publication { channel, body, sharded } in publications {
-            // Only queues it.
+            // On a pipeline, this only queues the command.
             let queued: FredResult<()> = match sharded {
                 false => pipeline.publish(channel.as_str(), Value::Bytes(body.clone())).await,
                 true => pipeline.spublish(channel.as_str(), Value::Bytes(body.clone())).await,
@@ -257,7 +238,7 @@ impl Redis for Fred {
         }
         let mut outcomes: Vec<_> =
             pipeline.try_all::<Value>().await.into_iter().map(|r| r.map(drop).map_err(|e| self.error(e))).collect();
-        // One error stands for all.
+        // A failed pipeline returns one error for all commands.
         if let Some(Err(all)) = outcomes.first().cloned() {
             outcomes.resize(publications.len(), Err(all));
         }
@@ -290,11 +271,11 @@ impl Redis for Fred {
 
     async fn check(&self) -> Result<(), RedisError> {
         if self.routes.is_some() {
-            timeout(PATIENCE, self.client.sync_cluster())
+            timeout(REDIS_TIMEOUT, self.client.sync_cluster())
                 .await
                 .map_err(|_| RedisError::from("the cluster does not answer"))??;
             if self.client.cached_cluster_state().map(|state| state.pretty()) != self.routes {
-                return Err("slots of the cluster have moved".into());
+                return Err("the cluster has moved slots".into());
             }
         }
         match &self.sentinel {
@@ -304,13 +285,13 @@ impl Redis for Fred {
     }
 
     async fn broken(&self) -> RedisError {
-        let Ends { life, errors } = &mut *self.ends.lock().await;
+        let Failures { connection, errors } = &mut *self.failures.lock().await;
         tokio::select! {
             error = errors.recv() => match error {
                 Ok((error, _)) => error.into(),
                 Err(_) => "the connection ended".into(),
             },
-            ended = life => match ended {
+            ended = connection => match ended {
                 Ok(Err(error)) => error.into(),
                 _ => "the connection ended".into(),
             },
@@ -318,7 +299,7 @@ impl Redis for Fred {
     }
 
     async fn close(&self) {
-        let _ = timeout(PATIENCE, self.client.quit()).await;
+        let _ = timeout(REDIS_TIMEOUT, self.client.quit()).await;
     }
 }
 
@@ -355,29 +336,29 @@ fn incoming(Message { channel, value, .. }: Message) -> Option<Incoming> {
     match value {
         Value::Bytes(body) => Some(Incoming::Message { channel, body }),
         Value::String(text) => Some(Incoming::Message { channel, body: text.into_inner() }),
-        // Redis has no other messages.
+        // Redis sends no other values.
         _ => None,
     }
 }
 
-/// Subscriptions by the command that each needs.
-struct Sorted<'a> {
+/// Subscriptions, grouped by command.
+struct Grouped<'a> {
     channels: Vec<&'a str>,
     patterns: Vec<&'a str>,
     shards: Vec<&'a str>,
 }
 
-impl<'a> Sorted<'a> {
+impl<'a> Grouped<'a> {
     fn new(all: &'a [Subscription]) -> Self {
-        let mut sorted = Self { channels: Vec::new(), patterns: Vec::new(), shards: Vec::new() };
+        let mut grouped = Self { channels: Vec::new(), patterns: Vec::new(), shards: Vec::new() };
         for subscription in all {
             match subscription {
-                Subscription::Channel(name) => sorted.channels.push(name),
-                Subscription::Pattern(glob) => sorted.patterns.push(glob),
-                Subscription::Shard(name) => sorted.shards.push(name),
+                Subscription::Channel(name) => grouped.channels.push(name),
+                Subscription::Pattern(glob) => grouped.patterns.push(glob),
+                Subscription::Shard(name) => grouped.shards.push(name),
             }
         }
-        sorted
+        grouped
     }
 }
 
@@ -386,7 +367,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_with_spaces_or_quotes_is_one_word() {
+    fn passwords_with_spaces_or_quotes_are_quoted() {
         assert_eq!(quoted("pass#word".into()), "pass#word");
         assert_eq!(quoted("a b\"c".into()), r#""a\x20b\x22c""#);
         assert_eq!(quoted("ü\r\n".into()), r#""\xc3\xbc\x0d\x0a""#);

@@ -1,4 +1,4 @@
-//! What the client's errors mean, in words: it tells most of them as Rust prints them for programmers.
+//! Readable errors. The client prints most of its errors in Rust's debug format.
 
 use super::RedisError;
 use fred::error::{Error, ErrorKind};
@@ -10,7 +10,7 @@ impl From<Error> for RedisError {
         let why = match error.kind() {
             _ if refused => details.trim_end_matches('.').to_owned(),
             ErrorKind::IO | ErrorKind::Tls | ErrorKind::Url => plain(details),
-            ErrorKind::Timeout => "it does not answer in time".to_owned(),
+            ErrorKind::Timeout => "it did not answer in time".to_owned(),
             ErrorKind::Canceled => "the connection ended".to_owned(),
             _ => plain(details),
         };
@@ -19,7 +19,7 @@ impl From<Error> for RedisError {
     }
 }
 
-/// Whether Redis said it: its errors begin with a code, such as `WRONGPASS`.
+/// Whether Redis itself sent the error. Such errors begin with a code, such as `WRONGPASS`.
 fn is_answer(details: &str) -> bool {
     let code = details.trim_start_matches('-').split(' ').next().unwrap_or_default();
     code.len() > 2 && code.bytes().all(|byte| byte.is_ascii_uppercase())
@@ -27,24 +27,29 @@ fn is_answer(details: &str) -> bool {
 
 fn remedy(why: &str) -> Option<&'static str> {
     let table = [
-        ("WRONGPASS", "mend the user and the password in plugins.messaging.redis.url"),
-        ("NOAUTH", "put the user and the password into plugins.messaging.redis.url"),
+        ("WRONGPASS", "correct the user and the password in plugins.messaging.redis.url"),
+        ("NOAUTH", "add the user and the password to plugins.messaging.redis.url"),
         ("NOPERM", "the user needs `allchannels +@pubsub +@connection +info`, and in a Redis Cluster `+cluster`"),
-        ("unknown command", "Redis 6 or later is needed, and Redis 7 for mode = \"sharded\""),
-        ("max number of clients", "raise Redis' maxclients"),
+        ("unknown command", "use Redis 6 or later, or Redis 7 or later with mode = \"sharded\""),
+        ("max number of clients", "raise maxclients in Redis"),
         ("DENIED", "give Redis a password, or let it listen on loopback only"),
         ("cluster support disabled", "write redis:// in plugins.messaging.redis.url"),
-        ("refused", "start Redis there, or mend plugins.messaging.redis.url"),
-        ("certificate", "let SSL_CERT_FILE name the certificates to trust, and the URL a host that they are for"),
-        ("corrupt message", "does it speak TLS? Write redis:// in plugins.messaging.redis.url if not"),
-        ("lookup", "mend the host in plugins.messaging.redis.url"),
-        ("does not answer", "is it Redis, and does a firewall let this node through? With TLS, write rediss://"),
+        ("refused", "start Redis there, or correct plugins.messaging.redis.url"),
+        (
+            "certificate",
+            "set SSL_CERT_FILE to the certificates to trust, and name a host in the URL that they are valid for",
+        ),
+        ("corrupt message", "if Redis does not use TLS, write redis:// in plugins.messaging.redis.url"),
+        ("lookup", "correct the host in plugins.messaging.redis.url"),
+        (
+            "did not answer",
+            "check that it is Redis and that no firewall is in the way; if Redis uses TLS, write rediss://",
+        ),
     ];
-    table.into_iter().find(|(sign, _)| why.contains(sign)).map(|(_, remedy)| remedy)
+    table.into_iter().find(|(part, _)| why.contains(part)).map(|(_, remedy)| remedy)
 }
 
-/// What an error says that is printed as `Os { code: 111, kind: ConnectionRefused, message: "Connection refused" }` and
-/// the like.
+/// Extracts the message from errors like `Os { code: 111, kind: ConnectionRefused, message: "Connection refused" }`.
 fn plain(details: &str) -> String {
     if let Some((message, _)) = details.split_once("message: \"").and_then(|(_, rest)| rest.split_once('"')) {
         return message.to_owned();
@@ -54,7 +59,7 @@ fn plain(details: &str) -> String {
     if let Some((text, _)) = inner.strip_prefix('"').and_then(|rest| rest.split_once('"')) {
         return text.to_owned();
     }
-    // `InvalidCertificate(UnknownIssuer)`, `Kind(UnexpectedEof)`; what is in braces is for programmers.
+    // `InvalidCertificate(UnknownIssuer)`, `Kind(UnexpectedEof)`. Details in braces are dropped.
     let name = inner.strip_prefix("Kind(").unwrap_or(inner).split(" {").next().unwrap_or(inner).trim_end_matches(')');
     if name.contains(' ') || name.is_empty() {
         return if name.is_empty() { "it failed".to_owned() } else { name.to_owned() };
@@ -75,8 +80,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_are_words_with_what_to_do() {
-        let said = |kind, details: &'static str| RedisError::from(Error::new(kind, details)).to_string();
+    fn errors_are_readable_and_name_a_remedy() {
+        let message = |kind, details: &'static str| RedisError::from(Error::new(kind, details)).to_string();
         for (kind, details, expected) in [
             (
                 ErrorKind::IO,
@@ -87,17 +92,17 @@ mod tests {
             (
                 ErrorKind::IO,
                 "Custom { kind: InvalidData, error: InvalidCertificate(UnknownIssuer) }",
-                "invalid certificate: unknown issuer; let",
+                "invalid certificate: unknown issuer; set",
             ),
             (
                 ErrorKind::IO,
                 r#"Custom { kind: InvalidData, error: InvalidCertificate(NotValidForNameContext { expected: DnsName("a") }) }"#,
-                "invalid certificate: not valid for name context; let",
+                "invalid certificate: not valid for name context; set",
             ),
             (
                 ErrorKind::IO,
                 r#"Custom { kind: Uncategorized, error: "failed to lookup address information: Name or service not known" }"#,
-                "failed to lookup address information: Name or service not known; mend the host",
+                "failed to lookup address information: Name or service not known; correct the host",
             ),
             (
                 ErrorKind::Auth,
@@ -109,16 +114,16 @@ mod tests {
                 "NOPERM this user has no permissions",
                 "NOPERM this user has no permissions; the user needs",
             ),
-            (ErrorKind::Timeout, "Request timed out.", "it does not answer in time; is it"),
+            (ErrorKind::Timeout, "Request timed out.", "it did not answer in time; check that"),
         ] {
-            let said = said(kind, details);
-            assert!(said.starts_with(expected), "{said}");
-            assert!(!said.contains(['{', '}']), "{said}");
+            let message = message(kind, details);
+            assert!(message.starts_with(expected), "{message}");
+            assert!(!message.contains(['{', '}']), "{message}");
         }
     }
 
     #[test]
-    fn it_is_known_whether_redis_said_it() {
+    fn errors_of_redis_itself_are_recognized() {
         let refused = |details: &'static str| RedisError::from(Error::new(ErrorKind::Unknown, details)).refused;
         assert!(
             refused("NOPERM this user")

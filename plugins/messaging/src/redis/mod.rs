@@ -1,10 +1,11 @@
-//! Redis, as far as the gateway needs it: publish, subscribe, count.
+//! The parts of Redis that the gateway needs: publish, subscribe, count.
 //!
-//! A [`Redis`] is one connection (to each of the servers of a Redis Cluster) from its success to its first failure.
-//! Whoever uses it connects again afterwards and subscribes again: nothing is repaired behind one's back.
+//! A [`Redis`] is one connection (in a Redis Cluster, one to each server), up to its first failure. It does not
+//! reconnect by itself: after a failure, the caller connects and subscribes again.
 
 mod client;
 mod error;
+mod open;
 mod sentinel;
 
 use async_trait::async_trait;
@@ -12,48 +13,48 @@ use bytes::Bytes;
 pub(crate) use client::{check_url, connect, is_over_tls, servers};
 use std::sync::Arc;
 
-/// What to receive.
+/// A channel, or channels, to receive messages from.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Subscription {
     /// A channel.
     Channel(String),
-    /// All channels that a glob fits.
+    /// All channels that match a glob.
     Pattern(String),
     /// A channel of sharded pub/sub (Redis 7).
     Shard(String),
 }
 
-/// Something to publish.
+/// A message to publish.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Publication {
     pub(crate) channel: String,
     pub(crate) body: Bytes,
-    /// By sharded pub/sub.
+    /// Whether to publish it by sharded pub/sub.
     pub(crate) sharded: bool,
 }
 
-/// What comes from Redis.
+/// A message from Redis, or lost ones.
 pub(crate) enum Incoming {
-    /// What was published on a channel.
+    /// A message on a channel.
     Message { channel: Text, body: Bytes },
-    /// So many messages came faster than they were taken, and are lost.
+    /// This many messages were lost, because they arrived faster than they were handled.
     Lost(u64),
 }
 
-/// A channel's name; not a copy of it.
+/// A channel's name, shared with the receive buffer.
 pub(crate) type Text = fred::bytes_utils::Str;
 
-/// Why Redis did not do what was asked, and what to do.
+/// Why a command failed, and the remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{why}")]
 pub(crate) struct RedisError {
     pub(crate) why: Arc<str>,
-    /// Whether Redis itself said so: then only an operator can help.
+    /// Whether Redis itself replied with the error. Only an operator can fix that.
     pub(crate) refused: bool,
 }
 
 impl RedisError {
-    /// The same, with the servers that it is about.
+    /// Prepends the servers.
     pub(crate) fn at(self, servers: &str) -> Self {
         Self { why: format!("{servers}: {}", self.why).into(), ..self }
     }
@@ -65,35 +66,35 @@ impl From<&str> for RedisError {
     }
 }
 
-/// A connection that works, until it does not.
+/// A connection to Redis.
 #[async_trait]
 pub(crate) trait Redis: Send + Sync + 'static {
-    /// Subscribes; it is confirmed by Redis when this returns.
+    /// Subscribes. Returns once Redis has confirmed it.
     async fn subscribe(&self, to: &[Subscription]) -> Result<(), RedisError>;
-    /// Ends subscriptions.
+    /// Unsubscribes.
     async fn unsubscribe(&self, from: &[Subscription]) -> Result<(), RedisError>;
-    /// Publishes in this order, and returns how each went.
+    /// Publishes in this order, and returns a result for each.
     async fn publish(&self, publications: &[Publication]) -> Vec<Result<(), RedisError>>;
-    /// How many have subscribed to a channel, in all of a Redis Cluster.
+    /// Counts the subscribers of a channel; in a Redis Cluster, on all servers.
     async fn subscribers(&self, channel: &str, sharded: bool) -> Result<usize, RedisError>;
-    /// The channels that a glob fits and that somebody has subscribed to, in all of a Redis Cluster.
+    /// Lists the channels that match a glob and have subscribers; in a Redis Cluster, on all servers.
     async fn channels(&self, pattern: &str) -> Result<Vec<String>, RedisError>;
-    /// Channels that begin with `prefix`, one on each server that messages come from.
+    /// Channel names that begin with `prefix`, one for each server that messages come from.
     fn one_on_each_server(&self, prefix: &str) -> Vec<String>;
-    /// Whether this is still the way to what the others publish: it is not where slots of a Redis Cluster, or the
-    /// primary that a sentinel names, have moved.
+    /// Checks that this connection still reaches what the other nodes publish. It fails if slots of a Redis Cluster
+    /// have moved, or if the sentinels name another primary.
     async fn check(&self) -> Result<(), RedisError>;
     /// Waits until the connection breaks.
     async fn broken(&self) -> RedisError;
-    /// Closes it.
+    /// Closes the connection.
     async fn close(&self);
 }
 
 /// The messages of a connection.
 #[async_trait]
 pub(crate) trait Messages: Send + 'static {
-    /// The next one; none when the connection is closed.
+    /// Waits for the next message. Returns `None` once the connection is closed.
     async fn next(&mut self) -> Option<Incoming>;
-    /// The next one that has arrived already.
+    /// Returns the next message if it has already arrived.
     fn arrived(&mut self) -> Option<Incoming>;
 }
