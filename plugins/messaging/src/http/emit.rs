@@ -13,26 +13,26 @@ use serde_json::value::RawValue;
 use std::time::Duration;
 use utoipa::ToSchema;
 
-/// The longest that clients may take to acknowledge.
-const LONGEST: Duration = Duration::from_secs(60);
+const ACK_TIMEOUT_MIN: Duration = Duration::from_millis(1);
+const ACK_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 
 /// A message.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Message)]
 pub(super) struct Request {
-    /// The rooms that it is for; empty: everybody in the namespace. A socket in several of them gets it once. The id of
-    /// a socket is a room as well.
+    /// The rooms to send the message to. If empty, it goes to everybody in the namespace. A socket in several of the
+    /// rooms receives it once. A socket's id is also the name of a room.
     #[serde(default)]
     #[schema(default = json!([]), max_items = 1000)]
     rooms: Vec<String>,
-    /// The rooms whose members are left out.
+    /// The rooms whose members do not receive the message.
     #[serde(default)]
     #[schema(default = json!([]), max_items = 1000)]
     except: Vec<String>,
-    /// The event's name; none of socket.io's own (`connect`, `disconnect` and the like).
+    /// The event's name. Names that socket.io reserves, such as `connect` and `disconnect`, are refused.
     event: String,
-    /// The event's arguments, each any JSON.
+    /// The event's arguments: any JSON values.
     #[serde(default)]
     #[schema(value_type = Vec<serde_json::Value>, default = json!([]))]
     args: Vec<Box<RawValue>>,
@@ -40,34 +40,36 @@ pub(super) struct Request {
     #[serde(default = "root")]
     #[schema(default = root)]
     namespace: String,
-    /// Whether to answer only when the message's row is durable.
+    /// Whether to respond only once the message's row is durable.
     #[serde(default = "yes")]
     #[schema(default = yes)]
     durable: bool,
-    /// Whether those who cannot take it at once do without. Not together with `ack_timeout`.
+    /// Whether to drop the message for clients that cannot receive it immediately. Not allowed together with
+    /// `ack_timeout`.
     #[serde(default)]
     #[schema(default = false)]
     volatile: bool,
-    /// Ask the clients to acknowledge it, and wait so long for them: a duration such as "2s", "500ms" or "1m", from
-    /// "1ms" to "60s". Where it is left out or null, they are not asked.
+    /// How long to wait for the clients to acknowledge the message: a duration such as "2s", "500ms" or "1m", from
+    /// "1ms" to "60s". If omitted or null, no acknowledgement is requested.
     #[serde(default, with = "greyhound_sdk::config::duration::option")]
     #[schema(value_type = Option<String>, examples("2s", "500ms"))]
     ack_timeout: Option<Duration>,
 }
 
-/// What became of a message. `acks`, `expected` and `complete` are there with `ack_timeout` only, and then all three.
+/// The result of publishing a message. `acks`, `expected` and `complete` are present if, and only if, the request has
+/// `ack_timeout`.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Sent)]
 pub(super) struct Answer {
-    /// The message's id: its shard and the number of its row; null where it got no row.
+    /// The message's id: its shard and the number of its row. Null if the message has no row.
     #[schema(required)]
     message: Option<String>,
-    /// The number of its row; null where it got none.
+    /// The number of the message's row. Null if the message has no row.
     #[schema(required)]
     seq: Option<u64>,
-    /// To how many sockets of this node it was meant to go.
+    /// The number of sockets on this node that the message is for.
     recipients: usize,
-    /// Whether it is on its way to the other nodes; left out where no Redis is configured, and with `ack_timeout`.
+    /// Whether the message was published to the other nodes. Omitted if no Redis is configured, and with `ack_timeout`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     cluster: Option<Reached>,
@@ -76,31 +78,32 @@ pub(super) struct Answer {
     acks: Option<Acks>,
 }
 
-/// What the clients acknowledged.
-// To the document, a flattened field is always there: so none of its own is required.
+/// The clients' acknowledgements.
+// The document shows a flattened optional struct as always present, so none of its fields may be required.
 #[derive(Serialize, ToSchema)]
 struct Acks {
-    /// The first argument of each acknowledgement, any JSON.
+    /// The first argument of each acknowledgement: any JSON values.
     #[schema(value_type = Vec<serde_json::Value>, required = false)]
     acks: Vec<Box<RawValue>>,
-    /// To how many sockets of all nodes it went.
+    /// The number of sockets, on all nodes, that the message is for.
     #[schema(required = false)]
     expected: usize,
-    /// Whether all nodes and all sockets answered in time.
+    /// Whether all nodes and sockets answered in time.
     #[schema(required = false)]
     complete: bool,
 }
 
 /// Publishes a message.
 ///
-/// It goes to sockets of all nodes. The answer comes when its row is durable and, where Redis is configured, when it is
-/// on its way to the other nodes; with `ack_timeout`, when all clients acknowledged it or the time is over.
+/// The message goes to sockets on all nodes. The response is sent once the message's row is durable and, if Redis is
+/// configured, the message is published to the other nodes; with `ack_timeout`, once all clients have acknowledged it
+/// or the time is up.
 #[utoipa::path(
     post,
     path = "/emit",
     request_body(content = Request, examples(
         ("to a user" = (value = json!({ "rooms": ["user(1)"], "event": "message", "args": ["hello"] }))),
-        ("to a site, but for a user" = (value = json!({
+        ("to a site, except one user" = (value = json!({
             "rooms": ["site(example.com)"], "except": ["user(2)"], "event": "price", "args": [{ "item": 7, "price": 12.5 }, "EUR"]
         }))),
         ("to everybody, acknowledged" = (value = json!({ "event": "restart", "args": [], "ack_timeout": "2s" }))),
@@ -109,7 +112,7 @@ struct Acks {
             "durable": false, "volatile": true, "ack_timeout": null
         })))
     )),
-    responses((status = 200, description = "It was sent.", body = Answer))
+    responses((status = 200, description = "The message was sent.", body = Answer))
 )]
 pub(super) async fn emit(
     State(emitter): State<Emitter>,
@@ -121,10 +124,8 @@ pub(super) async fn emit(
     let message = Message { event, args, to, volatile: *volatile, source: "http", publisher: None };
     match ack_timeout {
         None => send(&emitter, &message, *durable).await,
-        Some(_) if *volatile => {
-            Err(Refusal::bad("`volatile`: a message that is to be acknowledged cannot be volatile"))
-        }
-        Some(timeout) if !(Duration::from_millis(1)..=LONGEST).contains(timeout) => {
+        Some(_) if *volatile => Err(Refusal::bad("`volatile`: not allowed together with `ack_timeout`")),
+        Some(timeout) if !(ACK_TIMEOUT_MIN..=ACK_TIMEOUT_MAX).contains(timeout) => {
             Err(Refusal::bad("`ack_timeout`: expected \"1ms\" to \"60s\""))
         }
         Some(timeout) => send_with_ack(&emitter, &message, *durable, *timeout).await,
@@ -152,11 +153,11 @@ async fn send_with_ack(
     Ok(Answer { acks, cluster, ..answer(&emission, durable).await? })
 }
 
-/// What is known here, once the message's row is durable where that is wanted.
+/// The answer as far as this node knows it. If `durable`, waits until the message's row is durable.
 async fn answer(emission: &Emission, durable: bool) -> Result<Answer, Refusal> {
     let Receipt { seq, recipients } = emission.receipt;
     if durable && let Err(lost) = emission.durable().await {
-        let error = format!("it was sent to {recipients} sockets but not recorded: {lost}");
+        let error = format!("the message was sent to {recipients} sockets but not recorded: {lost}");
         return Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, error));
     }
     Ok(Answer { message: emission.id(), seq, recipients, cluster: None, acks: None })

@@ -1,4 +1,4 @@
-//! `/v1/messaging/`: publishing, and asking and changing what is connected, for backends.
+//! `/v1/messaging/`: the HTTP interface for backends. It publishes messages, and lists and changes sockets and rooms.
 
 mod emit;
 mod openapi;
@@ -19,8 +19,8 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-/// A message may name so many rooms; one for more people is better published to a room that they share.
-const MAX_ROOMS: usize = 1000;
+/// How many rooms a request may name. To reach more users, publish to a room that they share.
+const ROOMS_MAX: usize = 1000;
 
 /// The routes, for bodies up to `max_payload` bytes.
 pub(crate) fn routes(emitter: Emitter, max_payload: usize) -> Router {
@@ -33,7 +33,7 @@ pub(crate) fn emit_route(emitter: Emitter, max_payload: usize) -> Router {
     emit.layer(DefaultBodyLimit::max(max_payload)).with_state(emitter).into()
 }
 
-/// The routes, and what each tells of itself.
+/// The routes with their descriptions.
 fn described() -> OpenApiRouter<Emitter> {
     OpenApiRouter::new()
         .routes(routes!(emit::emit))
@@ -49,9 +49,9 @@ fn described() -> OpenApiRouter<Emitter> {
 /// Whether the other nodes were reached.
 #[derive(Serialize, ToSchema)]
 struct Reached {
-    /// Whether they were; also where there are none.
+    /// Whether the other nodes were reached. Also true if there are none.
     reached: bool,
-    /// Why not; left out where they were.
+    /// Why not. Omitted if they were reached.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     why: Option<String>,
@@ -63,10 +63,10 @@ impl Reached {
     }
 }
 
-/// What a refused request is answered with.
+/// The response to a refused request.
 #[derive(Serialize, ToSchema)]
 struct Failure {
-    /// What is wrong, and where it can be said, what was expected.
+    /// What is wrong and, if possible, what was expected.
     error: String,
 }
 
@@ -95,17 +95,16 @@ impl From<EmitError> for Refusal {
     }
 }
 
-/// Reads a JSON body; `what` names what it should be.
+/// Parses a JSON body. `what` describes the expected body in errors.
 fn read<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>, what: &str) -> Result<T, Refusal> {
     let too_long = |e: BytesRejection| {
-        Refusal(e.status(), format!("{}; a body may be as long as plugins.messaging.max_payload", e.body_text()))
+        Refusal(e.status(), format!("{}; plugins.messaging.max_payload limits the body", e.body_text()))
     };
     let body = body.map_err(too_long)?;
     let mut json = serde_json::Deserializer::from_slice(&body);
     let value = serde_path_to_error::deserialize(&mut json)
         .map_err(|e| Refusal::bad(format!("the body is not {what}: `{}`: {}", e.path(), e.inner())))?;
-    // What follows would be dropped silently.
-    json.end().map_err(|e| Refusal::bad(format!("the body is more than {what}: {e}")))?;
+    json.end().map_err(|e| Refusal::bad(format!("the body contains more than {what}: {e}")))?;
     Ok(value)
 }
 
@@ -113,7 +112,7 @@ fn bad_query(error: QueryRejection) -> Refusal {
     Refusal(error.status(), error.body_text())
 }
 
-/// Whom a request is for.
+/// The target of a request.
 fn to<'a>(namespace: &'a str, rooms: &'a [String], except: &'a [String]) -> Result<To<'a>, Refusal> {
     limit("rooms", rooms)?;
     limit("except", except)?;
@@ -122,8 +121,8 @@ fn to<'a>(namespace: &'a str, rooms: &'a [String], except: &'a [String]) -> Resu
 
 fn limit(field: &str, rooms: &[String]) -> Result<(), Refusal> {
     match rooms.len() {
-        0..=MAX_ROOMS => Ok(()),
-        count => Err(Refusal::bad(format!("`{field}` names {count} rooms: expected at most {MAX_ROOMS}"))),
+        0..=ROOMS_MAX => Ok(()),
+        count => Err(Refusal::bad(format!("`{field}` has {count} rooms: expected at most {ROOMS_MAX}"))),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `GET /v1/messaging/openapi.json`: the OpenAPI document, from the types that the handlers read and write.
+//! `GET /v1/messaging/openapi.json`: the OpenAPI document, generated from the handlers' types.
 
 use super::{Failure, described};
 use axum::http::header;
@@ -9,23 +9,21 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{Modify, ToSchema};
 
-/// Where the admin listener has the routes.
-const BASE: &str = "/v1/messaging";
+/// The path of the routes on the admin listener.
+const BASE_PATH: &str = "/v1/messaging";
 
-/// How requests may fail.
+/// The status codes of failed requests.
 const FAILURES: [(&str, &str); 5] = [
-    ("400", "The request is not understood; `error` names the field or the parameter."),
-    ("401", "The caller has not the token, and is no program on this machine that is let in without."),
-    ("404", "There is no such namespace."),
+    ("400", "The request is invalid; `error` names the field or the parameter."),
+    ("401", "The token is missing or wrong, and the caller is not a program on this machine that needs none."),
+    ("404", "The namespace does not exist."),
     ("413", "The body is longer than `plugins.messaging.max_payload`."),
-    ("503", "The gateway is not running, a row is not durable, or Redis cannot be asked; `error` says which."),
+    ("503", "The gateway is not running, a row is not durable, or Redis is unavailable; `error` says which."),
 ];
 
 static DOCUMENT: LazyLock<String> = LazyLock::new(document);
 
-/// Describes these routes.
-///
-/// This document.
+/// Describes this interface.
 #[utoipa::path(get, path = "/openapi.json", responses((status = 200, description = "An OpenAPI 3.1 document.", body = Object)))]
 pub(super) async fn openapi() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], DOCUMENT.as_str())
@@ -35,8 +33,8 @@ pub(super) async fn openapi() -> impl IntoResponse {
 #[openapi(
     info(
         title = "Greyhound: messaging",
-        description = "Publishing messages, and asking and changing what is connected, for backends. Fields and parameters that are not \
-                       described are refused. A body is read as JSON, whatever its content type.",
+        description = "For backends: publish messages, and list and change sockets and rooms. Unknown fields and parameters are refused. A \
+                       body is read as JSON, whatever its content type.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     components(schemas(Failure)),
@@ -49,16 +47,15 @@ struct Bearer;
 
 impl Modify for Bearer {
     fn modify(&self, document: &mut OpenApi) {
-        let meaning =
-            "`admin.token`. Programs on this machine need none where `admin.allow_loopback` is on, as by default.";
+        let meaning = "`admin.token`. Programs on this machine need no token if `admin.allow_loopback` is on, which is the default.";
         let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(meaning)).build();
         document.components.get_or_insert_default().add_security_scheme("bearer", SecurityScheme::Http(scheme));
     }
 }
 
 fn document() -> String {
-    let mut document = <Frame as utoipa::OpenApi>::openapi().nest(BASE, described().into_openapi());
-    document.paths.paths.values_mut().flat_map(operations).for_each(may_fail);
+    let mut document = <Frame as utoipa::OpenApi>::openapi().nest(BASE_PATH, described().into_openapi());
+    document.paths.paths.values_mut().flat_map(operations).for_each(add_failures);
     document.to_json().expect("texts and numbers are JSON")
 }
 
@@ -66,16 +63,16 @@ fn operations(path: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [&mut path.get, &mut path.post].into_iter().flatten()
 }
 
-/// The failures are the same everywhere; which there are follows from what is read.
-fn may_fail(operation: &mut Operation) {
-    let body = operation.request_body.is_some();
-    let anything = body || operation.parameters.is_some();
-    let may = |status: &str| match status {
+/// Adds the possible failures of an operation, which depend on its body and parameters.
+fn add_failures(operation: &mut Operation) {
+    let has_body = operation.request_body.is_some();
+    let has_input = has_body || operation.parameters.is_some();
+    let is_possible = |status: &str| match status {
         "401" => true,
-        "413" => body,
-        _ => anything,
+        "413" => has_body,
+        _ => has_input,
     };
-    let failures = FAILURES.into_iter().filter(|(status, _)| may(status));
+    let failures = FAILURES.into_iter().filter(|(status, _)| is_possible(status));
     operation
         .responses
         .responses

@@ -1,4 +1,4 @@
-//! What is connected, on all nodes: `sockets`, `rooms`, `nodes`; `join`, `leave`, `disconnect`.
+//! Lists and changes sockets and rooms on all nodes: `sockets`, `rooms`, `nodes`, `join`, `leave`, `disconnect`.
 
 use super::{Reached, Refusal, bad_query, limit, read, root, to};
 use crate::cluster::Gathered;
@@ -13,15 +13,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
-/// A query. In that of `sockets`, `room` and `except` may be there several times.
-type Asking<T> = Result<Query<T>, QueryRejection>;
-type Pairs = Asking<Vec<(String, String)>>;
+type QueryOf<T> = Result<Query<T>, QueryRejection>;
+/// The query of `sockets`, in which `room` and `except` may be repeated.
+type Pairs = QueryOf<Vec<(String, String)>>;
 type Body = Result<Bytes, BytesRejection>;
 
 /// The sockets.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Sockets {
-    /// Those that were asked about, of all nodes that answered.
+    /// The matching sockets of all nodes that answered.
     sockets: Vec<Socket>,
     /// Whether all nodes answered.
     complete: bool,
@@ -30,27 +30,27 @@ pub(super) struct Sockets {
 /// A socket.
 #[derive(Serialize, ToSchema)]
 struct Socket {
-    /// Its id, which is also the name of a room that it is alone in.
+    /// The socket's id. It is also the name of a room that contains only this socket.
     id: String,
-    /// Whose it is: the name in its room `user(...)`; null where it is in none.
+    /// The user's id, from the room `user(...)`. Null if the socket is in no such room.
     #[schema(required)]
     user: Option<String>,
-    /// The rooms that it is in.
+    /// The socket's rooms.
     rooms: Vec<String>,
-    /// How it connected, in the words of the node that it is connected to: any JSON.
+    /// The handshake as the socket's node describes it: any JSON.
     #[schema(value_type = serde_json::Value)]
     handshake: Box<RawValue>,
-    /// What the program attached to it: any JSON.
+    /// The data that the program attached to the socket: any JSON.
     #[schema(value_type = serde_json::Value)]
     data: Box<RawValue>,
-    /// Whether it is on this node.
+    /// Whether the socket is on this node.
     local: bool,
 }
 
 /// The rooms.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Rooms {
-    /// Their names, in alphabetical order; the ids of the sockets are among them.
+    /// The names of the rooms in alphabetical order, including the ids of the sockets.
     rooms: Vec<String>,
     /// Whether all nodes answered.
     complete: bool,
@@ -59,19 +59,19 @@ pub(super) struct Rooms {
 /// The nodes.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Nodes {
-    /// How many there are, this one included.
+    /// The number of nodes, including this one.
     nodes: usize,
 }
 
-/// Which sockets are to change.
+/// The sockets to change, and the rooms to join or leave.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Chosen {
-    /// Those in any of these rooms; empty: all of the namespace.
+struct RoomChange {
+    /// Change the sockets in any of these rooms. If empty, all sockets of the namespace.
     #[serde(default)]
     #[schema(default = json!([]), max_items = 1000)]
     rooms: Vec<String>,
-    /// But none that is in one of these.
+    /// Leave out the sockets in any of these rooms.
     #[serde(default)]
     #[schema(default = json!([]), max_items = 1000)]
     except: Vec<String>,
@@ -79,24 +79,25 @@ struct Chosen {
     #[serde(default = "root")]
     #[schema(default = root)]
     namespace: String,
-    /// The rooms to join or to leave.
+    /// The rooms to join or leave.
     #[schema(max_items = 1000)]
     targets: Vec<String>,
 }
 
-/// Which sockets are to be disconnected.
+/// The sockets to disconnect.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Dismissed {
-    /// Those in any of these rooms; empty: all of the namespace, which `everybody` has to confirm.
+struct Disconnection {
+    /// Disconnect the sockets in any of these rooms. If empty, all sockets of the namespace, provided that `everybody`
+    /// is true.
     #[serde(default)]
     #[schema(default = json!([]), max_items = 1000)]
     rooms: Vec<String>,
-    /// That all sockets of the namespace are meant: true if `rooms` is empty, and only then.
+    /// Whether to disconnect all sockets of the namespace. Must be true if `rooms` is empty, and false otherwise.
     #[serde(default)]
     #[schema(default = false)]
     everybody: bool,
-    /// But none that is in one of these.
+    /// Leave out the sockets in any of these rooms.
     #[serde(default)]
     #[schema(default = json!([]), max_items = 1000)]
     except: Vec<String>,
@@ -104,145 +105,150 @@ struct Dismissed {
     #[serde(default = "root")]
     #[schema(default = root)]
     namespace: String,
-    /// Whether their connections are closed as well.
+    /// Whether to close the sockets' connections as well.
     #[serde(default)]
     #[schema(default = false)]
     close: bool,
 }
 
-/// It is done on this node.
+/// The result of a change.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Done {
-    /// How many sockets of this node it was done to. How many of other nodes is not known.
+pub(super) struct Changed {
+    /// The number of sockets of this node that matched. The other nodes do not report theirs.
     local_sockets: usize,
-    /// Whether the other nodes were told.
+    /// Whether the request was published to the other nodes.
     cluster: Reached,
 }
 
-/// Tells which sockets there are, on all nodes.
+/// Lists the sockets on all nodes.
 ///
-/// Without `room`: all of the namespace. Nodes that do not answer within 5 s are left out, and `complete` is false.
-#[utoipa::path(get, path = "/sockets", params(Asked), responses((status = 200, description = "The sockets.", body = Sockets)))]
+/// Without `room`, it lists all sockets of the namespace. If a node does not answer within 5 s, its sockets are missing
+/// and `complete` is false.
+#[utoipa::path(get, path = "/sockets", params(SocketsQuery), responses((status = 200, description = "The sockets.", body = Sockets)))]
 pub(super) async fn sockets(State(emitter): State<Emitter>, query: Pairs) -> Result<Json<Sockets>, Refusal> {
-    let Asked { namespace, rooms, except } = Asked::new(query)?;
+    let SocketsQuery { namespace, rooms, except } = SocketsQuery::new(query)?;
     let (local, Gathered { items: remote, complete }) = emitter.sockets(to(&namespace, &rooms, &except)?).await?;
     let socket = |local: bool| move |socket| Socket::new(socket, local);
     let sockets = local.into_iter().map(socket(true)).chain(remote.into_iter().map(socket(false))).collect();
     Ok(Json(Sockets { sockets, complete }))
 }
 
-/// Tells which rooms there are, on all nodes.
+/// Lists the rooms on all nodes.
 ///
-/// Nodes that do not answer within 5 s are left out, and `complete` is false.
-#[utoipa::path(get, path = "/rooms", params(Within), responses((status = 200, description = "The rooms.", body = Rooms)))]
-pub(super) async fn rooms(State(emitter): State<Emitter>, query: Asking<Within>) -> Result<Json<Rooms>, Refusal> {
+/// If a node does not answer within 5 s, its rooms are missing and `complete` is false.
+#[utoipa::path(get, path = "/rooms", params(NamespaceQuery), responses((status = 200, description = "The rooms.", body = Rooms)))]
+pub(super) async fn rooms(
+    State(emitter): State<Emitter>,
+    query: QueryOf<NamespaceQuery>,
+) -> Result<Json<Rooms>, Refusal> {
     let Gathered { items, complete } = emitter.rooms(&query.map_err(bad_query)?.namespace).await?;
     Ok(Json(Rooms { rooms: items, complete }))
 }
 
-/// Tells how many nodes there are.
+/// Counts the nodes.
 ///
-/// 1 where no Redis is configured; 503 where Redis cannot be asked.
-#[utoipa::path(get, path = "/nodes", params(Within), responses((status = 200, description = "The nodes.", body = Nodes)))]
-pub(super) async fn nodes(State(emitter): State<Emitter>, query: Asking<Within>) -> Result<Json<Nodes>, Refusal> {
+/// Without Redis, the number is 1. If Redis is unavailable, the status is 503.
+#[utoipa::path(get, path = "/nodes", params(NamespaceQuery), responses((status = 200, description = "The nodes.", body = Nodes)))]
+pub(super) async fn nodes(
+    State(emitter): State<Emitter>,
+    query: QueryOf<NamespaceQuery>,
+) -> Result<Json<Nodes>, Refusal> {
     let nodes = emitter.nodes(&query.map_err(bad_query)?.namespace).await?;
     let nodes = nodes.map_err(|why| Refusal(StatusCode::SERVICE_UNAVAILABLE, why.to_string()))?;
     Ok(Json(Nodes { nodes }))
 }
 
-/// Lets sockets join rooms, on all nodes.
+/// Makes sockets on all nodes join rooms.
 #[utoipa::path(
     post,
     path = "/join",
-    request_body(content = Chosen, example = json!({ "rooms": ["user(1)"], "targets": ["vip", "news"] })),
-    responses((status = 200, description = "Those of this node are in.", body = Done))
+    request_body(content = RoomChange, example = json!({ "rooms": ["user(1)"], "targets": ["vip", "news"] })),
+    responses((status = 200, description = "The sockets of this node have joined.", body = Changed))
 )]
-pub(super) async fn join(State(emitter): State<Emitter>, body: Body) -> Result<Json<Done>, Refusal> {
-    let Chosen { rooms, except, namespace, targets } = Chosen::read(body)?;
-    Ok(Done::json(emitter.join(to(&namespace, &rooms, &except)?, &targets).await?))
+pub(super) async fn join(State(emitter): State<Emitter>, body: Body) -> Result<Json<Changed>, Refusal> {
+    let RoomChange { rooms, except, namespace, targets } = RoomChange::read(body)?;
+    Ok(Changed::json(emitter.join(to(&namespace, &rooms, &except)?, &targets).await?))
 }
 
-/// Lets sockets leave rooms, on all nodes.
+/// Makes sockets on all nodes leave rooms.
 #[utoipa::path(
     post,
     path = "/leave",
-    request_body(content = Chosen, example = json!({ "rooms": ["vip"], "except": ["user(1)"], "targets": ["vip"] })),
-    responses((status = 200, description = "Those of this node are out.", body = Done))
+    request_body(content = RoomChange, example = json!({ "rooms": ["vip"], "except": ["user(1)"], "targets": ["vip"] })),
+    responses((status = 200, description = "The sockets of this node have left.", body = Changed))
 )]
-pub(super) async fn leave(State(emitter): State<Emitter>, body: Body) -> Result<Json<Done>, Refusal> {
-    let Chosen { rooms, except, namespace, targets } = Chosen::read(body)?;
-    Ok(Done::json(emitter.leave(to(&namespace, &rooms, &except)?, &targets).await?))
+pub(super) async fn leave(State(emitter): State<Emitter>, body: Body) -> Result<Json<Changed>, Refusal> {
+    let RoomChange { rooms, except, namespace, targets } = RoomChange::read(body)?;
+    Ok(Changed::json(emitter.leave(to(&namespace, &rooms, &except)?, &targets).await?))
 }
 
-/// Disconnects sockets from the namespace, on all nodes.
-///
-/// Without `rooms`, all of them, if `everybody` is true.
+/// Disconnects sockets on all nodes from the namespace.
 #[utoipa::path(
     post,
     path = "/disconnect",
-    request_body(content = Dismissed, examples(
+    request_body(content = Disconnection, examples(
         ("a user" = (value = json!({ "rooms": ["user(1)"], "close": true }))),
-        ("everybody but a user" = (value = json!({ "everybody": true, "except": ["user(1)"] })))
+        ("everybody except one user" = (value = json!({ "everybody": true, "except": ["user(1)"] })))
     )),
-    responses((status = 200, description = "Those of this node are disconnected.", body = Done))
+    responses((status = 200, description = "The sockets of this node are disconnected.", body = Changed))
 )]
-pub(super) async fn disconnect(State(emitter): State<Emitter>, body: Body) -> Result<Json<Done>, Refusal> {
-    let Dismissed { rooms, everybody, except, namespace, close } = read(body, "a choice of sockets")?;
+pub(super) async fn disconnect(State(emitter): State<Emitter>, body: Body) -> Result<Json<Changed>, Refusal> {
+    let Disconnection { rooms, everybody, except, namespace, close } = read(body, "a choice of sockets")?;
     match (rooms.is_empty(), everybody) {
         (true, false) => {
             return Err(Refusal::bad(
-                "`rooms` names none: expected `\"everybody\": true` to disconnect all sockets of the namespace",
+                "`rooms` is empty: set `\"everybody\": true` to disconnect all sockets of the namespace",
             ));
         }
         (false, true) => {
-            return Err(Refusal::bad("`everybody` is true and `rooms` names some: expected one of the two"));
+            return Err(Refusal::bad("`everybody` is true, but `rooms` is not empty: expected only one of the two"));
         }
         _ => {}
     }
-    Ok(Done::json(emitter.disconnect(to(&namespace, &rooms, &except)?, close).await?))
+    Ok(Changed::json(emitter.disconnect(to(&namespace, &rooms, &except)?, close).await?))
 }
 
-/// The namespace that a query asks about.
+/// The query of `rooms` and `nodes`.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Within {
+pub(super) struct NamespaceQuery {
     /// The namespace.
     #[serde(default = "root")]
     #[param(default = root, example = "/")]
     namespace: String,
 }
 
-/// The sockets that a query asks about.
+/// The query of `sockets`.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
-struct Asked {
+struct SocketsQuery {
     /// The namespace.
     #[param(required = false, default = root, example = "/")]
     namespace: String,
-    /// Those in any of these rooms, `?room=a&room=b`; none: all of the namespace.
+    /// List the sockets in any of these rooms: `?room=a&room=b`. Without it, all sockets of the namespace.
     #[param(rename = "room", required = false, style = Form, explode, max_items = 1000, example = json!(["user(1)", "site(example.com)"]))]
     rooms: Vec<String>,
-    /// But none that is in one of these, `?except=a&except=b`.
+    /// Leave out the sockets in any of these rooms: `?except=a&except=b`.
     #[param(required = false, style = Form, explode, max_items = 1000, example = json!(["user(2)"]))]
     except: Vec<String>,
 }
 
-impl Chosen {
+impl RoomChange {
     fn read(body: Body) -> Result<Self, Refusal> {
-        let chosen: Self = read(body, "a choice of sockets and rooms")?;
-        limit("targets", &chosen.targets)?;
-        Ok(chosen)
+        let change: Self = read(body, "a choice of sockets and rooms")?;
+        limit("targets", &change.targets)?;
+        Ok(change)
     }
 }
 
-impl Done {
+impl Changed {
     fn json(touched: Touched) -> Json<Self> {
         Json(Self { local_sockets: touched.here, cluster: Reached::new(touched.cluster) })
     }
 }
 
-impl Asked {
+impl SocketsQuery {
     fn new(query: Pairs) -> Result<Self, Refusal> {
         let (mut namespace, mut rooms, mut except) = (None, Vec::new(), Vec::new());
         for (key, value) in query.map_err(bad_query)?.0 {
@@ -250,10 +256,10 @@ impl Asked {
                 "room" => rooms.push(value),
                 "except" => except.push(value),
                 "namespace" if namespace.is_none() => namespace = Some(value),
-                "namespace" => return Err(Refusal::bad("`namespace`: expected once")),
+                "namespace" => return Err(Refusal::bad("`namespace`: expected only once")),
                 _ => {
                     return Err(Refusal::bad(format!(
-                        "`{key}`: no such parameter; there are: namespace, room, except"
+                        "`{key}`: unknown parameter, expected one of namespace, room, except"
                     )));
                 }
             }

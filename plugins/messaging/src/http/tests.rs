@@ -1,4 +1,4 @@
-//! What the document says, and what is refused. The gateway does not run: a request that is understood is answered 503.
+//! Tests the document and refusals. The gateway does not run, so a valid request returns 503.
 
 use super::*;
 use axum::body::Body;
@@ -10,7 +10,7 @@ fn app() -> Router {
     routes(Emitter::default(), 1000)
 }
 
-/// No content type is sent, as the body is JSON anyway.
+/// Sends a request without a content type: the body is read as JSON in any case.
 async fn ask(method: &str, path: &str, body: impl Into<Body>) -> (StatusCode, Value) {
     let request = Request::builder().method(method).uri(path).body(body.into()).unwrap();
     let answer = app().oneshot(request).await.unwrap();
@@ -25,7 +25,7 @@ async fn document() -> Value {
     document
 }
 
-/// Each operation: method, path, itself.
+/// Each operation with its method and path.
 fn operations(document: &Value) -> Vec<(String, &str, &Value)> {
     let paths = document["paths"].as_object().unwrap().iter();
     let all =
@@ -33,7 +33,7 @@ fn operations(document: &Value) -> Vec<(String, &str, &Value)> {
     all.map(|(path, method, it)| (method.to_uppercase(), path.strip_prefix("/v1/messaging").unwrap(), it)).collect()
 }
 
-/// The bodies that an operation has as examples.
+/// The example bodies of an operation.
 fn bodies(operation: &Value) -> Vec<String> {
     let content = &operation["requestBody"]["content"]["application/json"];
     let several =
@@ -41,7 +41,7 @@ fn bodies(operation: &Value) -> Vec<String> {
     several.chain(content.get("example")).map(Value::to_string).collect()
 }
 
-/// The query of all parameters' examples.
+/// A query made of the parameters' examples.
 fn query(operation: &Value) -> String {
     let parameters = operation["parameters"].as_array().into_iter().flatten();
     let pairs = parameters.flat_map(|it| {
@@ -51,7 +51,7 @@ fn query(operation: &Value) -> String {
     pairs.collect::<Vec<_>>().join("&")
 }
 
-/// All values of a key, however deep.
+/// All values of a key, at any depth.
 fn all<'a>(value: &'a Value, key: &str) -> Vec<&'a Value> {
     let below: Vec<_> = match value {
         Value::Object(fields) => fields.values().flat_map(|field| all(field, key)).collect(),
@@ -62,16 +62,17 @@ fn all<'a>(value: &'a Value, key: &str) -> Vec<&'a Value> {
 }
 
 #[tokio::test]
-async fn the_document_names_the_routes_that_there_are() {
+async fn the_document_lists_all_routes() {
     let document = document().await;
     assert_eq!(document["openapi"], "3.1.0");
-    let named: Vec<_> = operations(&document).into_iter().map(|(method, path, _)| format!("{method} {path}")).collect();
-    let there_are = "POST /disconnect, POST /emit, POST /join, POST /leave, GET /nodes, GET /openapi.json, GET /rooms, GET /sockets";
-    assert_eq!(named.join(", "), there_are);
+    let listed: Vec<_> =
+        operations(&document).into_iter().map(|(method, path, _)| format!("{method} {path}")).collect();
+    let expected = "POST /disconnect, POST /emit, POST /join, POST /leave, GET /nodes, GET /openapi.json, GET /rooms, GET /sockets";
+    assert_eq!(listed.join(", "), expected);
 }
 
 #[tokio::test]
-async fn every_example_is_understood() {
+async fn every_example_is_valid() {
     let document = document().await;
     for (method, path, operation) in operations(&document).into_iter().filter(|(_, path, _)| *path != "/openapi.json") {
         let (path, bodies) = (format!("{path}?{}", query(operation)), bodies(operation));
@@ -88,7 +89,7 @@ async fn every_example_is_understood() {
 }
 
 #[tokio::test]
-async fn every_reference_of_the_document_resolves() {
+async fn every_reference_in_the_document_resolves() {
     let document = document().await;
     for reference in all(&document, "$ref") {
         let pointer = reference.as_str().unwrap().strip_prefix('#').unwrap();
@@ -97,28 +98,28 @@ async fn every_reference_of_the_document_resolves() {
 }
 
 #[tokio::test]
-async fn the_document_says_what_may_be_left_out() {
+async fn the_document_lists_the_required_fields() {
     let document = document().await;
     let schemas = &document["components"]["schemas"];
     assert_eq!(schemas["Message"]["required"], json!(["event"]));
-    assert_eq!(schemas["Chosen"]["required"], json!(["targets"]));
-    assert_eq!(schemas["Dismissed"]["required"], Value::Null);
-    // In the schema of an answer to `emit` without `ack_timeout` and without a cluster, nothing else may be required.
+    assert_eq!(schemas["RoomChange"]["required"], json!(["targets"]));
+    assert_eq!(schemas["Disconnection"]["required"], Value::Null);
+    // An answer to `emit` without `ack_timeout` and without a cluster has no other fields.
     let required: Vec<_> =
         all(&schemas["Sent"], "required").into_iter().chain(all(&schemas["Acks"], "required")).collect();
     assert_eq!(required, [&json!(["message", "seq", "recipients"])]);
 }
 
 #[tokio::test]
-async fn the_document_says_how_many_rooms_there_may_be() {
-    assert!(all(&document().await, "maxItems").into_iter().all(|most| most == MAX_ROOMS));
+async fn the_document_limits_the_number_of_rooms() {
+    assert!(all(&document().await, "maxItems").into_iter().all(|max| max == ROOMS_MAX));
     let rooms = |count: usize| format!("/sockets?{}", vec!["room=a"; count].join("&"));
-    assert_eq!(ask("GET", &rooms(MAX_ROOMS), "").await.0, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(ask("GET", &rooms(MAX_ROOMS + 1), "").await.0, StatusCode::BAD_REQUEST);
+    assert_eq!(ask("GET", &rooms(ROOMS_MAX), "").await.0, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(ask("GET", &rooms(ROOMS_MAX + 1), "").await.0, StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]
-async fn what_is_unknown_is_refused_by_name() {
+async fn errors_name_the_field_or_parameter() {
     for (method, path, body, name) in [
         ("POST", "/emit", r#"{"event": "a", "room": "b"}"#, "room"),
         ("POST", "/join", r#"{"targets": [], "event": "a"}"#, "event"),
@@ -138,10 +139,10 @@ async fn what_is_unknown_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_refused_in_json() {
+async fn refusals_are_json() {
     let refused = async |method: &str, path: &str, body: &str, status: StatusCode| {
-        let (given, answer) = ask(method, path, body.to_owned()).await;
-        assert!(given == status && answer["error"].is_string(), "{path} {body}: {given}, {answer}");
+        let (actual, answer) = ask(method, path, body.to_owned()).await;
+        assert!(actual == status && answer["error"].is_string(), "{path} {body}: {actual}, {answer}");
     };
     for body in [
         "",
