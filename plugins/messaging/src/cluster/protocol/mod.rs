@@ -1,7 +1,7 @@
-//! What the members of a cluster, and those who publish to it, say to each other.
+//! The wire formats of the cluster, for its members and for emitters.
 //!
-//! Two protocols carry the same: that of `@socket.io/redis-adapter` and its ancestors ([`classic`]), and that of its
-//! sharded adapter ([`sharded`]).
+//! There are two protocols for the same content: that of `@socket.io/redis-adapter` and its predecessors ([`classic`]),
+//! and that of its sharded adapter ([`sharded`]).
 
 mod classic;
 mod options;
@@ -19,84 +19,84 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::time::Duration;
 
-/// The protocol of this cluster, as this node speaks it.
+/// The cluster's protocol, as configured on this node.
 #[derive(Debug, Clone)]
 pub(crate) struct Protocol {
     mode: Mode,
     rooms: Rooms,
     prefix: String,
-    /// This node's name among the members.
+    /// This node's id in the cluster.
     uid: String,
-    /// What begins the names of the channels of probes.
-    probes: String,
+    /// The prefix of this node's probe channels.
+    probe_prefix: String,
 }
 
-/// What came on a channel.
+/// A decoded publication.
 #[derive(Debug)]
 pub(crate) enum Received {
     /// A message for clients.
     Message(Message),
-    /// What another member, or an emitter, wants to be done or to know.
+    /// A request of another member or of an emitter.
     Request { namespace: String, request: Request, reply_to: Option<ReplyTo> },
-    /// What another member answers to the request of this id.
+    /// Another member's answer to the request with this id.
     Answer { id: String, answer: Answer },
-    /// The proof that messages arrive.
+    /// This node's own probe, which proves that messages arrive.
     Probe(u64),
-    /// What this node published itself, or what is not for it.
+    /// A publication of this node itself, or for other nodes.
     NotForUs,
 }
 
-/// A message for clients, from elsewhere.
+/// A message for clients, published elsewhere.
 #[derive(Debug)]
 pub(crate) struct Message {
     pub(crate) source: &'static str,
     pub(crate) publisher: Option<String>,
     pub(crate) namespace: String,
-    /// The room that its channel is for; who has no member there leaves it.
+    /// The room of the channel. A node without members in it ignores the message.
     pub(crate) channel_room: Option<String>,
     pub(crate) event: Event,
     pub(crate) target: Target,
-    /// Its row at the Greyhound node that published it.
+    /// The message's row on the Greyhound node that published it.
     pub(crate) origin: Option<String>,
 }
 
-/// What is wanted of each member of a namespace.
+/// A request to each member of a namespace.
 #[derive(Debug, Clone)]
 pub(crate) enum Request {
-    /// Send an event to clients and tell what they acknowledge.
+    /// Send an event to clients and return their acknowledgements.
     Emit(Emit),
-    /// Let sockets join rooms.
+    /// Make sockets join rooms.
     Join { target: Target, rooms: Vec<String> },
-    /// Let sockets leave rooms.
+    /// Make sockets leave rooms.
     Leave { target: Target, rooms: Vec<String> },
-    /// Disconnect sockets, and close their connections.
+    /// Disconnect sockets, and if `close`, close their connections.
     Disconnect { target: Target, close: bool },
     /// Describe sockets.
     Sockets(Target),
-    /// Name sockets.
+    /// List the ids of sockets.
     SocketIds(Target),
-    /// Name all rooms.
+    /// List all rooms.
     Rooms,
-    /// Name the rooms of a socket, if it is here.
+    /// List the rooms of a socket, if it is on the member's node.
     RoomsOf(String),
-    /// Tell the program an event: `["name",arg,...]`.
+    /// Pass an event to the program: `["name",arg,...]`.
     ServerSide(String),
-    /// Socket.io-redis before 6: ask the program's own hook.
+    /// Call the program's own hook (socket.io-redis before 6).
     Custom,
 }
 
-/// An event that clients are to acknowledge.
+/// An event for clients to acknowledge.
 #[derive(Debug, Clone)]
 pub(crate) struct Emit {
     pub(crate) event: Event,
     pub(crate) target: Target,
-    /// How long they may take.
+    /// How long clients may take to acknowledge.
     pub(crate) timeout: Duration,
-    /// Its row at the Greyhound node that publishes it.
+    /// The message's row on the Greyhound node that publishes it.
     pub(crate) origin: Option<String>,
 }
 
-/// Where an answer goes.
+/// Where to send the answer to a request.
 #[derive(Debug, Clone)]
 pub(crate) struct ReplyTo {
     id: String,
@@ -105,49 +105,49 @@ pub(crate) struct ReplyTo {
 }
 
 impl ReplyTo {
-    /// The member that asks, where it says so.
+    /// The member that sent the request, if the request names it.
     pub(crate) fn uid(&self) -> Option<&str> {
         self.uid.as_deref()
     }
 }
 
-/// How requests are worded.
+/// The generation of the request format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Dialect {
-    /// Socket.io-redis before 6: the key is `requestid`.
+    /// socket.io-redis before 6, with the key `requestid`.
     Old,
-    /// Since 6: the key is `requestId`.
+    /// Since 6, with the key `requestId`.
     New,
 }
 
-/// What a member answers.
+/// A member's answer.
 #[derive(Debug)]
 pub(crate) enum Answer {
     Rooms(Vec<String>),
     Sockets(Vec<RemoteSocket>),
     SocketIds(Vec<String>),
-    /// An event goes to so many clients.
+    /// The number of clients that the event is sent to.
     Clients(u64),
-    /// A client's acknowledgement: its argument.
+    /// The argument of a client's acknowledgement.
     Ack(Json),
-    /// What the program answers to a server-side event: JSON.
+    /// The program's JSON answer to a server-side event.
     ServerSide(String),
     Done,
 }
 
-/// A socket as its node describes it.
+/// A socket, as described by its node.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RemoteSocket {
-    /// Its id.
+    /// The socket's id.
     pub id: String,
-    /// How it connected: an object with `headers`, `time`, `address`, `xdomain`, `secure`, `issued` (ms), `url`,
+    /// The handshake: an object with `headers`, `time`, `address`, `xdomain`, `secure`, `issued` (ms), `url`,
     /// `query`, `auth`.
     #[serde(default = "empty")]
     pub handshake: Box<RawValue>,
-    /// The rooms that it is in.
+    /// The socket's rooms.
     #[serde(default, deserialize_with = "options::names")]
     pub rooms: Vec<String>,
-    /// What the program attached to it: an object.
+    /// The data that the program attached to the socket: an object.
     #[serde(default = "empty")]
     pub data: Box<RawValue>,
 }
@@ -156,31 +156,31 @@ fn empty() -> Box<RawValue> {
     RawValue::from_string("{}".into()).expect("it is JSON")
 }
 
-/// Why what came on a channel is not understood.
+/// Why a publication cannot be decoded.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Malformed {
     #[error("it is not msgpack: {0}")]
     Msgpack(#[from] crate::msgpack::Malformed),
-    #[error("it is not what is published on this channel: {0}")]
+    #[error("it has an unexpected structure: {0}")]
     Shape(#[from] serde_json::Error),
-    #[error("it has binary data outside of the event")]
+    #[error("it has binary data outside the event")]
     Binary,
-    #[error("nothing is published on this channel")]
+    #[error("the channel is unknown")]
     Channel,
 }
 
-/// Why something cannot be published.
+/// Why a message, request or answer cannot be published.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("it cannot be published to the cluster: {0}")]
 pub(crate) struct Unpublishable(String);
 
 impl Protocol {
     pub(crate) fn new(config: &RedisConfig, uid: String) -> Self {
-        let probes = format!("{}-greyhound#{uid}#", config.prefix);
-        Self { mode: config.mode, rooms: config.rooms(), prefix: config.prefix.clone(), uid, probes }
+        let probe_prefix = format!("{}-greyhound#{uid}#", config.prefix);
+        Self { mode: config.mode, rooms: config.rooms(), prefix: config.prefix.clone(), uid, probe_prefix }
     }
 
-    /// What a member of `namespace` subscribes to, whoever is connected.
+    /// The permanent subscriptions of a member of `namespace`.
     pub(crate) fn subscriptions(&self, namespace: &str) -> Vec<Subscription> {
         match self.mode {
             Mode::Classic => classic::subscriptions(self, namespace),
@@ -188,7 +188,7 @@ impl Protocol {
         }
     }
 
-    /// What a member of `namespace` subscribes to while a socket is in `room`.
+    /// The additional subscription of a member of `namespace` while a socket is in `room`.
     pub(crate) fn room(&self, namespace: &str, room: &str) -> Option<Subscription> {
         let channel = || format!("{}{room}#", self.channel(namespace));
         match self.rooms {
@@ -198,12 +198,12 @@ impl Protocol {
         }
     }
 
-    /// Whether rooms have subscriptions of their own.
+    /// Whether rooms have their own subscriptions.
     pub(crate) fn subscribes_rooms(&self) -> bool {
         !matches!(self.rooms, Rooms::Pattern | Rooms::Static)
     }
 
-    /// Understands what came on a channel.
+    /// Decodes a publication.
     pub(crate) fn read(&self, channel: &str, body: &Bytes) -> Result<Received, Malformed> {
         if let Some(probe) = channel.strip_prefix(self.probe_prefix()) {
             let number = std::str::from_utf8(body).ok().and_then(|text| text.parse().ok());
@@ -215,7 +215,7 @@ impl Protocol {
         }
     }
 
-    /// A message for the clients of the other members.
+    /// Encodes a message to the other members' clients.
     pub(crate) fn message(
         &self,
         namespace: &str,
@@ -229,7 +229,7 @@ impl Protocol {
         }
     }
 
-    /// A request to the other members; `id` names it in the answers.
+    /// Encodes a request to the other members. The answers repeat `id`.
     pub(crate) fn request(
         &self,
         namespace: &str,
@@ -242,7 +242,7 @@ impl Protocol {
         }
     }
 
-    /// An answer to the request of another member.
+    /// Encodes an answer to another member's request.
     pub(crate) fn answer(&self, namespace: &str, to: &ReplyTo, answer: &Answer) -> Result<Publication, Unpublishable> {
         match self.mode {
             Mode::Classic => classic::answer(self, namespace, to, answer),
@@ -250,7 +250,7 @@ impl Protocol {
         }
     }
 
-    /// The channel that just the members of `namespace` subscribe to, so that they can be counted.
+    /// The channel whose subscribers are exactly the members of `namespace`, for counting them.
     pub(crate) fn counted(&self, namespace: &str) -> String {
         match self.mode {
             Mode::Classic => classic::request_channel(self, namespace),
@@ -258,8 +258,8 @@ impl Protocol {
         }
     }
 
-    /// A glob of the channels that each member has for itself, of those that understand requests in msgpack; the
-    /// others crash of one.
+    /// A glob for the channels of the members that understand requests in msgpack: each of them has its own channel.
+    /// Older versions have none, and crash on such requests.
     pub(crate) fn understanding(&self, namespace: &str) -> Option<String> {
         match self.mode {
             Mode::Classic => Some(format!("{}*#", escape(&classic::response_channel(self, namespace)))),
@@ -267,16 +267,16 @@ impl Protocol {
         }
     }
 
-    /// What begins the names of the channels on which this node proves to itself that messages arrive.
+    /// The prefix of the channels on which this node checks that messages arrive.
     pub(crate) fn probe_prefix(&self) -> &str {
-        &self.probes
+        &self.probe_prefix
     }
 
     pub(crate) fn sharded(&self) -> bool {
         self.mode == Mode::Sharded
     }
 
-    /// A probe.
+    /// Encodes a probe.
     pub(crate) fn probe(&self, channel: String, number: u64) -> Publication {
         self.publication(channel, number.to_string().into())
     }
@@ -290,18 +290,18 @@ impl Protocol {
         Publication { channel, body, sharded: self.sharded() }
     }
 
-    /// The channel of messages to all of a namespace, with which those to a room begin.
+    /// The channel for messages to everybody in a namespace. The channel of a room begins with it.
     fn channel(&self, namespace: &str) -> String {
         format!("{}#{namespace}#", self.prefix)
     }
 
-    /// The namespace and the rest of a channel that begins with `before`.
-    fn split<'a>(&self, channel: &'a str, before: &str) -> Option<(&'a str, &'a str)> {
-        channel.strip_prefix(self.prefix.as_str())?.strip_prefix(before)?.split_once('#')
+    /// The namespace and the rest of a channel, after the cluster's prefix and `kind`.
+    fn split<'a>(&self, channel: &'a str, kind: &str) -> Option<(&'a str, &'a str)> {
+        channel.strip_prefix(self.prefix.as_str())?.strip_prefix(kind)?.split_once('#')
     }
 }
 
-/// A name as a part of a glob that fits it alone.
+/// Escapes a name for a glob.
 fn escape(name: &str) -> String {
     let mut glob = String::with_capacity(name.len());
     for character in name.chars() {
@@ -313,7 +313,7 @@ fn escape(name: &str) -> String {
     glob
 }
 
-/// Bodies are JSON or msgpack: JSON text in either case.
+/// Returns a body's JSON text. The body is JSON or msgpack.
 fn json(body: &Bytes) -> Result<Json, Malformed> {
     if body.first() != Some(&b'{') {
         return Ok(to_json(body)?);
@@ -322,7 +322,7 @@ fn json(body: &Bytes) -> Result<Json, Malformed> {
     Ok(Json { text, attachments: Vec::new(), placed: Vec::new() })
 }
 
-/// The event of a packet: `data` is a part of `all`, and the only one that may have binary data.
+/// Parses the event of a packet. `data` is the part of `all` that may contain binary data; no other part may.
 fn event(data: &RawValue, all: &Json) -> Result<Event, Malformed> {
     let data = data.get();
     let begin = data.as_ptr().addr() - all.text.as_ptr().addr();

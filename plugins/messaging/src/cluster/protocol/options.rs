@@ -1,18 +1,18 @@
-//! Whom a message or a request is for.
+//! The target of a message or a request.
 
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
 use std::time::Duration;
 
-/// Some of the sockets of a namespace.
+/// A selection of a namespace's sockets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Target {
-    /// Those in any of these rooms; empty: all.
+    /// The sockets in any of these rooms. If empty, all sockets.
     pub(crate) rooms: Vec<String>,
-    /// But none that is in one of these.
+    /// Leave out the sockets in any of these rooms.
     pub(crate) except: Vec<String>,
-    /// Those who cannot take it at once do without.
+    /// Drop the message for clients that cannot receive it immediately.
     pub(crate) volatile: bool,
 }
 
@@ -22,7 +22,7 @@ impl Target {
     }
 }
 
-/// A [`Target`] on the wire, as it comes.
+/// A received [`Target`].
 #[derive(Deserialize)]
 pub(super) struct Options {
     #[serde(default, deserialize_with = "names")]
@@ -31,12 +31,12 @@ pub(super) struct Options {
     except: Option<Vec<String>>,
     #[serde(default)]
     flags: Flags,
-    /// The row of the message at the Greyhound node that published it; Node passes over it.
+    /// The message's row on the Greyhound node that published it. Node ignores this field.
     #[serde(default)]
     pub(super) greyhound: Option<String>,
 }
 
-/// A [`Target`] on the wire, as it goes.
+/// A [`Target`] to send.
 #[derive(Serialize)]
 pub(super) struct OptionsOut<'a> {
     rooms: &'a [String],
@@ -61,8 +61,8 @@ struct Flags {
 }
 
 impl Options {
-    /// Emitters before 4 had no notion of it.
-    pub(super) fn knows_except(&self) -> bool {
+    /// Whether `except` is present. Emitters before 4 do not send it.
+    pub(super) fn has_except(&self) -> bool {
         self.except.is_some()
     }
 
@@ -84,7 +84,7 @@ impl<'a> OptionsOut<'a> {
     }
 }
 
-/// Names of rooms: a list of texts and numbers; a text alone is one room, and whatever is empty is none.
+/// Reads the names of rooms: a list of texts and numbers, or a single text. An empty value of any type means no rooms.
 pub(super) fn names<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<String>, D::Error> {
     some_names(input).map(Option::unwrap_or_default)
 }
@@ -115,10 +115,10 @@ fn some_names<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Vec<String>>
         }
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            // An empty list of some languages.
+            // Some languages write an empty list as a map.
             match map.next_entry::<IgnoredAny, IgnoredAny>()? {
                 None => Ok(Some(Vec::new())),
-                Some(_) => Err(serde::de::Error::custom("rooms are a list, not a map")),
+                Some(_) => Err(serde::de::Error::custom("expected a list of rooms, not a map")),
             }
         }
     }
@@ -142,7 +142,8 @@ impl<'de> Deserialize<'de> for Name {
                 Ok(Name(text.to_owned()))
             }
 
-            // What is no name in JavaScript, either, is one that nobody has: left out, it would mean everybody.
+            // Null and booleans become names that no room has. If they were left out, an empty list would mean
+            // everybody.
             fn visit_unit<E>(self) -> Result<Name, E> {
                 Ok(Name("null".into()))
             }
@@ -177,7 +178,7 @@ impl<'de> Deserialize<'de> for Flags {
                 f.write_str("flags")
             }
 
-            // No flags, as some languages say it.
+            // Some languages write missing flags as null, a text or a list.
             fn visit_unit<E>(self) -> Result<Flags, E> {
                 Ok(Flags::default())
             }

@@ -1,5 +1,5 @@
-//! The protocol of `@socket.io/redis-adapter`'s sharded adapter (Redis 7): all kinds of messages on
-//! `<prefix>#<nsp>#`, answers on `<prefix>#<nsp>#<uid>#`, messages to one room on `<prefix>#<nsp>#<room>#`.
+//! The protocol of the sharded adapter in `@socket.io/redis-adapter` (Redis 7): answers on `<prefix>#<nsp>#<uid>#`,
+//! messages to one room on `<prefix>#<nsp>#<room>#`, everything else on `<prefix>#<nsp>#`.
 
 use super::classic::DEFAULT_ACK_TIMEOUT;
 use super::options::{Options, OptionsOut};
@@ -108,7 +108,7 @@ pub(super) fn read(protocol: &Protocol, channel: &str, body: &Bytes) -> Result<R
     let target = match data.opts.map(Options::target) {
         Some(target) => target,
         None if r#type == kind::SERVER_SIDE_EMIT => Target::default(),
-        // Whoever names nobody does not mean everybody.
+        // A request without a target is not meant for everybody.
         None => return Ok(Received::NotForUs),
     };
     let request = match r#type {
@@ -176,7 +176,7 @@ enum PacketOut<'a> {
         data: FromJson<'a>,
         nsp: &'a str,
     },
-    /// A value alone.
+    /// A value without a packet around it.
     Value(FromJson<'a>),
 }
 
@@ -190,7 +190,7 @@ impl<'a> PacketOut<'a> {
     }
 }
 
-/// JSON, or msgpack where there is binary data.
+/// Encodes as JSON, or as msgpack if there is binary data.
 fn publication(
     protocol: &Protocol,
     channel: String,
@@ -226,8 +226,8 @@ pub(super) fn message(
     publication(protocol, channel, &out, !event.attachments.is_empty())
 }
 
-/// The room that has a channel of its own: not one that looks like a socket's id (20 characters), unless those have
-/// too.
+/// Returns the room, if there is only one and it has its own channel. With `Rooms::Dynamic`, rooms that look like a
+/// socket's id (20 characters) have none.
 fn own_channel(mode: Rooms, rooms: &[String]) -> Option<&String> {
     let [room] = rooms else { return None };
     match mode {

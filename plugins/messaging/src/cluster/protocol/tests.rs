@@ -38,17 +38,20 @@ fn target() -> Target {
     Target { rooms: names(&["a", "b"]), except: names(&["c"]), volatile: true }
 }
 
-/// What another member reads of what one publishes.
-fn arrives(mode: Mode, publish: impl Fn(&Protocol) -> Publication) -> Received {
+/// Publishes as one member, and decodes as another.
+fn transmit(mode: Mode, publish: impl Fn(&Protocol) -> Publication) -> Received {
     let Publication { channel, body, sharded } = publish(&protocol(mode, "them"));
     assert_eq!(sharded, mode == Mode::Sharded);
     let own = protocol(mode, "them").read(&channel, &body).unwrap();
-    assert!(matches!(own, Received::NotForUs | Received::Answer { .. }), "its own is nothing to a member: {own:?}");
+    assert!(
+        matches!(own, Received::NotForUs | Received::Answer { .. }),
+        "a member ignores its own publications: {own:?}"
+    );
     read(mode, &channel, body).unwrap()
 }
 
 #[test]
-fn an_emitter_before_1_is_read_as_it_was_captured() {
+fn a_captured_message_of_an_emitter_before_1_is_read() {
     let hex = "9283a47479706502a46461746192a76d657373616765b8323032362d30312d30325430333a30343a30352e3030305aa36e7370a12f\
                82a5726f6f6d7391a775736572283129a5666c61677380";
     let body: Vec<u8> = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
@@ -59,7 +62,7 @@ fn an_emitter_before_1_is_read_as_it_was_captured() {
 }
 
 #[test]
-fn who_published_is_told_by_what_was_published() {
+fn the_source_is_recognized_by_the_message() {
     let packet = json!({"type": 2, "data": ["x"], "nsp": "/"});
     let source = |body: serde_json::Value| message("socket.io#/#", pack(&body)).source;
     assert_eq!(source(json!(["emitter", packet, {"rooms": [], "flags": {}}])), "emitter 1-3");
@@ -70,7 +73,7 @@ fn who_published_is_told_by_what_was_published() {
 }
 
 #[test]
-fn a_literal_map_is_a_message() {
+fn a_map_is_a_message() {
     let it = |body: serde_json::Value| {
         let it = message("socket.io#emitter", pack(&body));
         (it.event.text, it.target.rooms)
@@ -86,18 +89,15 @@ fn a_literal_map_is_a_message() {
 }
 
 #[test]
-fn a_literal_map_names_rooms_and_stands_on_the_channel_of_old_emitters() {
+fn a_map_must_have_rooms_and_be_on_the_channel_of_old_emitters() {
     let map = json!({"data": ["x"], "room": "a"});
-    assert!(
-        read(Mode::Classic, "socket.io#emitter", pack(&json!({"data": ["x"]}))).is_err(),
-        "for nobody, not everybody"
-    );
+    assert!(read(Mode::Classic, "socket.io#emitter", pack(&json!({"data": ["x"]}))).is_err(), "without rooms");
     assert!(read(Mode::Classic, "socket.io#/#", pack(&map)).is_err());
     assert!(read(Mode::Classic, "socket.io#emitter", map.to_string()).is_err(), "JSON");
 }
 
 #[test]
-fn no_flags_and_no_rooms_are_said_in_many_ways() {
+fn empty_values_of_any_type_mean_no_flags_and_no_rooms() {
     for none in [json!([]), json!({}), json!(""), json!(null)] {
         let options = json!({"rooms": none, "flags": none, "except": none});
         let body = pack(&json!(["emitter", {"data": ["x"]}, options]));
@@ -112,7 +112,7 @@ fn no_flags_and_no_rooms_are_said_in_many_ways() {
 }
 
 #[test]
-fn the_room_of_a_channel_is_told() {
+fn the_channel_names_the_room() {
     let body = pack(&json!(["emitter", {"data": ["x"], "nsp": "/chat"}, {"rooms": ["a#b", "c"]}]));
     let it = message("socket.io#/chat#a#b#", body.clone());
     assert_eq!((it.namespace.as_str(), it.channel_room.as_deref()), ("/chat", Some("a#b")));
@@ -124,7 +124,7 @@ fn the_room_of_a_channel_is_told() {
 }
 
 #[test]
-fn what_is_no_message_is_refused() {
+fn invalid_messages_are_refused() {
     let packet = json!({"data": ["x"]});
     let refused = [
         json!(null),
@@ -144,16 +144,16 @@ fn what_is_no_message_is_refused() {
         assert!(read(Mode::Classic, "socket.io#/#", pack(&body)).is_err(), "{body}");
     }
     assert!(read(Mode::Classic, "elsewhere", pack(&json!([]))).is_err());
-    // Binary data is for the event alone: where it stands elsewhere, nobody knows what is meant.
+    // Binary data outside the event has no meaning.
     let hidden = [&b"\x93\xa1u"[..], &pack(&packet), b"\x81\xa1x\xc4\x01x"].concat();
     assert!(matches!(read(Mode::Classic, "socket.io#/#", hidden), Err(Malformed::Binary)));
 }
 
 #[test]
-fn a_message_arrives_as_it_was_sent() {
+fn messages_arrive_as_they_were_sent() {
     for mode in [Mode::Classic, Mode::Sharded] {
         for (event, origin) in [(event(), Some("n-1:7")), (binary(), None)] {
-            let arrived = arrives(mode, |them| them.message("/chat", &event, &target(), origin).unwrap());
+            let arrived = transmit(mode, |them| them.message("/chat", &event, &target(), origin).unwrap());
             let Received::Message(it) = arrived else { panic!("{arrived:?}") };
             assert_eq!((it.event, it.target, it.origin.as_deref()), (event, target(), origin));
             assert_eq!(
@@ -165,7 +165,7 @@ fn a_message_arrives_as_it_was_sent() {
 }
 
 #[test]
-fn a_message_to_one_room_goes_by_its_channel() {
+fn a_message_to_one_room_uses_the_rooms_channel() {
     let channel = |mode, rooms, names_: &[&str]| {
         let protocol =
             Protocol::new(&RedisConfig { mode, subscription: Some(rooms), ..RedisConfig::default() }, "us".into());
@@ -203,7 +203,7 @@ fn requests_arrive_as_they_were_sent() {
             if mode == Mode::Sharded && matches!(request, Request::Rooms) {
                 continue;
             }
-            let arrived = arrives(mode, |them| them.request("/chat", &request, Some("id")).unwrap());
+            let arrived = transmit(mode, |them| them.request("/chat", &request, Some("id")).unwrap());
             let Received::Request { namespace, request: got, reply_to } = arrived else { panic!("{arrived:?}") };
             assert_eq!((namespace.as_str(), sent(&got)), ("/chat", sent(&request)));
             let reply_to = reply_to.unwrap();
@@ -252,7 +252,7 @@ fn answers_arrive_as_they_were_sent() {
 }
 
 #[test]
-fn old_requests_have_other_numbers() {
+fn requests_before_6_have_other_types() {
     let asked = |body: serde_json::Value| match read(Mode::Classic, "socket.io-request#/#", body.to_string()).unwrap() {
         Received::Request { request, reply_to, .. } => (format!("{request:?}"), reply_to),
         other => panic!("{other:?}"),
@@ -278,12 +278,12 @@ fn old_requests_have_other_numbers() {
         asked(json!({"requestid": "x", "type": 1, "sid": "s"})).0,
         format!("{:?}", Request::RoomsOf("s".into()))
     );
-    // Between 6 and 7 one socket is named in the new words.
+    // Between 6 and 7, a request in the new format names one socket.
     assert_eq!(
         asked(json!({"requestId": "x", "type": 3, "sid": "s", "room": "r"})).0,
         format!("{:?}", Request::Leave { target: room("s"), rooms: names(&["r"]) })
     );
-    // Emitters want no answer.
+    // Emitters expect no answer.
     let (joined, reply_to) = asked(json!({"type": 2, "opts": {"rooms": ["a"], "except": []}, "rooms": ["b"]}));
     assert_eq!(
         (joined, reply_to.is_none()),
@@ -292,7 +292,7 @@ fn old_requests_have_other_numbers() {
 }
 
 #[test]
-fn who_names_nobody_does_not_mean_everybody() {
+fn a_request_without_a_target_is_not_for_everybody() {
     for kind in 2..=7 {
         if kind != 6 {
             let body = json!({"uid": "x", "type": kind, "requestId": "id", "packet": {"data": ["x"]}}).to_string();
@@ -309,12 +309,12 @@ fn who_names_nobody_does_not_mean_everybody() {
 }
 
 #[test]
-fn a_name_in_a_glob_fits_itself_alone() {
+fn names_are_escaped_in_globs() {
     assert_eq!(escape("/a*[b]?\\"), "/a\\*\\[b\\]\\?\\\\");
 }
 
 #[test]
-fn a_probe_is_told_from_everything_else() {
+fn probes_are_recognized() {
     let us = protocol(Mode::Classic, "us");
     let probe = us.probe(format!("{}7", us.probe_prefix()), 42);
     assert!(matches!(us.read(&probe.channel, &probe.body), Ok(Received::Probe(42))));
@@ -324,18 +324,16 @@ fn a_probe_is_told_from_everything_else() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    /// Whatever is published, on whatever channel: it is understood or refused.
     #[test]
-    fn nothing_that_is_published_does_harm(body in prop::collection::vec(any::<u8>(), 0..200), at in 0..8_usize) {
+    fn any_publication_is_decoded_or_refused(body in prop::collection::vec(any::<u8>(), 0..200), at in 0..8_usize) {
         let channels = ["socket.io#/#", "socket.io#/#a#", "socket.io#emitter", "socket.io-request#/#", "socket.io-response#/#", "socket.io-response#/#us#", "socket.io#", "x"];
         for mode in [Mode::Classic, Mode::Sharded] {
             let _ = read(mode, channels[at], body.clone());
         }
     }
 
-    /// The same where it is nearly right.
     #[test]
-    fn nothing_that_is_nearly_right_does_harm(at in any::<prop::sample::Index>(), byte in any::<u8>(), kind in 0..14_u8, cut in any::<prop::sample::Index>()) {
+    fn damaged_publications_are_decoded_or_refused(at in any::<prop::sample::Index>(), byte in any::<u8>(), kind in 0..14_u8, cut in any::<prop::sample::Index>()) {
         for mode in [Mode::Classic, Mode::Sharded] {
             let them = protocol(mode, "them");
             let Ok(Publication { channel, body, .. }) = (match kind {

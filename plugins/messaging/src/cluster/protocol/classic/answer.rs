@@ -93,7 +93,7 @@ pub(in crate::cluster::protocol) fn answer(
     answer: &Answer,
 ) -> Result<Publication, Unpublishable> {
     let shared = response_channel(protocol, namespace);
-    // Whoever says who it is (since 7.1) listens to a channel of its own, which spares the others.
+    // A member that names itself in its request (since 7.1) has its own channel for answers, which spares the others.
     let own = to.uid.as_ref().map_or_else(|| shared.clone(), |uid| format!("{shared}{uid}#"));
     let old = to.dialect == Dialect::Old;
     let (id, old_id) = if old { (None, Some(to.id.as_str())) } else { (Some(to.id.as_str()), None) };

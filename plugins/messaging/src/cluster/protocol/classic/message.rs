@@ -1,4 +1,4 @@
-//! Messages to clients: of the members, and of every generation of emitters.
+//! Messages to clients, from members and from every generation of emitters.
 
 use super::msgpack;
 use crate::cluster::protocol::options::{self, Options, OptionsOut};
@@ -13,8 +13,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use std::fmt;
 
-/// What the uid of emitters is.
-const EMITTER: &str = "emitter";
+/// The uid of emitters.
+const EMITTER_UID: &str = "emitter";
 
 #[derive(Deserialize)]
 pub(super) struct PacketIn<'a> {
@@ -24,14 +24,14 @@ pub(super) struct PacketIn<'a> {
     pub(super) nsp: Option<String>,
 }
 
-/// `[uid, packet, options]`, or before 1.0 `[packet, options]`.
+/// `[uid, packet, options]`, or `[packet, options]` before 1.0.
 struct MessageIn<'a> {
     uid: Option<String>,
     packet: PacketIn<'a>,
     options: Options,
 }
 
-/// What a message begins with.
+/// The first element of a message.
 enum First<'a> {
     Uid(Option<String>),
     Packet(PacketIn<'a>),
@@ -44,7 +44,7 @@ impl<'de> Deserialize<'de> for MessageIn<'de> {
             type Value = MessageIn<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of who sends, the packet and the options")
+                f.write_str("a list of uid, packet and options")
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Self::Value, A::Error> {
@@ -69,7 +69,7 @@ impl<'de> Deserialize<'de> for First<'de> {
             type Value = First<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("who sends, or a packet")
+                f.write_str("a uid or a packet")
             }
 
             fn visit_str<E>(self, uid: &str) -> Result<Self::Value, E> {
@@ -97,7 +97,7 @@ impl<'de> Deserialize<'de> for First<'de> {
 struct MapIn<'a> {
     #[serde(borrow)]
     data: &'a RawValue,
-    // It must be there: whoever names nobody does not mean everybody.
+    // Required: a message without rooms is not meant for everybody.
     #[serde(alias = "rooms", deserialize_with = "options::names")]
     room: Vec<String>,
     #[serde(default)]
@@ -122,8 +122,8 @@ pub(super) fn read(
     let source = match uid.as_deref() {
         _ if options.greyhound.is_some() => "greyhound",
         None => "emitter 0.x",
-        Some(EMITTER) if options.knows_except() => "emitter 4-5",
-        Some(EMITTER) => "emitter 1-3",
+        Some(EMITTER_UID) if options.has_except() => "emitter 4-5",
+        Some(EMITTER_UID) => "emitter 1-3",
         Some(_) => "node",
     };
     let event = event(packet.data, &all)?;
@@ -139,7 +139,7 @@ pub(super) fn read(
     }))
 }
 
-/// The namespace of a packet: `/` where it names none. None where it is on the channel of another one.
+/// The namespace of a packet, `/` by default. `None` if it is on another namespace's channel.
 fn agreed(channel: Option<&str>, packet: Option<String>) -> Option<String> {
     let named = packet.filter(|nsp| !nsp.is_empty()).unwrap_or_else(|| "/".into());
     channel.is_none_or(|channel| channel == named).then_some(named)
@@ -150,7 +150,7 @@ fn read_map(all: &Json) -> Result<Received, Malformed> {
     let namespace = map.nsp.unwrap_or_else(|| "/".into());
     let mut named = event(map.data, all).ok().filter(|_| map.data.get().starts_with("[\""));
     if named.is_none() {
-        // Data without an event's name is a `message`.
+        // Data without an event name becomes the event `message`.
         let data = map.data.to_owned();
         named = Some(Event::new("message", &[data]).with(all.attachments.clone()));
     }
@@ -176,7 +176,7 @@ pub(super) struct PacketOut<'a> {
 
 impl<'a> PacketOut<'a> {
     pub(super) fn new(namespace: &'a str, event: &'a Event) -> Self {
-        // The receiver says 5 (binary) to its clients where it finds binary data.
+        // 2 is an event. If there is binary data, the receiver sends type 5 (binary event) to its clients.
         Self { r#type: 2, data: FromJson { text: &event.text, attachments: &event.attachments }, nsp: namespace }
     }
 }

@@ -1,6 +1,6 @@
-//! The protocol of socket.io-redis and `@socket.io/redis-adapter`, and of every emitter.
+//! The protocol of socket.io-redis, `@socket.io/redis-adapter` and every emitter.
 //!
-//! Messages are msgpack on `<prefix>#<nsp>#` and `<prefix>#<nsp>#<room>#`, requests and answers mostly JSON on
+//! Messages are msgpack on `<prefix>#<nsp>#` and `<prefix>#<nsp>#<room>#`. Requests and answers are mostly JSON, on
 //! `<prefix>-request#<nsp>#` and `<prefix>-response#<nsp>#`.
 
 mod answer;
@@ -18,7 +18,7 @@ use rmp_serde::encode::to_vec_named;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-/// The numbers of the requests since 6.
+/// Request types since version 6.
 mod kind {
     pub(super) const SOCKETS: u8 = 0;
     pub(super) const ALL_ROOMS: u8 = 1;
@@ -52,7 +52,7 @@ pub(super) fn response_channel(protocol: &Protocol, namespace: &str) -> String {
     format!("{}-response#{namespace}#", protocol.prefix)
 }
 
-/// The channel of emitters before 1.0, for all namespaces.
+/// The channel of emitters before 1.0. It serves all namespaces.
 fn emitter_channel(protocol: &Protocol) -> String {
     format!("{}#emitter", protocol.prefix)
 }

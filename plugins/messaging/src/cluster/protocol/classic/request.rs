@@ -1,4 +1,4 @@
-//! Requests, in the words of both numberings.
+//! Requests, with the type numbers of before and since version 6.
 
 use super::answer::as_name;
 use super::message::{PacketIn, PacketOut};
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::time::Duration;
 
-/// Those before 6.
+/// Request types before version 6.
 mod old_kind {
     pub(super) const CLIENTS: u8 = 0;
     pub(super) const CLIENT_ROOMS: u8 = 1;
@@ -73,7 +73,7 @@ fn new_request(it: RequestIn<'_>, namespace: &str, all: &Json) -> Result<Option<
         (None, Some(sid), _) => Target::room(sid),
         (None, None, kind::SOCKETS) => Target { rooms: it.rooms.clone(), ..Target::default() },
         (None, None, kind::ALL_ROOMS | kind::SERVER_SIDE_EMIT) => Target::default(),
-        // Whoever names nobody does not mean everybody.
+        // A request without a target is not meant for everybody.
         (None, None, _) => return Ok(None),
     };
     let rooms = match it.room {
@@ -104,7 +104,7 @@ fn new_request(it: RequestIn<'_>, namespace: &str, all: &Json) -> Result<Option<
     }))
 }
 
-/// Node always says how long; who does not waits so long.
+/// How long clients may take to acknowledge if a request does not say. Node's requests always do.
 pub(in crate::cluster::protocol) const DEFAULT_ACK_TIMEOUT: Duration = Duration::from_secs(5);
 
 fn old_request(it: RequestIn<'_>) -> Option<Request> {
@@ -138,7 +138,7 @@ struct RequestOut<'a> {
     data: Option<&'a RawValue>,
 }
 
-/// The one request that is msgpack.
+/// The only request in msgpack.
 #[derive(Serialize)]
 struct EmitOut<'a> {
     uid: &'a str,
@@ -183,7 +183,7 @@ pub(in crate::cluster::protocol) fn request(
             (out.r#type, out.data) = (kind::SERVER_SIDE_EMIT, Some(&*data));
         }
         Request::SocketIds(_) | Request::RoomsOf(_) | Request::Custom => {
-            return Err(Unpublishable("members since version 6 are not asked this".into()));
+            return Err(Unpublishable("this request is sent only by versions before 6".into()));
         }
     }
     Ok(protocol.publication(channel, text(&out)?))
