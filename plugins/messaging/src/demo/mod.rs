@@ -1,8 +1,8 @@
-//! The demo page: connect as a user, push, publish, and watch the rows of it appear.
+//! The demo page: connect as a user, push, publish, and watch the rows appear.
 //!
-//! It mints tokens and shows every row, so it answers only if the caller's address and the name that it called (against
-//! DNS rebinding) are this machine's own, and if no page of another origin asks: other ports of this machine have
-//! pages, too.
+//! The page mints tokens and shows every row. It therefore answers only if the caller's address and the requested host
+//! name (against DNS rebinding) are this machine's own, and if the request does not come from a page of another origin,
+//! such as another port of this machine.
 
 mod rows;
 #[cfg(test)]
@@ -19,18 +19,18 @@ use greyhound_sdk::local::is_local;
 use serde::Deserialize;
 use std::time::Duration;
 
-/// How long a token of the page is good for: it is used at once, and the page asks for another one when it reconnects.
+/// How long the page's tokens are valid. The page uses each at once and requests a new one when it reconnects.
 pub(crate) const TOKEN_LIFE: Duration = Duration::from_secs(60);
 
-/// The page takes everything from this server and nothing from anywhere else.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
-                      form-action 'none'; frame-ancestors 'none'; base-uri 'none'";
+/// The page loads everything from this server.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+                                       connect-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'";
 
-/// The page at `/` and what it needs below `/demo/`.
+/// The page at `/` and its resources below `/demo/`.
 ///
-/// `mint` makes a token for a user id; `emit` has the route `/emit`, which publishes a message. The
-/// listener gives each request its peer as an axum `ConnectInfo`; a request without one is refused.
-pub fn routes<M>(bus: Bus, mint: M, emit: Router) -> Router
+/// `mint` makes a token for a user id. `emit` has the route `/emit`, which publishes a message. Each request needs its
+/// peer's address as an axum `ConnectInfo`; a request without one is refused.
+pub(crate) fn routes<M>(bus: Bus, mint: M, emit: Router) -> Router
 where
     M: Fn(&str) -> String + Clone + Send + Sync + 'static,
 {
@@ -49,7 +49,7 @@ where
 fn file(content_type: &'static str, text: &'static str) -> MethodRouter {
     let headers = [
         (header::CONTENT_TYPE, content_type),
-        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
         (header::CACHE_CONTROL, "no-cache"),
     ];
     get(move || std::future::ready((headers, text)))
@@ -61,7 +61,7 @@ struct ForUser {
     user: String,
 }
 
-/// A page of another origin cannot post JSON without asking first, and cannot run the answer as a script.
+/// Takes JSON in a POST: a page of another origin cannot send that without a preflight, nor run the answer as a script.
 async fn token<M: Fn(&str) -> String>(State(mint): State<M>, Json(wanted): Json<ForUser>) -> String {
     mint(&wanted.user)
 }
@@ -72,7 +72,7 @@ async fn only_this_machine(request: Request, next: Next) -> Response {
     } else {
         (
             StatusCode::FORBIDDEN,
-            "The demo page is only for the machine that Greyhound runs on: open it there, as http://localhost.",
+            "The demo page works only on the machine that runs Greyhound: open it there, at http://localhost.",
         )
             .into_response()
     };
@@ -80,8 +80,9 @@ async fn only_this_machine(request: Request, next: Next) -> Response {
     answer
 }
 
-/// Whether this machine asks, for its user or for the page itself. Browsers tell of a page of another origin: by
-/// `Origin` if it posts or reads, by `Sec-Fetch-Site` also if it embeds. It may lead to the page, nothing else.
+/// Whether the request comes from this machine, and from its user or from the demo page itself. Browsers report a page
+/// of another origin in `Origin` if it posts or reads, and in `Sec-Fetch-Site` even if it only embeds. Such a page may
+/// link to the demo page, nothing else.
 fn is_own_page(request: &Request) -> bool {
     let text = |name: header::HeaderName| request.headers().get(name).map(|value| value.to_str().unwrap_or_default());
     let own_origin = text(header::ORIGIN).is_none_or(|origin| origin.strip_prefix("http://") == text(header::HOST));

@@ -28,11 +28,11 @@ function count(stage, by) {
 function pulse(stage) {
   const place = $(`stage-${stage}`)
   place.classList.remove('pulse')
-  void place.offsetWidth // lets the animation begin again
+  void place.offsetWidth // restarts the animation
   place.classList.add('pulse')
 }
 
-/** What was typed: JSON where it is, else text. Nothing: no argument. */
+/** Parses the input as JSON, or else takes it as text. Empty input means no argument. */
 function argument(text) {
   if (text.trim() === '') return []
   try { return [JSON.parse(text)] } catch { return [text] }
@@ -46,7 +46,7 @@ async function mint(user) {
   return answer.text()
 }
 
-/** Who a token says it is for; only to show it, the server checks it. */
+/** The user that a token names, for display only: the server verifies the token. */
 function subject(token, otherwise) {
   try {
     const claims = JSON.parse(atob(token.split('.')[1].replaceAll('-', '+').replaceAll('_', '/')))
@@ -60,7 +60,7 @@ $('origin').textContent = location.origin
 
 let devicesMade = 0
 
-/** `token` gives one for each connection: it may be too old when the device comes back. */
+/** Calls `token` for each connection: an earlier token may have expired by the time the device reconnects. */
 function addDevice(user, token) {
   const card = $('device').content.firstElementChild.cloneNode(true)
   let socket, closed
@@ -77,7 +77,7 @@ function addDevice(user, token) {
     socket.addEventListener('disconnect', ({ detail: [reason] }) => {
       if (parts.state.dataset.state === 'live') count('clients', -1)
       show(parts.state, 'closed', parts.state.dataset.refused ?? reason)
-      // As socket.io's clients: whom the server disconnects does not come back by itself.
+      // As socket.io's clients do: reconnect, unless the server disconnected the device.
       if (reason === 'transport close' && !closed && !parts.state.dataset.refused) setTimeout(() => closed || connect(), 500 + 500 * Math.random())
     })
   }
@@ -130,7 +130,7 @@ function pushed(submit, socket, parts) {
   const { event, argument: text } = Object.fromEntries(new FormData(submit.target))
   if (parts.state.dataset.state !== 'live') return say(parts.ack, 'This device is not authenticated.', 'bad')
   const began = performance.now()
-  say(parts.ack, 'pushed, waiting for the disk')
+  say(parts.ack, 'pushed, waiting for acknowledgement')
   socket.emit([event, ...argument(text)], () => {
     say(parts.ack, `acknowledged: on disk after ${(performance.now() - began).toFixed(1)} ms`, 'good')
   })
@@ -142,7 +142,7 @@ $('connect').addEventListener('submit', async submit => {
   try {
     const token = own.trim()
     if (token) return addDevice(subject(token, user), () => token)
-    await mint(user) // says why, if there is none
+    await mint(user) // throws the reason if there is no token
     addDevice(user, () => mint(user))
   } catch (error) {
     alert(`No token: ${error.message}`)

@@ -1,4 +1,4 @@
-//! The rows of all topics as they become durable, as server-sent events.
+//! Streams the rows of all topics, as they become durable, as server-sent events.
 
 use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -8,12 +8,12 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use std::convert::Infallible;
 
-/// Rows of one batch that a page is sent: a broadcast to thousands must not drown the browser.
-const SHOWN: usize = 50;
-/// How much of a topic is read at once, in bytes.
+/// How many rows of a batch are sent to the page: a broadcast to thousands must not overload the browser.
+const ROWS_PER_EVENT_MAX: usize = 50;
+/// How many bytes of a topic are read at once.
 const READ_BYTES: usize = 1 << 20;
 
-/// What one event of the stream tells.
+/// An event of the stream.
 #[derive(Serialize)]
 struct Rows<'a> {
     topic: &'a str,
@@ -23,7 +23,7 @@ struct Rows<'a> {
     rows: Vec<Map<String, Value>>,
 }
 
-/// Streams to one page. Nothing is spawned: with the connection, its consumers go.
+/// Streams to one page. The consumers belong to the stream and end with the connection.
 pub(super) async fn rows(State(bus): State<Bus>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let mut topics = Vec::new();
     for schema in bus.topics() {
@@ -34,21 +34,21 @@ pub(super) async fn rows(State(bus): State<Bus>) -> Sse<impl Stream<Item = Resul
     Sse::new(stream::select_all(topics).map(Ok)).keep_alive(KeepAlive::default())
 }
 
-/// The next events of a topic; the stream of a topic that cannot be read ends.
+/// Returns the next events of a topic, or `None` to end the stream if the topic cannot be read.
 async fn watch(mut consumer: Consumer) -> Option<(Vec<Event>, Consumer)> {
     let batches = consumer
         .next(READ_BYTES)
         .await
-        .inspect_err(|error| tracing::warn!(%error, "the demo page reads no further"))
+        .inspect_err(|error| tracing::warn!(%error, "the demo page stopped reading a topic"))
         .ok()?;
-    // Only shown, so that it does not seem to fall behind.
+    // Without commits, the consumer would be reported as falling behind.
     consumer.commit(consumer.position()).await.ok()?;
     let events = batches.iter().filter_map(|batch| event(consumer.schema(), batch)).collect();
     Some((events, consumer))
 }
 
 fn event(schema: &TopicSchema, batch: &Batch) -> Option<Event> {
-    let shown = batch.rows.slice(0, batch.rows.num_rows().min(SHOWN));
+    let shown = batch.rows.slice(0, batch.rows.num_rows().min(ROWS_PER_EVENT_MAX));
     let rows = schema.to_table(batch.first, batch.time, &shown).ok()?;
     let rows = serde_arrow::from_record_batch(&rows).ok()?;
     Event::default().json_data(Rows { topic: schema.name(), count: batch.rows.num_rows(), rows }).ok()

@@ -1,5 +1,5 @@
-// A socket.io client of the size of this page: protocol 5 over engine.io 4, WebSocket only.
-// Real programs use the clients from npm; this one is here so that the page needs nothing else.
+// A minimal socket.io client: protocol 5 over engine.io 4, WebSocket only.
+// It saves the page a dependency; programs should use the clients from npm.
 
 export class Socket extends EventTarget {
   #web
@@ -14,7 +14,7 @@ export class Socket extends EventTarget {
     this.#web.onclose = () => this.#end('transport close')
   }
 
-  /** Sends an event; with `ack`, the answer is given to it. */
+  /** Sends an event. Calls `ack`, if given, with the answer. */
   emit(args, ack) {
     const id = ack ? this.#nextAck++ : ''
     if (ack) this.#acks.set(id, ack)
@@ -26,7 +26,7 @@ export class Socket extends EventTarget {
     this.#web.close()
   }
 
-  /** Loses the connection, as if the network had. */
+  /** Drops the connection as a network failure would. */
   drop() {
     this.#web.close()
   }
@@ -41,18 +41,18 @@ export class Socket extends EventTarget {
 
   /** Handles a socket.io packet: 0 connected, 1 disconnect, 2 event, 3 ack, 4 refused. */
   #packet(type, body) {
-    if (type === '0') this.#tell('connect', [])
+    if (type === '0') this.#dispatch('connect', [])
     if (type === '1') this.#end('io server disconnect')
-    if (type === '2') this.#tell('event', JSON.parse(body.replace(/^\d+/, '')))
+    if (type === '2') this.#dispatch('event', JSON.parse(body.replace(/^\d+/, '')))
     if (type === '3') this.#acknowledged(body)
     if (type === '4') this.#end(JSON.parse(body).message)
   }
 
-  /** Tells once that it is over. */
+  /** Dispatches `disconnect`, once. */
   #end(reason) {
     if (this.#over) return
     this.#over = true
-    this.#tell('disconnect', [reason])
+    this.#dispatch('disconnect', [reason])
     this.#web.close()
   }
 
@@ -62,7 +62,7 @@ export class Socket extends EventTarget {
     this.#acks.delete(Number(digits))
   }
 
-  #tell(type, args) {
+  #dispatch(type, args) {
     this.dispatchEvent(new CustomEvent(type, { detail: args }))
   }
 }

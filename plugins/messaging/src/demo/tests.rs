@@ -46,7 +46,7 @@ async fn text(answer: Response) -> String {
 }
 
 #[tokio::test]
-async fn everything_that_the_page_names_is_served() {
+async fn every_resource_of_the_page_is_served() {
     let app = app(&memory());
     let page = text(app.clone().oneshot(local("/")).await.unwrap()).await;
     let named = page.split('"').filter(|part| part.starts_with("/demo/"));
@@ -54,7 +54,7 @@ async fn everything_that_the_page_names_is_served() {
         let answer = app.clone().oneshot(local(path)).await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK, "{path}");
     }
-    assert!(!page.contains("http://") && !page.contains("https://"), "the page needs the network");
+    assert!(!page.contains("http://") && !page.contains("https://"), "the page loads from the network");
 }
 
 #[tokio::test]
@@ -74,21 +74,21 @@ async fn only_this_machine_is_served() {
 }
 
 #[tokio::test]
-async fn a_page_of_another_site_is_refused() {
+async fn requests_from_other_origins_are_refused() {
     let app = app(&memory());
-    let asks = async |origin: &'static str| {
+    let status = async |origin: &'static str| {
         let mut request = token_request("1", "127.0.0.1:5000", "localhost:3000");
         request.headers_mut().insert(header::ORIGIN, HeaderValue::from_static(origin));
         app.clone().oneshot(request).await.unwrap().status()
     };
-    assert_eq!(asks("http://localhost:3000").await, StatusCode::OK);
+    assert_eq!(status("http://localhost:3000").await, StatusCode::OK);
     for origin in ["https://evil.example", "http://localhost:4000", "null"] {
-        assert_eq!(asks(origin).await, StatusCode::FORBIDDEN, "{origin}");
+        assert_eq!(status(origin).await, StatusCode::FORBIDDEN, "{origin}");
     }
 }
 
 #[tokio::test]
-async fn nothing_can_be_embedded_in_a_page_of_another_origin() {
+async fn pages_of_other_origins_cannot_embed_anything() {
     let app = app(&memory());
     let status = async |path: &str, site: &'static str| {
         let mut request = local(path);
@@ -108,7 +108,7 @@ async fn nothing_can_be_embedded_in_a_page_of_another_origin() {
 }
 
 #[tokio::test]
-async fn a_token_is_posted_for_and_never_a_script() {
+async fn tokens_are_given_only_to_posted_json_and_never_run_as_scripts() {
     let app = app(&memory());
     let got = app.clone().oneshot(local("/demo/token?user=1")).await.unwrap();
     assert_eq!(got.status(), StatusCode::METHOD_NOT_ALLOWED);
@@ -128,7 +128,7 @@ async fn a_token_is_posted_for_and_never_a_script() {
 }
 
 #[tokio::test]
-async fn it_mints_and_publishes() {
+async fn the_page_can_mint_and_publish() {
     let app = app(&memory());
     let minted = app.clone().oneshot(token_request("a&b", "127.0.0.1:5000", "localhost:3000")).await.unwrap();
     assert_eq!(text(minted).await, "a token for a&b");
