@@ -14,7 +14,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Where clients connect.
+    /// The address that clients connect to.
     pub listen: SocketAddr,
     /// The socket.io namespaces that clients may connect to.
     pub namespaces: Vec<String>,
@@ -26,28 +26,28 @@ pub struct Config {
     pub ping_timeout: Duration,
     /// The largest packet that a client may send.
     pub max_payload: ByteSize,
-    /// Packets that may wait for one client; what comes beyond is dropped for it.
+    /// How many packets may wait for one client. Further packets to it are dropped.
     pub buffer: usize,
-    /// A client that takes nothing for so long is closed.
+    /// A connection that accepts no data for this long is closed.
     #[serde(with = "duration")]
     pub write_timeout: Duration,
-    /// The origins whose pages and apps may connect; empty: all.
+    /// The origins whose pages and apps may connect. An empty list allows all.
     pub allowed_origins: Vec<String>,
-    /// The socket.io client's bundle, served at `/socket.io/socket.io.js`.
+    /// The socket.io client bundle to serve at `/socket.io/socket.io.js`.
     pub client_bundle: Option<PathBuf>,
-    /// Whether the demo page is at `/`.
+    /// Whether to serve the demo page at `/`.
     pub demo: Demo,
-    /// The base domains that have a room; empty: all.
+    /// The base domains that have a room. An empty list means all.
     pub sites: Vec<String>,
-    /// Whether each delivery is a row.
+    /// Whether to record each delivery as a row.
     pub record_deliveries: bool,
-    /// Whether the arguments of a message are in its row.
+    /// Whether a message's row contains its arguments.
     pub record_message_data: bool,
-    /// Whether the arguments of a push are in its row.
+    /// Whether a push's row contains its arguments.
     pub record_push_data: bool,
-    /// Who a client is.
+    /// How clients authenticate.
     pub auth: AuthConfig,
-    /// The cluster that this node is a member of.
+    /// The cluster that this node joins.
     pub redis: RedisConfig,
 }
 
@@ -55,13 +55,13 @@ pub struct Config {
 #[derive(Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RedisConfig {
-    /// Redis, Redis Cluster or Sentinel, as a URL; none: this node is alone.
+    /// The URL of Redis, Redis Cluster or Sentinel. Without one, this node runs on its own.
     pub url: Option<String>,
-    /// What the names of the cluster's channels begin with.
+    /// The prefix of the cluster's channels.
     pub prefix: String,
     /// The protocol of the cluster.
     pub mode: Mode,
-    /// How messages to a room come here; none: the mode's default.
+    /// How this node receives messages to a room. The default depends on the mode.
     pub subscription: Option<Rooms>,
 }
 
@@ -69,35 +69,35 @@ pub struct RedisConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// Pub/sub, as `createAdapter` of `@socket.io/redis-adapter`, socket.io-redis and every emitter.
+    /// Pub/sub, as used by `createAdapter` of `@socket.io/redis-adapter`, socket.io-redis and every emitter.
     Classic,
-    /// Sharded pub/sub of Redis 7, as `createShardedAdapter`.
+    /// Sharded pub/sub of Redis 7, as used by `createShardedAdapter`.
     Sharded,
 }
 
-/// How messages to a room come to a node.
+/// How a node receives messages to a room. All members of a sharded cluster must use the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rooms {
-    /// Classic: all messages of a namespace come, whether or not anybody here is in their room.
+    /// Classic: it receives all messages of a namespace, even those to rooms without members here.
     Pattern,
-    /// Classic: only those to rooms that have members here, and those to several rooms or to all.
+    /// Classic: it receives only messages to a room with members here, to several rooms, or to everybody.
     Rooms,
-    /// Sharded: as all members must be configured: all come.
+    /// Sharded: it receives all messages.
     Static,
-    /// Sharded: those to one room come by a channel of its own, but not those to one socket.
+    /// Sharded: messages to one room have their own channel, except those to one socket.
     Dynamic,
-    /// Sharded: those to one socket as well.
+    /// Sharded: as `Dynamic`, and messages to one socket have their own channel too.
     DynamicPrivate,
 }
 
-/// Whether there is a demo page.
+/// Whether to serve the demo page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Demo {
-    /// Only where the gateway listens on loopback and no secret is configured.
+    /// Only if the gateway listens on loopback and no secret is configured.
     Auto,
-    /// Yes; it answers loopback only.
+    /// Yes, to loopback only.
     On,
     /// No.
     Off,
@@ -134,7 +134,7 @@ impl Default for RedisConfig {
 
 impl std::fmt::Debug for RedisConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // A URL may have a password.
+        // The URL may contain a password.
         f.debug_struct("RedisConfig")
             .field("url", &self.url.as_ref().map(|_| "(hidden)"))
             .field("mode", &self.mode)
@@ -143,9 +143,8 @@ impl std::fmt::Debug for RedisConfig {
 }
 
 impl RedisConfig {
-    /// How messages to a room come here.
-    #[must_use]
-    pub fn rooms(&self) -> Rooms {
+    /// How this node receives messages to a room.
+    pub(crate) fn rooms(&self) -> Rooms {
         self.subscription.unwrap_or(match self.mode {
             Mode::Classic => Rooms::Pattern,
             Mode::Sharded => Rooms::Dynamic,
@@ -154,12 +153,12 @@ impl RedisConfig {
 
     fn check(&self, problems: &mut Problems) {
         if let Some(why) = self.url.as_ref().and_then(|url| crate::redis::check_url(url).err()) {
-            let expected = "expected such as \"redis://host:6379\", \"rediss://user:password@host\", \"redis-cluster://host?node=other:6379\" \
+            let expected = "expected something like \"redis://host:6379\", \"rediss://user:password@host\", \"redis-cluster://host?node=other:6379\" \
                             or \"redis-sentinel://host:26379?sentinelServiceName=name\"";
-            problems.report("redis.url", format!("is no Redis URL ({why}): {expected}"));
+            problems.report("redis.url", format!("is not a Redis URL ({why}): {expected}"));
         }
         if self.prefix.is_empty() || self.prefix.contains('#') {
-            problems.report("redis.prefix", "expected a name without #, such as \"socket.io\"");
+            problems.report("redis.prefix", "expected a name without #, for example \"socket.io\"");
         }
         let fits = match self.mode {
             Mode::Classic => matches!(self.rooms(), Rooms::Pattern | Rooms::Rooms),
@@ -175,38 +174,35 @@ impl RedisConfig {
 impl Config {
     pub(crate) fn check(&self, problems: &mut Problems) {
         if !self.namespaces.iter().any(|n| n == "/") {
-            problems.report("namespaces", "must have \"/\": every client connects to it");
+            problems.report("namespaces", "\"/\" is missing: every client connects to it");
         }
         for bad in self.namespaces.iter().filter(|n| !n.starts_with('/') || n.contains([',', '?'])) {
             problems.report(
                 "namespaces",
-                format!("`{bad}` is no namespace: expected a name that begins with / and has no , or ?"),
+                format!("`{bad}` is not a namespace: expected a name that begins with / and contains no , or ?"),
             );
         }
-        if let Some(twice) = self.namespaces.iter().enumerate().find(|(at, name)| self.namespaces[..*at].contains(name))
+        if let Some((_, twice)) =
+            self.namespaces.iter().enumerate().find(|(at, name)| self.namespaces[..*at].contains(name))
         {
-            problems.report("namespaces", format!("`{}` is there twice: expected each namespace once", twice.1));
+            problems.report("namespaces", format!("`{twice}` is listed twice: list each namespace once"));
         }
         for (origin, why) in
             self.allowed_origins.iter().filter_map(|origin| Some((origin, normal_origin(origin).err()?)))
         {
-            problems.report("allowed_origins", format!("`{origin}` is no origin: {why}"));
+            problems.report("allowed_origins", format!("`{origin}` is not an origin: {why}"));
         }
         for bad in self.sites.iter().filter(|site| site.contains('/')) {
             let meant = base_domain(bad).unwrap_or_else(|| "example.com".into());
-            problems.report("sites", format!("`{bad}` is no base domain: expected such as \"{meant}\""));
+            problems.report("sites", format!("`{bad}` is not a base domain: expected something like \"{meant}\""));
         }
-        let at_least = |value: Duration, least: u64| value >= Duration::from_millis(least);
         let durations = [
             ("ping_interval", self.ping_interval),
             ("ping_timeout", self.ping_timeout),
             ("write_timeout", self.write_timeout),
+            ("auth.timeout", self.auth.timeout),
         ];
-        for (key, _) in durations
-            .into_iter()
-            .chain([("auth.timeout", self.auth.timeout)])
-            .filter(|(_, value)| !at_least(*value, 100))
-        {
+        for (key, _) in durations.into_iter().filter(|(_, value)| *value < Duration::from_millis(100)) {
             problems.report(key, "is too short: expected at least \"100ms\"");
         }
         if !(ByteSize::kb(1)..=ByteSize::gb(1)).contains(&self.max_payload) {
@@ -219,7 +215,7 @@ impl Config {
         self.redis.check(problems);
     }
 
-    /// Looks for the files that are named.
+    /// Checks the configured files.
     pub(crate) fn look(&self, data_dir: &Path, problems: &mut Problems) {
         if let Err(why) = Secret::look(&self.auth, data_dir) {
             let key = if self.auth.secret_file.is_some() { "auth.secret_file" } else { "auth" };
@@ -240,7 +236,7 @@ impl Config {
 
     pub(crate) fn has_demo(&self) -> bool {
         match self.demo {
-            // With a secret of one's own it may be production, with a proxy on this machine before it.
+            // A configured secret may mean production, with a proxy on this machine in front.
             Demo::Auto => {
                 self.listen.ip().is_loopback() && self.auth.secret.is_none() && self.auth.secret_file.is_none()
             }
@@ -261,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn urls_of_every_kind_of_redis_are_taken_and_others_refused() {
+    fn urls_of_every_kind_of_redis_are_accepted_and_others_refused() {
         let url = |url: &str| problems(RedisConfig { url: Some(url.into()), ..RedisConfig::default() });
         for good in [
             "redis://127.0.0.1:6379",
@@ -282,7 +278,7 @@ mod tests {
         ] {
             let problems = url(bad);
             assert!(
-                problems.len() == 1 && problems[0].starts_with("redis.url: is no Redis URL"),
+                problems.len() == 1 && problems[0].starts_with("redis.url: is not a Redis URL"),
                 "{bad}: {problems:?}"
             );
         }
@@ -290,19 +286,22 @@ mod tests {
     }
 
     #[test]
-    fn a_site_is_no_url() {
+    fn a_site_is_a_base_domain() {
         let mut problems = Problems::default();
         Config {
             sites: ["example.com", "tenant-7", "https://shop.example.co.uk/x"].map(str::to_owned).to_vec(),
             ..Config::default()
         }
         .check(&mut problems);
-        let told: Vec<_> = problems.into_list().into_iter().map(|problem| problem.message).collect();
-        assert_eq!(told, ["`https://shop.example.co.uk/x` is no base domain: expected such as \"example.co.uk\""]);
+        let messages: Vec<_> = problems.into_list().into_iter().map(|problem| problem.message).collect();
+        assert_eq!(
+            messages,
+            ["`https://shop.example.co.uk/x` is not a base domain: expected something like \"example.co.uk\""]
+        );
     }
 
     #[test]
-    fn a_subscription_fits_its_mode() {
+    fn a_subscription_must_fit_the_mode() {
         let with = |mode, subscription| problems(RedisConfig { mode, subscription, ..RedisConfig::default() }).len();
         assert_eq!(
             (

@@ -1,35 +1,37 @@
-//! Views for analysts: the narrow rows joined with what they name, and the nodes of a cluster together.
+//! Views for analysts. They join the narrow rows with the rows that they refer to, and combine the nodes of a cluster.
 
 use greyhound_sdk::sql::Dialect;
 
-/// What a recipient's rows say together: the furthest of their outcomes, as a number and its name.
+/// The outcomes of a delivery in order. A recipient's outcome is the furthest in its rows.
 const STEPS: [&str; 5] = ["unknown", "dropped", "queued", "unsent", "acked"];
 
-/// `CREATE VIEW` statements over the gateway's tables: `messaging_messages` has a row for each message on each node,
-/// with its id in the cluster; `messaging_deliveries` a row for each recipient of each message, with its furthest
-/// outcome; `messaging_cluster` a row for each message, with what became of it on all nodes.
+/// Returns `CREATE VIEW` statements over the gateway's tables:
+///
+/// - `messaging_messages` has a row for each message on each node, with the message's id in the cluster.
+/// - `messaging_deliveries` has a row for each recipient of each message, with its furthest outcome.
+/// - `messaging_cluster` has a row for each message, with its outcomes on all nodes.
 #[must_use]
 pub fn statements(dialect: Dialect) -> String {
     messages(dialect) + &deliveries(dialect) + &cluster(dialect)
 }
 
-/// The place of `outcome` in [`STEPS`].
+/// SQL for the index of `outcome` in [`STEPS`].
 fn step() -> String {
     let whens: String =
         STEPS.iter().enumerate().skip(1).map(|(step, name)| format!(" WHEN '{name}' THEN {step}")).collect();
     format!("CASE outcome{whens} ELSE 0 END")
 }
 
-/// A message from another Greyhound node has the id of its row there. Others are known by the digest of their bytes: if
-/// the same bytes are published again within half a second, the nth on one node is the nth on another. The copies that
-/// old emitters publish are one message.
+/// A message from another Greyhound node has the id of its row there. Other messages are identified by the digest of
+/// their bytes: if the same bytes are published again within half a second, the nth on one node is the nth on another.
+/// The copies that old emitters publish count as one message.
 fn messages(dialect: Dialect) -> String {
     let time = dialect.quoted("time");
-    // Those without a digest are not compared with one another.
+    // Messages without a digest are never the same.
     let same = "digest, CASE WHEN digest IS NULL THEN shard END, CASE WHEN digest IS NULL THEN seq END";
     format!(
         "\
--- Each message on each node that it came to, with the id that it has on all of them.
+-- Each message on each node that received it, with its id across all nodes.
 CREATE OR REPLACE VIEW messaging_messages AS
 WITH steps AS (
   SELECT *, CASE WHEN {time} - lag({time}) OVER (PARTITION BY {same} ORDER BY {time}, shard, seq) <= INTERVAL '0.5' SECOND THEN 0 ELSE 1 END AS step
@@ -53,12 +55,12 @@ FROM places;
 
 fn deliveries(dialect: Dialect) -> String {
     let (time, step) = (dialect.quoted("time"), step());
-    // With the user in it, a question for one user reads the files' parts that have them. It is the same in all rows of
-    // a recipient.
+    // The user is the same in all rows of a recipient. With it, a query for one user reads only the parts of the files
+    // that contain the user.
     let recipient = "PARTITION BY shard, message_seq, connection_seq, user_id";
     format!(
         "\
--- Each recipient of each message: its furthest outcome, and what the delivery names.
+-- Each recipient of each message: its furthest outcome, and the message and the connection.
 CREATE OR REPLACE VIEW messaging_deliveries AS
 WITH furthest AS (
   SELECT shard, message_seq, connection_seq, {time}, user_id, outcome, latency_us, dt, hour,
@@ -100,7 +102,7 @@ fn cluster(dialect: Dialect) -> String {
     let not_recorded = sum("greatest(m.recipients - coalesce(o.recorded, 0), 0)");
     format!(
         "\
--- Each message, with what became of it on all nodes: of its recipients, so many were told (some of these acked), and so many not.
+-- Each message, with its outcomes on all nodes: how many recipients were told (some of these acked), and how many were not.
 CREATE OR REPLACE VIEW messaging_cluster AS
 WITH furthest AS (
   SELECT shard, message_seq, max({step}) AS step FROM messaging_delivery GROUP BY shard, message_seq, connection_seq
