@@ -1,10 +1,12 @@
 """The real program in a directory of its own, and real clients; shared by the suites that are in Python."""
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -12,7 +14,6 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
@@ -26,6 +27,8 @@ CLIENTS = ROOT / "tests/tables/clients.mjs"
 FAKETIME = next(iter(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)
 # By how many seconds a clock is off that shows ten past the hour when the tests begin: no hour ends in the midst of a test.
 TEN_PAST = 600 - time.time() % 3600
+# Below those that the system gives to outgoing connections, so that none takes one before it is bound.
+PORTS = iter(random.sample(range(11_000, 32_000), 21_000))
 SECRET = "the secret of the tests"
 # Topics of which tests publish rows of their own.
 OPEN_TOPICS = [f"messaging.{name}" for name in ("connection", "auth", "message", "delivery", "push")]
@@ -46,9 +49,11 @@ def until(what, probe, limit=120, despite=()):
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nobody uses, another one each time."""
+    for port in PORTS:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def mint(user, secret=SECRET, **claims):
@@ -70,7 +75,7 @@ class Greyhound:
         # By how many seconds its clock is off.
         self.clock = 0
 
-    @contextmanager
+    @contextlib.contextmanager
     def hours_ago(self, hours):
         """The program's clock shows an hour that is over."""
         now, self.clock = self.clock, self.clock - hours * 3600

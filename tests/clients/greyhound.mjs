@@ -1,7 +1,7 @@
 // Starts the real program on free ports with a data directory of its own, talks to it, stops it.
 import { execFile, spawn } from 'node:child_process'
 import assert from 'node:assert/strict'
-import { createHmac } from 'node:crypto'
+import { createHmac, randomInt } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -12,7 +12,7 @@ export const program = join(root, 'target/release/greyhound')
 export const secret = 'the secret of the tests, long enough for HS512 too'
 
 /** Polls `probe` until it returns something truthy; fails with `what` after `limit` ms. */
-export async function until(what, probe, limit = 15_000) {
+export async function until(what, probe, limit = 60_000) {
   const deadline = Date.now() + limit
   for (;;) {
     const value = await probe()
@@ -35,12 +35,20 @@ export function sign(claims, { key = secret, algorithm = 'HS256' } = {}) {
   return `${text}.${createHmac(`sha${algorithm.slice(2)}`, key).update(text).digest('base64url')}`
 }
 
+const given = new Set()
+
+/** A port that nobody uses, another one each time: below those that the system gives to outgoing connections, so that none takes it before it is bound. */
 export async function freePort() {
-  const server = createServer()
-  await new Promise(done => server.listen(0, '127.0.0.1', done))
-  const { port } = server.address()
-  await new Promise(done => server.close(done))
-  return port
+  for (;;) {
+    const port = randomInt(11_000, 32_000)
+    if (given.has(port)) continue
+    given.add(port)
+    const server = createServer()
+    const isFree = await new Promise(done => server.on('error', () => done(false)).listen(port, '127.0.0.1', () => done(true)))
+    if (!isFree) continue
+    await new Promise(done => server.close(done))
+    return port
+  }
 }
 
 /** The environment without anything that configures Greyhound. */
@@ -94,7 +102,7 @@ export class Greyhound {
     await until(`readiness\n${this.output}`, async () => {
       if (gone) assert.fail(`it ended at start (${JSON.stringify(gone)}):\n${this.output}`)
       return fetch(`${this.admin}/readyz`).then(answer => answer.ok, () => false)
-    }, 30_000)
+    })
     return this
   }
 

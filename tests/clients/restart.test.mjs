@@ -26,7 +26,7 @@ test('clients of every generation come back by themselves after SIGTERM', async 
   const rows = async () => (await greyhound.rows('messaging.connection')).filter(row => row.event === 'closed')
   await greyhound.start()
   assert.deepEqual([...new Set((await rows()).map(row => row.reason))], ['server shutting down'])
-  await until(`all to be back`, () => sockets.every(socket => socket.times >= 2), 30_000)
+  await until(`all to be back`, () => sockets.every(socket => socket.times >= 2))
   await greyhound.emit({ rooms: [], event: 'message', args: [] })
   await until('all to get a message', () => sockets.every(socket => socket.got))
 })
@@ -58,10 +58,10 @@ test('a WebSocket that does not authenticate is closed, although it answers ping
 })
 
 test('before clients are let go, /readyz says so for a while', async t => {
-  const greyhound = await start(t, { env: { HOST__DRAIN_WAIT: '2s' } })
+  const greyhound = await start(t, { env: { HOST__DRAIN_WAIT: '5s' } })
   const socket = await login(t, greyhound, 'patient')
   greyhound.child.kill('SIGTERM')
-  await until('503', async () => (await fetch(`${greyhound.admin}/readyz`)).status === 503, 1_000)
+  await until('503', async () => (await fetch(`${greyhound.admin}/readyz`)).status === 503)
   await fence(greyhound, [socket])
   const gone = next(socket, 'disconnect')
   assert.deepEqual(await greyhound.exited, { code: 0, signal: null })

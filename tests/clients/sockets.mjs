@@ -12,7 +12,7 @@ export const transports = { websocket: ['websocket'], polling: ['polling'], upgr
 export const ways = generations.flatMap(generation => Object.keys(transports).map(way => ({ generation, way })))
 
 /** The next `event` of a socket: its arguments. */
-export function next(socket, event, limit = 15_000) {
+export function next(socket, event, limit = 60_000) {
   return new Promise((done, fail) => {
     const timer = setTimeout(() => fail(new Error(`no \`${event}\` within ${limit} ms`)), limit)
     socket.once(event, (...args) => {
@@ -25,7 +25,7 @@ export function next(socket, event, limit = 15_000) {
 /** Connects a client; it is closed when the test `t` ends. */
 export function connect(t, url, { generation = '4.8', way = 'websocket', ...options } = {}) {
   const io = require(clients[generation])
-  const socket = io.connect(url, { transports: transports[way], forceNew: true, reconnection: false, timeout: 15_000, ...options })
+  const socket = io.connect(url, { transports: transports[way], forceNew: true, reconnection: false, timeout: 60_000, ...options })
   t.after(() => socket.disconnect())
   socket.seen = []
   return socket
@@ -58,7 +58,7 @@ export function record(socket, event) {
 /** Emits with an ack and waits for it. */
 export function push(socket, event, ...args) {
   return new Promise((done, fail) => {
-    const timer = setTimeout(() => fail(new Error(`no ack of \`${event}\``)), 15_000)
+    const timer = setTimeout(() => fail(new Error(`no ack of \`${event}\``)), 60_000)
     socket.emit(event, ...args, (...answer) => {
       clearTimeout(timer)
       done(answer)

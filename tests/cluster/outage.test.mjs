@@ -11,13 +11,13 @@ import { cluster, redis, sentinel } from './redis.mjs'
 /** The lines of the log from `mark` on that an operator would look into. */
 const alarms = (hound, mark = 0) => hound.output.slice(mark).split('\n').filter(line => /\b(WARN|ERROR)\b/.test(line))
 
-const isBack = hound => until('/readyz to be content', async () => (await hound.ready()).ok, 30_000)
+const isBack = hound => until('/readyz to be content', async () => (await hound.ready()).ok)
 
 async function isLost(hound) {
   await until('/readyz to name Redis', async () => {
     const { ok, text } = await hound.ready()
     return !ok && /redis/i.test(JSON.parse(text).parts['messaging.redis'])
-  }, 30_000)
+  })
 }
 
 /** A message goes from each of the servers to clients of both. */
@@ -94,7 +94,7 @@ describe('an outage of Redis', { concurrency: 3 }, () => {
       peer,
       lose: () => group.primary.kill(),
       async regain() {
-        await until('the failover', async () => await group.primaryPort() === group.replica.port, 30_000)
+        await until('the failover', async () => await group.primaryPort() === group.replica.port)
         primary = group.replica
       },
       settled: () => assembled(primary, 2, { namespaces: ['/'] }),

@@ -83,7 +83,7 @@ describe('a cluster', { concurrency: 3 }, () => {
       await until('a message by the new server', async () => {
         await servers.nodes[to].command(publish, channel, body).catch(() => {})
         return socket.seen.length > 0
-      }, 30_000)
+      })
       await until('/readyz to be content', async () => (await hound.ready()).ok)
       await hound.row('greyhound.gap', { reason: 'redis' })
       assert.ok(socket.connected)

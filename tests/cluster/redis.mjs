@@ -166,7 +166,7 @@ export async function cluster(t) {
   await until('the cluster to be whole', async () => {
     const answers = await Promise.all(nodes.map(node => node.command('CLUSTER', 'INFO')))
     return answers.every(info => info.includes('cluster_state:ok') && info.includes('cluster_known_nodes:3'))
-  }, 30_000)
+  })
   const [first, ...others] = nodes.map(node => `127.0.0.1:${node.port}`)
   return { nodes, ports: nodes.map(node => node.port), url: `redis-cluster://${first}?${others.map(other => `node=${other}`).join('&')}` }
 }

@@ -17,7 +17,7 @@ from xml.sax.saxutils import escape
 
 import fsspec
 
-from program import ROOT, until
+from program import ROOT, free_port, until
 
 JARS = ROOT / "tests/.hdfs/jars"
 NAMENODE = "org.apache.hadoop.hdfs.server.namenode.NameNode"
@@ -45,7 +45,7 @@ class Hdfs:
         self.begun = {}
         names = [f"{node}.{part}" for node in self.namenodes + self.journalnodes for part in ("rpc", "http")]
         names += [f"{dn}.{part}" for dn in DATANODES for part in ("data", "http", "ipc")]
-        self.ports = dict(zip(names, free_ports(len(names))))
+        self.ports = {name: free_port() for name in names}
         self.nodes = [*self.journalnodes, *self.namenodes, *DATANODES]
         # The jars lack the pages of the web interface; the daemons insist on these folders.
         for pages in ("hdfs", "datanode", "journal", "secondary", "static"):
@@ -448,15 +448,6 @@ log4j.appender.console.layout.ConversionPattern=%d{ISO8601} %p %c{2}: %m%n
 def write(path, properties):
     lines = [f"<property><name>{name}</name><value>{escape(str(value))}</value></property>" for name, value in properties.items()]
     path.write_text("\n".join(["<configuration>", *lines, "</configuration>", ""]))
-
-
-def free_ports(count):
-    """That many different ports, which nobody uses at this moment."""
-    with contextlib.ExitStack() as open_ones:
-        sockets = [open_ones.enter_context(socket.socket()) for _ in range(count)]
-        for it in sockets:
-            it.bind(("127.0.0.1", 0))
-        return [it.getsockname()[1] for it in sockets]
 
 
 if __name__ == "__main__":
