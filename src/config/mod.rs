@@ -139,7 +139,7 @@ pub struct Host {
     /// How long a drain may take before what is left is abandoned.
     #[serde(with = "duration")]
     pub shutdown_deadline: Duration,
-    /// How long the threads that plugins run on may not answer before the process ends.
+    /// How long a task may keep a thread that plugins run on before the process ends.
     #[serde(with = "duration")]
     pub watchdog: Duration,
     /// How long `/readyz` says 503 before a drain begins, so that load balancers send nobody any more.

@@ -44,9 +44,9 @@ pub enum RunError {
     /// The machine gives no threads.
     #[error("the threads of the program could not be started: {0}")]
     Threads(std::io::Error),
-    /// A plugin keeps all threads that plugins run on.
+    /// A task keeps a thread that plugins run on.
     #[error(
-        "the workers did not answer for {}: a plugin keeps them busy, which is a fault of it; the process ends, so that a supervisor starts it again",
+        "a task of a plugin has kept a worker for {}, which is a fault of the plugin; the process ends, so that a supervisor starts it again",
         humantime::format_duration(*.0)
     )]
     Stalled(std::time::Duration),

@@ -33,7 +33,7 @@ pub(super) struct Running {
     api: Option<(DrainHandle, JoinHandle<()>)>,
     workers: Workers,
     watchdog: Watchdog,
-    /// The workers do not answer: what runs on them cannot be drained.
+    /// A worker is kept by a task: what runs on it cannot be drained.
     is_stalled: bool,
 }
 
@@ -158,7 +158,7 @@ impl Running {
         let failed = tokio::select! {
             failed = any_plugin => failed,
             ended = api => RunError::AdminEnded(ended.err().map_or_else(|| "nobody told it to".to_owned(), |e| e.to_string())),
-            silent = self.watchdog.stalled() => RunError::Stalled(silent),
+            kept = self.watchdog.stalled() => RunError::Stalled(kept),
             end = self.bus.ended() => closed(end).err().unwrap_or_else(|| RunError::LogFailed("it was closed".into())),
         };
         match &failed {

@@ -53,6 +53,8 @@ enum Kind {
     Deaf,
     /// Keeps all threads that plugins run on.
     Blocks,
+    /// Keeps one of them.
+    BlocksOne,
 }
 
 struct Part(Kind, Seen);
@@ -95,9 +97,10 @@ impl Component for Running {
                 seen.running.notify_one();
                 std::future::pending().await
             }
-            Kind::Blocks => {
+            Kind::Blocks | Kind::BlocksOne => {
                 let cores = std::thread::available_parallelism().map_or(1, usize::from);
-                (0..2 * cores).for_each(|_| drop(tokio::spawn(block(seen.released.clone()))));
+                let tasks = if kind == Kind::Blocks { 2 * cores } else { 1 };
+                (0..tasks).for_each(|_| drop(tokio::spawn(block(seen.released.clone()))));
                 seen.running.notify_one();
                 std::future::pending().await
             }
@@ -228,21 +231,27 @@ async fn a_taken_admin_address_names_the_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plugin_that_keeps_all_workers_holds_up_neither_health_nor_the_end() {
+async fn a_plugin_that_keeps_workers_holds_up_neither_health_nor_the_end() {
+    for kind in [Kind::Blocks, Kind::BlocksOne] {
+        holds_up_neither_health_nor_the_end(kind).await;
+    }
+}
+
+async fn holds_up_neither_health_nor_the_end(kind: Kind) {
     let (dir, seen) = (tempfile::tempdir().unwrap(), Seen::default());
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut config = config(dir.path(), "[host]\nwatchdog = \"2s\"");
     config.set("admin.listen", format!("127.0.0.1:{port}"));
-    let host = Host::builder().plugin(Part(Kind::Blocks, seen.clone())).configure(config).unwrap();
+    let host = Host::builder().plugin(Part(kind, seen.clone())).configure(config).unwrap();
     let running = tokio::spawn(host.run(std::future::pending()));
     seen.running.notified().await;
     tokio::time::timeout(Duration::from_secs(20), async {
         assert!(get(port, "/healthz").await.contains("200 OK"));
-        while !get(port, "/readyz").await.contains("they have not answered for") {
+        while !get(port, "/readyz").await.contains("a task of a plugin has kept a worker for") {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let ended = running.await.unwrap().unwrap_err();
-        assert!(matches!(ended, RunError::Stalled(silent) if silent >= Duration::from_secs(2)), "{ended}");
+        assert!(matches!(ended, RunError::Stalled(kept) if kept >= Duration::from_secs(2)), "{ended}");
     })
     .await
     .unwrap();

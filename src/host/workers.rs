@@ -1,4 +1,4 @@
-//! The threads that plugins run on, and the watchdog that notices if they no longer answer.
+//! The threads that plugins run on, and the watchdog that notices if a task keeps one of them.
 //!
 //! Plugins, and so what clients send, run on a runtime of their own. Signals, the admin listener and supervision are on
 //! that of whoever runs the host, the bus's writer has its own thread: no client can hold them, whatever a plugin does
@@ -7,17 +7,17 @@
 use greyhound_sdk::Health;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime, RuntimeMetrics};
 use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinSet};
 
-/// How often the watchdog asks.
+/// How often the watchdog looks.
 const TICK: Duration = Duration::from_secs(1);
-/// After so many questions without an answer it says so.
-const SILENT: u32 = 3;
+/// It says so if a worker has been kept for so many ticks.
+const KEPT: u32 = 3;
 /// How long the process may take to end once it is told to, before the watchdog ends it.
 const END: Duration = Duration::from_secs(10);
 
@@ -60,7 +60,7 @@ pub(super) struct Watchdog {
 }
 
 impl Watchdog {
-    /// Asks the workers once a second. If they do not answer for `limit`, it says so, and ends the process if nobody
+    /// Looks at the workers once a second. If a task keeps one for `limit`, it says so, and ends the process if nobody
     /// else does.
     pub(super) fn start(workers: Handle, limit: Duration, health: Health) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
@@ -70,10 +70,10 @@ impl Watchdog {
         Ok(Self { stop, stalled })
     }
 
-    /// Waits until the workers have not answered for too long; tells for how long.
+    /// Waits until a worker has been kept for too long; tells for how long.
     pub(super) async fn stalled(&mut self) -> Duration {
         match (&mut self.stalled).await {
-            Ok(silent) => silent,
+            Ok(kept) => kept,
             Err(_) => std::future::pending().await,
         }
     }
@@ -96,26 +96,24 @@ struct Watch {
 impl Watch {
     /// Time is counted in ticks of its own: while the process is stopped or the machine sleeps there are none.
     fn run(&self, tell: oneshot::Sender<Duration>) {
-        let answered = Arc::new(AtomicU64::new(0));
-        let (mut asked, mut missed) = (0, 0);
-        while self.tick * missed < self.limit {
+        let metrics = self.workers.metrics();
+        let mut workers = vec![Worker::default(); metrics.num_workers()];
+        let mut longest = 0;
+        while self.tick * longest < self.limit {
             if !self.sleep() {
                 return;
             }
-            if answered.load(SeqCst) != asked {
-                missed += 1;
-                self.is_silent(missed);
-                continue;
-            }
-            if missed >= SILENT {
-                tracing::warn!("the workers answer again");
+            let before = longest;
+            longest =
+                workers.iter_mut().enumerate().map(|(n, it)| it.look(Progress::of(&metrics, n))).max().unwrap_or(0);
+            if longest >= KEPT {
+                self.is_kept(longest, &workers);
+            } else if before >= KEPT {
+                tracing::warn!("no worker is kept any more");
                 self.health.ready();
             }
-            (asked, missed) = (asked + 1, 0);
-            let answered = answered.clone();
-            self.workers.spawn(async move { answered.store(asked, SeqCst) });
         }
-        let _ = tell.send(self.tick * missed);
+        let _ = tell.send(self.tick * longest);
         let mut left = END.as_millis() / self.tick.as_millis().max(1);
         while self.sleep() {
             left = left.saturating_sub(1);
@@ -126,17 +124,15 @@ impl Watch {
         }
     }
 
-    fn is_silent(&self, missed: u32) {
-        if missed < SILENT {
-            return;
-        }
-        let silent = humantime::format_duration(self.tick * missed);
+    fn is_kept(&self, longest: u32, workers: &[Worker]) {
+        let (kept, all) = (workers.iter().filter(|it| it.kept >= KEPT).count(), workers.len());
+        let duration = humantime::format_duration(self.tick * longest);
         let limit = humantime::format_duration(self.limit);
         self.health.not_ready(format!(
-            "they have not answered for {silent}: a plugin keeps them busy; at {limit} the process ends"
+            "a task of a plugin has kept a worker for {duration} ({kept} of {all} are kept); at {limit} the process ends"
         ));
-        if missed == SILENT {
-            tracing::error!(%silent, %limit, "the workers do not answer: a plugin keeps them busy; at the limit the process ends");
+        if longest == KEPT {
+            tracing::error!(%duration, kept, all, %limit, "a task of a plugin keeps a worker: at the limit the process ends");
         }
     }
 
@@ -144,5 +140,43 @@ impl Watch {
     fn sleep(&self) -> bool {
         thread::sleep(self.tick);
         !self.stop.load(SeqCst)
+    }
+}
+
+/// What the watchdog knows of a worker.
+#[derive(Clone, Copy, Default)]
+struct Worker {
+    last: Progress,
+    /// For how many ticks a task has kept it.
+    kept: u32,
+}
+
+impl Worker {
+    fn look(&mut self, now: Progress) -> u32 {
+        let is_kept = now == self.last && !now.is_idle();
+        self.kept = if is_kept { self.kept + 1 } else { 0 };
+        self.last = now;
+        self.kept
+    }
+}
+
+/// How far a worker has come. Tokio counts on whenever it parks or wakes, and every few dozen tasks.
+#[derive(Clone, Copy, Default, PartialEq)]
+struct Progress {
+    parked_and_woken: u64,
+    busy: Duration,
+}
+
+impl Progress {
+    fn of(metrics: &RuntimeMetrics, worker: usize) -> Self {
+        Self {
+            parked_and_woken: metrics.worker_park_unpark_count(worker),
+            busy: metrics.worker_total_busy_duration(worker),
+        }
+    }
+
+    /// It waits for work.
+    fn is_idle(&self) -> bool {
+        self.parked_and_woken % 2 == 1
     }
 }
