@@ -18,7 +18,7 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	client := redis.NewClient(&redis.Options{Addr: os.Getenv("REDIS_ADDRESS")}) // none: localhost:6379
+	client := redis.NewClient(&redis.Options{Addr: os.Getenv("REDIS_ADDRESS")}) // default: localhost:6379
 	if err := client.Publish(context.Background(), "socket.io#/#"+room+"#", message).Err(); err != nil {
 		log.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-"""Publishes an event to a room of the cluster: publish.py ROOM EVENT [JSON]...   (pip install redis msgpack)"""
+"""Publish an event to a room of the cluster: publish.py ROOM EVENT [JSON]...   (pip install redis msgpack)"""
 
 import json
 import os

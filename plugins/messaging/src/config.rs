@@ -62,7 +62,7 @@ pub struct RedisConfig {
     /// The protocol of the cluster.
     pub mode: Mode,
     /// How this node receives messages to a room. The default depends on the mode.
-    pub subscription: Option<Rooms>,
+    pub subscription: Option<SubscriptionMode>,
 }
 
 /// The protocol of a cluster.
@@ -78,7 +78,7 @@ pub enum Mode {
 /// How a node receives messages to a room. All members of a sharded cluster must use the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Rooms {
+pub enum SubscriptionMode {
     /// Classic: it receives all messages of a namespace, even those to rooms without members here.
     Pattern,
     /// Classic: it receives only messages to a room with members here, to several rooms, or to everybody.
@@ -101,6 +101,13 @@ pub enum Demo {
     On,
     /// No.
     Off,
+}
+
+impl SubscriptionMode {
+    /// Whether rooms have their own subscriptions.
+    pub(crate) fn subscribes_rooms(self) -> bool {
+        !matches!(self, Self::Pattern | Self::Static)
+    }
 }
 
 impl Default for Config {
@@ -144,10 +151,10 @@ impl std::fmt::Debug for RedisConfig {
 
 impl RedisConfig {
     /// How this node receives messages to a room.
-    pub(crate) fn rooms(&self) -> Rooms {
+    pub(crate) fn subscription_mode(&self) -> SubscriptionMode {
         self.subscription.unwrap_or(match self.mode {
-            Mode::Classic => Rooms::Pattern,
-            Mode::Sharded => Rooms::Dynamic,
+            Mode::Classic => SubscriptionMode::Pattern,
+            Mode::Sharded => SubscriptionMode::Dynamic,
         })
     }
 
@@ -161,8 +168,11 @@ impl RedisConfig {
             problems.report("redis.prefix", "expected a name without #, for example \"socket.io\"");
         }
         let fits = match self.mode {
-            Mode::Classic => matches!(self.rooms(), Rooms::Pattern | Rooms::Rooms),
-            Mode::Sharded => matches!(self.rooms(), Rooms::Static | Rooms::Dynamic | Rooms::DynamicPrivate),
+            Mode::Classic => matches!(self.subscription_mode(), SubscriptionMode::Pattern | SubscriptionMode::Rooms),
+            Mode::Sharded => matches!(
+                self.subscription_mode(),
+                SubscriptionMode::Static | SubscriptionMode::Dynamic | SubscriptionMode::DynamicPrivate
+            ),
         };
         if !fits {
             let expected = "\"pattern\" or \"rooms\" with mode = \"classic\"; \"static\", \"dynamic\" or \"dynamic-private\" with mode = \"sharded\"";
@@ -306,11 +316,17 @@ mod tests {
         assert_eq!(
             (
                 with(Mode::Classic, None),
-                with(Mode::Classic, Some(Rooms::Rooms)),
-                with(Mode::Sharded, Some(Rooms::Static))
+                with(Mode::Classic, Some(SubscriptionMode::Rooms)),
+                with(Mode::Sharded, Some(SubscriptionMode::Static))
             ),
             (0, 0, 0)
         );
-        assert_eq!((with(Mode::Classic, Some(Rooms::Dynamic)), with(Mode::Sharded, Some(Rooms::Pattern))), (1, 1));
+        assert_eq!(
+            (
+                with(Mode::Classic, Some(SubscriptionMode::Dynamic)),
+                with(Mode::Sharded, Some(SubscriptionMode::Pattern))
+            ),
+            (1, 1)
+        );
     }
 }

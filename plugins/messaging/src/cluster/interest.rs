@@ -1,6 +1,6 @@
 //! The rooms that have members here, and which of them Redis knows about.
 
-use crate::config::{RedisConfig, Rooms};
+use crate::config::RedisConfig;
 use crate::fanout::Namespaces;
 use parking_lot::Mutex;
 use std::collections::HashSet;
@@ -24,7 +24,7 @@ pub(crate) struct Interest {
 impl Interest {
     /// Rooms matter where they have subscriptions of their own.
     pub(crate) fn new(config: &RedisConfig) -> Self {
-        let kept = config.url.is_some() && !matches!(config.rooms(), Rooms::Pattern | Rooms::Static);
+        let kept = config.url.is_some() && config.subscription_mode().subscribes_rooms();
         Self { kept, ..Self::default() }
     }
 

@@ -75,13 +75,13 @@ pub(super) struct Answer {
     cluster: Option<Reached>,
     #[serde(skip_serializing_if = "Option::is_none", flatten)]
     #[schema(nullable = false)]
-    acks: Option<Acks>,
+    acks: Option<AckReport>,
 }
 
 /// The clients' acknowledgements.
 // The document shows a flattened optional struct as always present, so none of its fields may be required.
 #[derive(Serialize, ToSchema)]
-struct Acks {
+struct AckReport {
     /// The first argument of each acknowledgement: any JSON values.
     #[schema(value_type = Vec<serde_json::Value>, required = false)]
     acks: Vec<Box<RawValue>>,
@@ -149,7 +149,7 @@ async fn send_with_ack(
     let (emission, acks) = emitter.emit_with_ack(message, timeout).await?;
     let values = acks.values.into_iter().filter_map(|value| RawValue::from_string(value).ok()).collect();
     let cluster = acks.cluster.map(Reached::new);
-    let acks = Some(Acks { acks: values, expected: acks.expected, complete: acks.complete });
+    let acks = Some(AckReport { acks: values, expected: acks.expected, complete: acks.complete });
     Ok(Answer { acks, cluster, ..answer(&emission, durable).await? })
 }
 

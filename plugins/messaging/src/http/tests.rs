@@ -106,7 +106,7 @@ async fn the_document_lists_the_required_fields() {
     assert_eq!(schemas["Disconnection"]["required"], Value::Null);
     // An answer to `emit` without `ack_timeout` and without a cluster has no other fields.
     let required: Vec<_> =
-        all(&schemas["Sent"], "required").into_iter().chain(all(&schemas["Acks"], "required")).collect();
+        all(&schemas["Sent"], "required").into_iter().chain(all(&schemas["AckReport"], "required")).collect();
     assert_eq!(required, [&json!(["message", "seq", "recipients"])]);
 }
 

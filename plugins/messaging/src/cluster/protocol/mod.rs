@@ -9,7 +9,7 @@ mod sharded;
 #[cfg(test)]
 mod tests;
 
-use crate::config::{Mode, RedisConfig, Rooms};
+use crate::config::{Mode, RedisConfig, SubscriptionMode};
 use crate::event::Event;
 use crate::msgpack::{Json, to_json};
 use crate::redis::{Publication, Subscription};
@@ -23,7 +23,7 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 pub(crate) struct Protocol {
     mode: Mode,
-    rooms: Rooms,
+    subscription: SubscriptionMode,
     prefix: String,
     /// This node's id in the cluster.
     uid: String,
@@ -177,7 +177,13 @@ pub(crate) struct Unpublishable(String);
 impl Protocol {
     pub(crate) fn new(config: &RedisConfig, uid: String) -> Self {
         let probe_prefix = format!("{}-greyhound#{uid}#", config.prefix);
-        Self { mode: config.mode, rooms: config.rooms(), prefix: config.prefix.clone(), uid, probe_prefix }
+        Self {
+            mode: config.mode,
+            subscription: config.subscription_mode(),
+            prefix: config.prefix.clone(),
+            uid,
+            probe_prefix,
+        }
     }
 
     /// The permanent subscriptions of a member of `namespace`.
@@ -191,16 +197,16 @@ impl Protocol {
     /// The additional subscription of a member of `namespace` while a socket is in `room`.
     pub(crate) fn room(&self, namespace: &str, room: &str) -> Option<Subscription> {
         let channel = || format!("{}{room}#", self.channel(namespace));
-        match self.rooms {
-            Rooms::Pattern | Rooms::Static => None,
-            Rooms::Rooms => Some(Subscription::Channel(channel())),
-            Rooms::Dynamic | Rooms::DynamicPrivate => Some(Subscription::Shard(channel())),
+        match self.subscription {
+            SubscriptionMode::Pattern | SubscriptionMode::Static => None,
+            SubscriptionMode::Rooms => Some(Subscription::Channel(channel())),
+            SubscriptionMode::Dynamic | SubscriptionMode::DynamicPrivate => Some(Subscription::Shard(channel())),
         }
     }
 
     /// Whether rooms have their own subscriptions.
     pub(crate) fn subscribes_rooms(&self) -> bool {
-        !matches!(self.rooms, Rooms::Pattern | Rooms::Static)
+        self.subscription.subscribes_rooms()
     }
 
     /// Decodes a publication.

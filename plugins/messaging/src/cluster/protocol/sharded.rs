@@ -8,7 +8,7 @@ use super::{
     Unpublishable,
 };
 use super::{event, json, options};
-use crate::config::Rooms;
+use crate::config::SubscriptionMode;
 use crate::event::{Event, inline};
 use crate::msgpack::{FromJson, Json};
 use crate::redis::{Publication, Subscription};
@@ -219,20 +219,20 @@ pub(super) fn message(
     };
     let out = Out { r#type: kind::BROADCAST, data, uid: &protocol.uid, nsp: namespace };
     let mut channel = protocol.channel(namespace);
-    if let Some(room) = own_channel(protocol.rooms, &target.rooms) {
+    if let Some(room) = own_channel(protocol.subscription, &target.rooms) {
         channel.push_str(room);
         channel.push('#');
     }
     publication(protocol, channel, &out, !event.attachments.is_empty())
 }
 
-/// Returns the room, if there is only one and it has its own channel. With `Rooms::Dynamic`, rooms that look like a
+/// Returns the room, if there is only one and it has its own channel. With `SubscriptionMode::Dynamic`, rooms that look like a
 /// socket's id (20 characters) have none.
-fn own_channel(mode: Rooms, rooms: &[String]) -> Option<&String> {
+fn own_channel(mode: SubscriptionMode, rooms: &[String]) -> Option<&String> {
     let [room] = rooms else { return None };
     match mode {
-        Rooms::Dynamic => (room.encode_utf16().count() != 20).then_some(room),
-        Rooms::DynamicPrivate => Some(room),
+        SubscriptionMode::Dynamic => (room.encode_utf16().count() != 20).then_some(room),
+        SubscriptionMode::DynamicPrivate => Some(room),
         _ => None,
     }
 }

@@ -173,12 +173,12 @@ fn a_message_to_one_room_uses_the_rooms_channel() {
         protocol.message("/", &event(), &to, None).unwrap().channel
     };
     let id = "twenty characters ab";
-    assert_eq!(channel(Mode::Classic, Rooms::Pattern, &["a"]), "socket.io#/#a#");
-    assert_eq!(channel(Mode::Classic, Rooms::Rooms, &["a", "b"]), "socket.io#/#");
-    assert_eq!(channel(Mode::Sharded, Rooms::Dynamic, &["a"]), "socket.io#/#a#");
-    assert_eq!(channel(Mode::Sharded, Rooms::Dynamic, &[id]), "socket.io#/#");
-    assert_eq!(channel(Mode::Sharded, Rooms::DynamicPrivate, &[id]), format!("socket.io#/#{id}#"));
-    assert_eq!(channel(Mode::Sharded, Rooms::Static, &["a"]), "socket.io#/#");
+    assert_eq!(channel(Mode::Classic, SubscriptionMode::Pattern, &["a"]), "socket.io#/#a#");
+    assert_eq!(channel(Mode::Classic, SubscriptionMode::Rooms, &["a", "b"]), "socket.io#/#");
+    assert_eq!(channel(Mode::Sharded, SubscriptionMode::Dynamic, &["a"]), "socket.io#/#a#");
+    assert_eq!(channel(Mode::Sharded, SubscriptionMode::Dynamic, &[id]), "socket.io#/#");
+    assert_eq!(channel(Mode::Sharded, SubscriptionMode::DynamicPrivate, &[id]), format!("socket.io#/#{id}#"));
+    assert_eq!(channel(Mode::Sharded, SubscriptionMode::Static, &["a"]), "socket.io#/#");
 }
 
 #[test]

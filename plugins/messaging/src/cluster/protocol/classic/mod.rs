@@ -8,7 +8,7 @@ mod message;
 mod request;
 
 use super::{Malformed, Protocol, Received, Unpublishable, escape};
-use crate::config::Rooms;
+use crate::config::SubscriptionMode;
 use crate::redis::Subscription;
 pub(super) use answer::answer;
 use bytes::Bytes;
@@ -34,8 +34,8 @@ mod kind {
 
 pub(super) fn subscriptions(protocol: &Protocol, namespace: &str) -> Vec<Subscription> {
     let channel = protocol.channel(namespace);
-    let messages = match protocol.rooms {
-        Rooms::Pattern => Subscription::Pattern(format!("{}*", escape(&channel))),
+    let messages = match protocol.subscription {
+        SubscriptionMode::Pattern => Subscription::Pattern(format!("{}*", escape(&channel))),
         _ => Subscription::Channel(channel),
     };
     let responses = response_channel(protocol, namespace);
