@@ -1,9 +1,22 @@
 //! Decodes msgpack to JSON.
 
-use super::tokens::{Dialect, Token, Tokens};
-use super::{ATTACHMENTS_MAX, DEPTH_MAX, Json, Malformed, date, text};
+use super::malformed::{ATTACHMENTS_MAX, DEPTH_MAX, Malformed};
+use super::token::Token;
+use super::tokens::{Dialect, Tokens};
+use super::{date, text};
 use bytes::Bytes;
 use std::fmt::Write;
+
+/// JSON text as socket.io writes it, and its binary values.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Json {
+    /// Binary values are replaced by `{"_placeholder":true,"num":N}`.
+    pub(crate) text: String,
+    /// The binary values, slices of the body.
+    pub(crate) attachments: Vec<Bytes>,
+    /// Where the placeholder of each attachment begins in the text.
+    pub(crate) placed: Vec<usize>,
+}
 
 /// A body as read in one dialect.
 pub(super) struct Reading {

@@ -1,6 +1,6 @@
 //! Decodes the codecs' extension types.
 
-use super::tokens::Token;
+use super::token::Token;
 use rmp::{Marker, decode};
 
 /// notepack's type: `undefined` (1 byte), a date (8 bytes), or an ArrayBuffer (any length, with an explicit length).

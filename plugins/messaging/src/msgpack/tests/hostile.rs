@@ -1,5 +1,6 @@
 //! Malformed and hostile bodies.
 
+use super::malformed::{ATTACHMENTS_MAX, DEPTH_MAX};
 use super::*;
 use proptest::prelude::*;
 use proptest::sample::Index;
