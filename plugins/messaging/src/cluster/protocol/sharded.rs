@@ -1,7 +1,7 @@
 //! The protocol of the sharded adapter in `@socket.io/redis-adapter` (Redis 7): answers on `<prefix>#<nsp>#<uid>#`,
 //! messages to one room on `<prefix>#<nsp>#<room>#`, everything else on `<prefix>#<nsp>#`.
 
-use super::classic::DEFAULT_ACK_TIMEOUT;
+use super::classic::{DEFAULT_ACK_TIMEOUT, PacketOut, msgpack, text};
 use super::options::{Options, OptionsOut};
 use super::{
     Answer, Dialect, Emit, Malformed, Message, Protocol, Received, RemoteSocket, ReplyTo, Request, Target,
@@ -155,7 +155,7 @@ struct DataOut<'a> {
     #[serde(rename = "requestId", skip_serializing_if = "Option::is_none")]
     id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    packet: Option<PacketOut<'a>>,
+    packet: Option<Payload<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     opts: Option<OptionsOut<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -170,19 +170,15 @@ struct DataOut<'a> {
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum PacketOut<'a> {
-    Event {
-        r#type: u8,
-        data: FromJson<'a>,
-        nsp: &'a str,
-    },
+enum Payload<'a> {
+    Packet(PacketOut<'a>),
     /// A value without a packet around it.
     Value(FromJson<'a>),
 }
 
-impl<'a> PacketOut<'a> {
-    fn event(event: &'a Event, nsp: &'a str) -> Option<Self> {
-        Some(Self::Event { r#type: 2, data: FromJson { text: &event.text, attachments: &event.attachments }, nsp })
+impl<'a> Payload<'a> {
+    fn event(event: &'a Event, namespace: &'a str) -> Option<Self> {
+        Some(Self::Packet(PacketOut::new(namespace, event)))
     }
 
     fn value(text: &'a str) -> Option<Self> {
@@ -197,12 +193,8 @@ fn publication(
     out: &Out<'_>,
     binary: bool,
 ) -> Result<Publication, Unpublishable> {
-    let unpublishable = |e: &dyn std::error::Error| Unpublishable(e.to_string());
-    let body = match binary {
-        true => rmp_serde::encode::to_vec_named(out).map_err(|e| unpublishable(&e))?,
-        false => serde_json::to_vec(out).map_err(|e| unpublishable(&e))?,
-    };
-    Ok(protocol.publication(channel, body.into()))
+    let body = if binary { msgpack(out)? } else { text(out)? };
+    Ok(protocol.publication(channel, body))
 }
 
 pub(super) fn message(
@@ -213,7 +205,7 @@ pub(super) fn message(
     origin: Option<&str>,
 ) -> Result<Publication, Unpublishable> {
     let data = DataOut {
-        packet: PacketOut::event(event, namespace),
+        packet: Payload::event(event, namespace),
         opts: Some(OptionsOut::new(target, None, origin)),
         ..DataOut::default()
     };
@@ -249,7 +241,7 @@ pub(super) fn request(
     let r#type = match request {
         Request::Emit(Emit { event, target, timeout, origin }) => {
             (data.packet, data.opts) =
-                (PacketOut::event(event, namespace), Some(OptionsOut::new(target, Some(*timeout), origin.as_deref())));
+                (Payload::event(event, namespace), Some(OptionsOut::new(target, Some(*timeout), origin.as_deref())));
             binary = !event.attachments.is_empty();
             kind::BROADCAST
         }
@@ -270,7 +262,7 @@ pub(super) fn request(
             kind::FETCH
         }
         Request::ServerSide(event) => {
-            data.packet = PacketOut::value(event);
+            data.packet = Payload::value(event);
             kind::SERVER_SIDE_EMIT
         }
         Request::Rooms | Request::SocketIds(_) | Request::RoomsOf(_) | Request::Custom => {
@@ -299,12 +291,12 @@ pub(super) fn answer(
             kind::BROADCAST_CLIENT_COUNT
         }
         Answer::Ack(Json { text, attachments, .. }) => {
-            data.packet = Some(PacketOut::Value(FromJson { text, attachments }));
+            data.packet = Some(Payload::Value(FromJson { text, attachments }));
             binary = !attachments.is_empty();
             kind::BROADCAST_ACK
         }
         Answer::ServerSide(value) => {
-            data.packet = PacketOut::value(value);
+            data.packet = Payload::value(value);
             kind::SERVER_SIDE_EMIT_RESPONSE
         }
         Answer::Rooms(_) | Answer::SocketIds(_) | Answer::Done => {

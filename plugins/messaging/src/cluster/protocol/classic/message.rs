@@ -168,14 +168,14 @@ fn read_map(all: &Json) -> Result<Received, Malformed> {
 }
 
 #[derive(Serialize)]
-pub(super) struct PacketOut<'a> {
+pub(in crate::cluster::protocol) struct PacketOut<'a> {
     r#type: u8,
     data: FromJson<'a>,
     nsp: &'a str,
 }
 
 impl<'a> PacketOut<'a> {
-    pub(super) fn new(namespace: &'a str, event: &'a Event) -> Self {
+    pub(in crate::cluster::protocol) fn new(namespace: &'a str, event: &'a Event) -> Self {
         // 2 is an event. If there is binary data, the receiver sends type 5 (binary event) to its clients.
         Self { r#type: 2, data: FromJson { text: &event.text, attachments: &event.attachments }, nsp: namespace }
     }

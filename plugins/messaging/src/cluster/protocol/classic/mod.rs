@@ -12,7 +12,7 @@ use crate::config::SubscriptionMode;
 use crate::redis::Subscription;
 pub(super) use answer::answer;
 use bytes::Bytes;
-pub(super) use message::message;
+pub(super) use message::{PacketOut, message};
 pub(super) use request::{DEFAULT_ACK_TIMEOUT, request};
 use rmp_serde::encode::to_vec_named;
 use serde::Serialize;
@@ -72,11 +72,11 @@ pub(super) fn read(protocol: &Protocol, channel: &str, body: &Bytes) -> Result<R
     message::read(protocol, Some(namespace), room, body)
 }
 
-fn msgpack(body: &impl Serialize) -> Result<Bytes, Unpublishable> {
+pub(super) fn msgpack(body: &impl Serialize) -> Result<Bytes, Unpublishable> {
     to_vec_named(body).map(Bytes::from).map_err(|e| Unpublishable(e.to_string()))
 }
 
-fn text(body: &impl Serialize) -> Result<Bytes, Unpublishable> {
+pub(super) fn text(body: &impl Serialize) -> Result<Bytes, Unpublishable> {
     serde_json::to_vec(body).map(Bytes::from).map_err(|e| Unpublishable(e.to_string()))
 }
 
