@@ -14,7 +14,7 @@ mod fanout;
 mod gateway;
 mod http;
 mod local;
-pub mod metrics;
+mod metrics;
 mod msgpack;
 mod outlet;
 mod redis;

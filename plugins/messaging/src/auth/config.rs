@@ -15,7 +15,7 @@ pub struct AuthConfig {
     pub secret_file: Option<PathBuf>,
     /// The accepted signature algorithms: HS256, HS384, HS512.
     pub algorithms: Vec<String>,
-    /// The claim that holds the user's id. If a token lacks it, `sub` does.
+    /// The claim that holds the user's id. If a token lacks it, `sub` is used.
     pub user_claim: String,
     /// The claim that holds the site. It takes precedence over the Origin header.
     pub site_claim: String,
