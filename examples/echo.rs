@@ -1,9 +1,10 @@
-//! A plugin with its own program: what a client pushes is sent back to every device of its user.
-use greyhound::{config::Layers, host};
-use greyhound_activity::Activity;
-use greyhound_messaging::{Emitter, Message, Messaging, To};
+//! A plugin, and a program with it: what a client pushes is sent back to every device of its user.
+use greyhound::activity::Activity;
+use greyhound::messaging::{Emitter, Message, Messaging, To};
+use greyhound::{Host, cli};
 use greyhound_sdk::{Component, Consumer, Context, Drain, Error, Plugin, Start};
 use serde_json::value::RawValue;
+use std::process::ExitCode;
 
 struct Echo(Emitter);
 struct Running(Emitter, Consumer);
@@ -40,11 +41,10 @@ impl Component for Running {
                 batches = self.1.next(1 << 20) => batches?,
             };
             for batch in batches {
-                let pushes: Vec<Push> = serde_arrow::from_record_batch(&batch.rows)?;
-                for push in &pushes {
-                    // With `?` it would be started again at the same push, for ever.
-                    if let Err(error) = answer(&self.0, push) {
-                        tracing::warn!(%error, user = push.user_id, "a push cannot be answered");
+                for push in batch.read::<Push>()? {
+                    // `?` would restart the plugin at the same push, again and again.
+                    if let Err(error) = answer(&self.0, &push) {
+                        tracing::warn!(%error, user = push.user_id, "cannot answer a push");
                     }
                 }
             }
@@ -60,9 +60,8 @@ fn answer(emitter: &Emitter, Push { user_id, event, data }: &Push) -> Result<(),
     Ok(())
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Error> {
+fn main() -> ExitCode {
     let messaging = Messaging::default();
-    let program = host::Host::builder().plugin(Echo(messaging.emitter())).plugin(messaging).plugin(Activity);
-    Ok(program.run(Layers::of_process(None).load()?, host::signals()).await?)
+    // In the order in which rows flow: the echo publishes through the gateway, the sink comes last.
+    cli::main(Host::builder().plugin(Echo(messaging.emitter())).plugin(messaging).plugin(Activity))
 }

@@ -1,8 +1,9 @@
-//! A topic of one's own, without a line of code for it: an Avro file says what its rows are, `POST /v1/topics/<topic>`
-//! appends them, and the sink makes a table of it.
-use greyhound::{config::Layers, host};
-use greyhound_activity::Activity;
+//! A topic of your own without code for it: the Avro file that `TOPIC` names in the environment declares its rows,
+//! `POST /v1/topics/<topic>` appends them, and the sink writes its table.
+use greyhound::activity::Activity;
+use greyhound::{Host, cli};
 use greyhound_sdk::{Component, Context, Drain, Error, Plugin, SchemaError, TopicSchema};
+use std::process::ExitCode;
 
 struct Topic(String);
 struct Declared;
@@ -33,9 +34,13 @@ impl Component for Declared {
     }
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Error> {
-    let file = std::env::args().nth(1).ok_or("which schema? topic FILE.avsc")?;
-    let program = host::Host::builder().plugin(Topic(std::fs::read_to_string(file)?)).plugin(Activity);
-    Ok(program.run(Layers::of_process(None).load()?, host::signals()).await?)
+fn main() -> ExitCode {
+    let schema = std::env::var("TOPIC").map_err(Error::from).and_then(|file| Ok(std::fs::read_to_string(file)?));
+    match schema {
+        Ok(schema) => cli::main(Host::builder().plugin(Topic(schema)).plugin(Activity)),
+        Err(error) => {
+            eprintln!("error: TOPIC in the environment must name an Avro schema: {error}");
+            ExitCode::from(2)
+        }
+    }
 }

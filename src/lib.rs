@@ -1,7 +1,12 @@
-//! Greyhound: an event bus. What a program of one's own stands on: [`host::Host::builder`].
+//! Greyhound: an event bus. [`cli::main`] makes a program of the plugins that it is given.
 
-pub mod api;
+mod api;
 pub mod bus;
-pub mod config;
-pub mod host;
+pub mod cli;
+mod config;
+mod host;
 pub mod log;
+
+pub use greyhound_activity as activity;
+pub use greyhound_messaging as messaging;
+pub use host::{Host, HostBuilder};

@@ -1,9 +1,10 @@
-//! The `greyhound` program.
+//! The `greyhound` program: the bus with the plugins that come with it.
 
-mod cli;
-
+use greyhound::activity::Activity;
+use greyhound::messaging::Messaging;
+use greyhound::{Host, cli};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cli::main()
+    cli::main(Host::builder().plugin(Messaging::default()).plugin(Activity))
 }

@@ -198,7 +198,8 @@ class Earlier(Greyhound):
         schema["fields"] = change(schema["fields"])
         file = self.home / "earlier.avsc"
         file.write_text(json.dumps(schema))
-        self.command = [TOPIC, file]
+        self.command = [TOPIC]
+        self.settings["TOPIC"] = str(file)
 
     @property
     def env(self):

@@ -1,7 +1,7 @@
 //! Talks to the admin listener of the running program.
 
 use super::failure::Failure;
-use greyhound::config::{Admin, Secret};
+use crate::config::{Admin, Secret};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request, Response, Uri, header};

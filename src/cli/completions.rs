@@ -1,14 +1,14 @@
 //! `greyhound completions`
 
-use super::Cli;
 use super::failure::Failure;
-use clap::{Args, CommandFactory};
+use clap::Args;
 use clap_complete::{Shell, generate};
 use std::io::{Write, stdout};
 
 const HELP: &str = "\
-Example:
-  greyhound completions bash > ~/.local/share/bash-completion/completions/greyhound";
+Examples:
+  source <(greyhound completions bash)
+  greyhound completions fish | source";
 
 /// For which shell.
 #[derive(Debug, Args)]
@@ -19,9 +19,10 @@ pub(super) struct Completions {
 }
 
 impl Completions {
-    pub(super) fn run(self) -> Result<(), Failure> {
+    /// Prints the completions of `command`, for a program that is called `name`.
+    pub(super) fn run(self, mut command: clap::Command, name: &str) -> Result<(), Failure> {
         let mut script = Vec::new();
-        generate(self.shell, &mut Cli::command(), "greyhound", &mut script);
+        generate(self.shell, &mut command, name, &mut script);
         Ok(stdout().write_all(&script)?)
     }
 }

@@ -1,13 +1,13 @@
 //! `greyhound consumers`
 
-use super::admin::{Client, segment};
+use super::admin::segment;
 use super::failure::Failure;
-use super::{program, text};
+use super::program::Program;
+use super::text;
 use clap::{Args, Subcommand};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::io::{Write, stdout};
-use std::path::PathBuf;
 
 const HELP: &str = "\
 A consumer that retention waits for keeps its rows until it has read them, or until log.disk_cap is reached: delete one that
@@ -66,8 +66,8 @@ struct Consumer {
 }
 
 impl Consumers {
-    pub(super) async fn run(self, file: Option<PathBuf>) -> Result<(), Failure> {
-        let client = Client::new(&program::load(file)?.host.settings().admin)?;
+    pub(super) async fn run(self, program: &Program) -> Result<(), Failure> {
+        let client = program.admin()?;
         let done = match self.action.unwrap_or(Action::List) {
             Action::List => {
                 let listing = client.get("/v1/consumers").await?;

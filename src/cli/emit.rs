@@ -2,13 +2,12 @@
 
 use super::admin::{Client, segment};
 use super::failure::Failure;
-use super::program;
+use super::program::Program;
 use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::io::{Write, stdout};
-use std::path::PathBuf;
 
 const HELP: &str = "\
 Examples:
@@ -43,8 +42,8 @@ pub(super) struct Emit {
 }
 
 impl Emit {
-    pub(super) async fn run(self, file: Option<PathBuf>) -> Result<(), Failure> {
-        let client = Client::new(&program::load(file)?.host.settings().admin)?;
+    pub(super) async fn run(self, program: &Program) -> Result<(), Failure> {
+        let client = program.admin()?;
         let body = serde_json::to_vec(&self).map_err(|e| Failure::failed(e.to_string()))?;
         let answer = client.post("/v1/messaging/emit", body).await?;
         let id = answer["message"].as_str().unwrap_or("(not recorded)");

@@ -1,7 +1,7 @@
 //! How a command fails.
 
-use greyhound::config::{ConfigError, LogFormat, TokenFileError};
-use greyhound::host::{RunError, json_line};
+use crate::config::{ConfigError, LogFormat, TokenFileError};
+use crate::host::{RunError, json_line};
 use std::io::{self, Write};
 use std::process::ExitCode;
 

@@ -16,8 +16,11 @@ mod token;
 mod topics;
 mod validate;
 
-use clap::{Parser, Subcommand};
+use crate::config::Layers;
+use crate::host::HostBuilder;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use failure::Failure;
+use program::{ACTIVITY, MESSAGING, Program};
 use std::io::{Write, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -26,7 +29,7 @@ use std::process::ExitCode;
 ///
 /// Without a command it runs, with `greyhound.toml` of the working directory, or with its defaults where there is none.
 #[derive(Debug, Parser)]
-#[command(name = "greyhound", version, after_help = HELP)]
+#[command(name = "greyhound", version)]
 struct Cli {
     /// The configuration [default: greyhound.toml, where there is one]
     #[arg(long, global = true, value_name = "FILE")]
@@ -35,26 +38,40 @@ struct Cli {
     command: Option<Command>,
 }
 
-const HELP: &str = "\
+/// The end of the help: what concerns clients only if the program has a gateway for them.
+fn help(has_clients: bool) -> String {
+    let [examples, variable, status] = if has_clients { OF_CLIENTS } else { [""; 3] };
+    format!(
+        "\
 Examples:
-  greyhound                                            start it
-  greyhound --config /etc/greyhound.toml validate      look for mistakes in a configuration
-  greyhound validate --connect                         ... and whether the tables can be written
-  greyhound token --user 1                             a token for user 1
-  greyhound emit --room 'user(1)' message '\"hello\"'    a message to every device of user 1
-  greyhound tail messaging.delivery                    the rows of a topic, as they become durable
+  greyhound                                            start the program
+  greyhound --config /etc/greyhound.toml validate      find mistakes in a configuration
+  greyhound validate --connect                         ... and try what the program depends on
+{examples}\
+  greyhound tail greyhound.gap                         show the rows of a topic as they become durable
 
 Environment:
-  GREYHOUND__SECTION__KEY   overrides a key: GREYHOUND__NODE__DATA_DIR, GREYHOUND__PLUGINS__MESSAGING__AUTH__SECRET
-  PORT                      the port that clients connect to
-  RUST_LOG                  what is logged: warn, info, greyhound=debug
+  GREYHOUND__SECTION__KEY   overrides a key: GREYHOUND__NODE__DATA_DIR sets data_dir in [node]
+{variable}\
+  RUST_LOG                  what to log: warn, info, greyhound=debug
   NO_COLOR                  no colours
 
 Exit status:
   0  success
   1  failure
-  2  wrong usage or configuration
-  3  done in part: a message reached the clients of this node only";
+  2  wrong usage or configuration{status}"
+    )
+}
+
+const OF_CLIENTS: [&str; 3] = [
+    "  greyhound token --user 1                             mint a token for user 1
+  greyhound emit --room 'user(1)' message '\"hello\"'    publish a message to every device of user 1
+",
+    "  PORT                      the port that clients connect to
+",
+    "
+  3  partial success: a message reached only the clients of this node",
+];
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -81,19 +98,37 @@ enum Command {
     Version,
 }
 
-/// Does what the arguments say.
-pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+/// Commands of a plugin: in a program without the plugin they are not listed, and say why they do nothing.
+const OF_PLUGINS: [(&str, &str); 3] = [("token", MESSAGING), ("emit", MESSAGING), ("tables", ACTIVITY)];
+
+/// Runs the program that has these plugins, as its command line says. The plugins of a team get every command of
+/// `greyhound`, with their own topics:
+///
+/// ```no_run
+/// use greyhound::activity::Activity;
+/// use greyhound::messaging::Messaging;
+/// use greyhound::{Host, cli};
+///
+/// fn main() -> std::process::ExitCode {
+///     cli::main(Host::builder().plugin(Messaging::default()).plugin(Activity))
+/// }
+/// ```
+pub fn main(plugins: HostBuilder) -> ExitCode {
+    let matches = command(&plugins, &program_name()).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
+    if let Some(failure) = matches.subcommand_name().and_then(|name| missing_plugin(&plugins, name)) {
+        return failure.report();
+    }
     let mut builder = match cli.command {
-        // The host has threads of its own for plugins; here are signals and the admin listener.
+        // The host starts threads of its own for the plugins. This thread serves signals and the admin listener.
         None | Some(Command::Run) => tokio::runtime::Builder::new_current_thread(),
         _ => tokio::runtime::Builder::new_multi_thread(),
     };
     let runtime = match builder.enable_all().build() {
         Ok(runtime) => runtime,
-        Err(e) => return Failure::failed(format!("no runtime: {e}")).report(),
+        Err(e) => return Failure::failed(format!("cannot start the threads of the program: {e}")).report(),
     };
-    let done = runtime.block_on(dispatch(cli));
+    let done = runtime.block_on(dispatch(plugins, cli));
     // A disk that hangs must not keep the process.
     runtime.shutdown_background();
     match done {
@@ -102,17 +137,53 @@ pub fn main() -> ExitCode {
     }
 }
 
-async fn dispatch(Cli { config, command }: Cli) -> Result<(), Failure> {
+async fn dispatch(plugins: HostBuilder, Cli { config, command }: Cli) -> Result<(), Failure> {
+    let layers = Layers::of_process(config);
+    let load = |plugins| Program::load(plugins, &layers);
     match command.unwrap_or(Command::Run) {
-        Command::Run => run::run(config).await,
-        Command::Validate(validate) => validate.run(config).await,
-        Command::Token(token) => token.run(config),
-        Command::Emit(emit) => emit.run(config).await,
-        Command::Topics(topics) => topics.run(config).await,
-        Command::Consumers(consumers) => consumers.run(config).await,
-        Command::Tail(tail) => tail.run(config).await,
-        Command::Tables(tables) => tables.run(config).await,
-        Command::Completions(completions) => completions.run(),
+        Command::Run => run::run(plugins, &layers).await,
+        Command::Validate(validate) => validate.run(load(plugins)?).await,
+        Command::Token(token) => token.run(&load(plugins)?),
+        Command::Emit(emit) => emit.run(&load(plugins)?).await,
+        Command::Topics(topics) => topics.run(&load(plugins)?).await,
+        Command::Consumers(consumers) => consumers.run(&load(plugins)?).await,
+        Command::Tail(tail) => tail.run(&load(plugins)?).await,
+        Command::Tables(tables) => tables.run(&load(plugins)?).await,
+        Command::Completions(completions) => {
+            let name = program_name();
+            completions.run(self::command(&plugins, &name), &name)
+        }
         Command::Version => Ok(writeln!(stdout(), "greyhound {}", env!("CARGO_PKG_VERSION"))?),
     }
+}
+
+/// The command line of a program with these plugins that is called `name`.
+fn command(plugins: &HostBuilder, name: &str) -> clap::Command {
+    let all = called(Cli::command().after_help(help(plugins.contains(MESSAGING))), name);
+    let absent = OF_PLUGINS.into_iter().filter(|(_, plugin)| !plugins.contains(plugin));
+    absent.fold(all, |command, (name, _)| command.mut_subcommand(name, |it| it.hide(true)))
+}
+
+/// Lets the examples in the help texts call the program by its name.
+fn called(command: clap::Command, name: &str) -> clap::Command {
+    let help = command.get_after_help().map(|help| help.to_string().replace("greyhound ", &format!("{name} ")));
+    let command = command.mut_subcommands(|it| called(it, name));
+    match help {
+        Some(help) => command.after_help(help),
+        None => command,
+    }
+}
+
+/// The name under which the program was started.
+fn program_name() -> String {
+    let path = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
+    path.file_name().map_or_else(|| "greyhound".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+/// Why the command `name` cannot run in a program with these plugins.
+fn missing_plugin(plugins: &HostBuilder, name: &str) -> Option<Failure> {
+    let (_, plugin) = OF_PLUGINS.into_iter().find(|(command, plugin)| *command == name && !plugins.contains(plugin))?;
+    Some(Failure::usage(format!(
+        "`{name}` is a command of the plugin `{plugin}`, which is not part of this program: add it to the plugins in its `main`"
+    )))
 }

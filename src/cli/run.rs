@@ -1,11 +1,11 @@
 //! `greyhound run`
 
 use super::failure::Failure;
-use super::program::{self, MESSAGING};
-use greyhound::config::Layers;
-use greyhound::host::signals;
+use super::program::{MESSAGING, Program};
+use crate::config::Layers;
+use crate::host::{HostBuilder, signals};
 use std::borrow::Cow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What the line that mints a token must be told, because it is not in the file.
 const VARIABLES: [&str; 2] = ["GREYHOUND__NODE__DATA_DIR", "GREYHOUND__PLUGINS__MESSAGING__AUTH__SECRET_FILE"];
@@ -13,20 +13,19 @@ const VARIABLES: [&str; 2] = ["GREYHOUND__NODE__DATA_DIR", "GREYHOUND__PLUGINS__
 /// The secret itself.
 const SECRET: &str = "GREYHOUND__PLUGINS__MESSAGING__AUTH__SECRET";
 
-pub(super) async fn run(file: Option<PathBuf>) -> Result<(), Failure> {
-    let format = Layers::of_process(file.clone()).log_format();
-    start(file).await.map_err(|failure| failure.logged(format))
+pub(super) async fn run(plugins: HostBuilder, layers: &Layers) -> Result<(), Failure> {
+    start(plugins, layers).await.map_err(|failure| failure.logged(layers.log_format()))
 }
 
-async fn start(file: Option<PathBuf>) -> Result<(), Failure> {
-    let mut host = program::load(file.clone())?.host;
+async fn start(plugins: HostBuilder, layers: &Layers) -> Result<(), Failure> {
+    let mut host = Program::load(plugins, layers)?.host()?;
     if host.has(MESSAGING) && std::env::var_os(SECRET).is_some() {
         // Not to be shown.
         host.announce("a token", format!("greyhound token --user 1, where {SECRET} is set as well"));
     } else if host.has(MESSAGING) {
         let program = std::env::args().next().unwrap_or_else(|| "greyhound".into());
         let set = VARIABLES.into_iter().filter_map(|name| Some((name, std::env::var(name).ok()?)));
-        host.announce("a token", token_line(&program, file.as_deref(), set));
+        host.announce("a token", token_line(&program, layers.file.as_deref(), set));
     }
     Ok(host.run(signals()).await?)
 }

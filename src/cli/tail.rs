@@ -2,14 +2,13 @@
 
 use super::admin::{Client, segment};
 use super::failure::Failure;
-use super::program;
+use super::program::Program;
 use super::text::Columns;
 use clap::Args;
 use http_body_util::BodyExt;
 use hyper::body::Bytes;
 use serde_json::{Map, Value};
 use std::io::{IsTerminal, Write, stdout};
-use std::path::PathBuf;
 
 const HELP: &str = "\
 A table on a terminal, else a JSON object a line.
@@ -51,8 +50,8 @@ enum Shape {
 }
 
 impl Tail {
-    pub(super) async fn run(self, file: Option<PathBuf>) -> Result<(), Failure> {
-        let client = Client::new(&program::load(file)?.host.settings().admin)?;
+    pub(super) async fn run(self, program: &Program) -> Result<(), Failure> {
+        let client = program.admin()?;
         let names = self.columns(&client).await?;
         let as_json = self.json || !stdout().is_terminal();
         let shape = if as_json {

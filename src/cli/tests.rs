@@ -1,8 +1,9 @@
-use super::program::{MESSAGING, Program, build};
 use super::run::token_line;
 use super::*;
-use clap::CommandFactory;
-use greyhound::config::{ConfigError, Layers, Settings, Tree};
+use crate::config::{Settings, Tree};
+use crate::host::Host;
+use greyhound_activity::Activity;
+use greyhound_messaging::Messaging;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
@@ -34,8 +35,12 @@ fn tree(text: &str) -> Tree {
     Layers { file: Some(file), environment: HashMap::new() }.load().unwrap()
 }
 
-fn program(text: &str, port: Option<&str>) -> Result<Program, ConfigError> {
-    build(tree(text), port.map(str::to_owned))
+fn plugins() -> HostBuilder {
+    Host::builder().plugin(Messaging::default()).plugin(Activity)
+}
+
+fn program(text: &str, port: &str) -> Program {
+    Program::new(plugins(), tree(text), port)
 }
 
 /// The name of the key that a line documents.
@@ -65,26 +70,27 @@ fn keys<T: DeserializeOwned>() -> Vec<String> {
 #[test]
 fn the_file_documents_the_defaults() {
     let set = all_defaults();
-    let program = program(&set, None).unwrap();
-    let (set, default) = (program.host.settings(), Settings::default());
+    let program = program(&set, "");
+    let (set, default) = (program.settings().unwrap(), Settings::default());
     assert_eq!(
         (&set.node, &set.log, &set.admin, &set.host),
         (&default.node, &default.log, &default.admin, &default.host)
     );
     assert_eq!(
-        program.config.plugin::<greyhound_messaging::Config>("messaging").unwrap(),
+        program.plugin::<greyhound_messaging::Config>("messaging").unwrap(),
         greyhound_messaging::Config::default()
     );
     assert_eq!(
-        program.config.plugin::<greyhound_activity::Config>("activity").unwrap(),
+        program.plugin::<greyhound_activity::Config>("activity").unwrap(),
         greyhound_activity::Config::default()
     );
-    assert!(program.host.has("messaging") && program.host.has("activity"));
+    let host = program.host().unwrap();
+    assert!(host.has("messaging") && host.has("activity"));
 }
 
 #[test]
 fn the_file_documents_every_key() {
-    use greyhound::config::{Admin, Host, Log, Node, Retention};
+    use crate::config::{Admin, Host, Log, Node, Retention};
     let sections = [
         ("plugins.messaging", keys::<greyhound_messaging::Config>()),
         ("plugins.messaging.auth", keys::<greyhound_messaging::config::AuthConfig>()),
@@ -119,14 +125,13 @@ fn the_examples_of_the_file_are_possible_values() {
     };
     let set = FILE.lines().map(set).collect::<Vec<_>>().join("\n");
     let in_hdfs = set.replace("\nstore = \"data/tables\"\n", "\nstore = \"hdfs://nameservice/tables\"\n");
-    program(&in_hdfs, None).map(|_| ()).unwrap();
+    program(&in_hdfs, "").host().map(drop).unwrap();
 }
 
 #[test]
 fn port_overrides_the_port() {
     let listen = |text: &str, port: &str| {
-        let config = program(text, Some(port)).unwrap().config;
-        config.plugin::<greyhound_messaging::Config>(MESSAGING).unwrap().listen.to_string()
+        program(text, port).plugin::<greyhound_messaging::Config>(MESSAGING).unwrap().listen.to_string()
     };
     assert_eq!(listen("", "3100"), "127.0.0.1:3100");
     assert_eq!(listen("[plugins.messaging]\nlisten = \"0.0.0.0:80\"", "3100"), "0.0.0.0:3100");
@@ -136,7 +141,7 @@ fn port_overrides_the_port() {
 #[test]
 fn what_is_wrong_is_reported_at_once() {
     let wrong = "[telepathy]\n[plugins.telepathy]\nrange = 1\n[plugins.activity]\nenabled = \"maybe\"\n[plugins.messaging]\nlisten = \"x\"";
-    let error = program(wrong, Some("70000")).err().unwrap();
+    let error = program(wrong, "70000").host().err().unwrap();
     let mut keys: Vec<_> = error.problems.iter().map(|p| p.key.as_str()).collect();
     keys.sort_unstable();
     assert_eq!(
@@ -147,8 +152,46 @@ fn what_is_wrong_is_reported_at_once() {
 
 #[test]
 fn a_plugin_can_be_switched_off() {
-    let program = program("[plugins.messaging]\nenabled = false", None).unwrap();
-    assert!(!program.host.has("messaging") && program.host.has("activity"));
+    let host = program("[plugins.messaging]\nenabled = false", "").host().unwrap();
+    assert!(!host.has("messaging") && host.has("activity"));
+}
+
+#[test]
+fn only_a_program_that_runs_refuses_sections_and_topics_of_other_plugins() {
+    let text = "[plugins.shop]\nopen = true\n[plugins.actvity]\n[admin]\nopen_topics = [\"shop.order\"]\nallow_loopback = false";
+    let program = program(text, "");
+    assert!(!program.settings().unwrap().admin.allow_loopback);
+    program.plugin::<greyhound_activity::Config>("activity").unwrap();
+    let refused = program.host().err().unwrap().to_string();
+    for told in [
+        "plugins.shop: this program has no such plugin; expected one of: messaging, activity",
+        "plugins.actvity: this program has no such plugin; did you mean `activity`?",
+        "admin.open_topics: there is no topic shop.order",
+    ] {
+        assert!(refused.contains(told), "{refused}");
+    }
+}
+
+#[test]
+fn every_other_mistake_is_refused_by_all_commands() {
+    for wrong in ["[admin]\nlisten = \"x\"", "[plugins.messaging]\nlistne = \"x\"", "[telepathy]"] {
+        assert!(program(wrong, "").settings().is_err(), "{wrong}");
+        assert!(program(wrong, "").plugin::<greyhound_activity::Config>("activity").is_err(), "{wrong}");
+    }
+    assert!(program("", "70000").settings().is_err());
+}
+
+#[test]
+fn a_program_lists_the_commands_of_its_own_plugins_and_calls_itself_by_its_name() {
+    let help = |plugins: &HostBuilder| command(plugins, "shop").render_long_help().to_string();
+    let (all, few) = (help(&plugins()), help(&Host::builder().plugin(Activity)));
+    let listed = |help: &str, command: &str| help.lines().any(|line| line.trim_start().starts_with(command));
+    assert!(listed(&all, "emit ") && listed(&all, "shop emit ") && listed(&all, "PORT "), "{all}");
+    assert!(!listed(&few, "emit ") && !listed(&few, "shop emit ") && !listed(&few, "PORT "), "{few}");
+    assert!(listed(&few, "tables ") && listed(&few, "shop tail "), "{few}");
+    let why = missing_plugin(&Host::builder().plugin(Activity), "emit").unwrap();
+    assert!(format!("{why:?}").contains("`emit` is a command of the plugin `messaging`"), "{why:?}");
+    assert!(missing_plugin(&plugins(), "emit").is_none() && missing_plugin(&Host::builder(), "topics").is_none());
 }
 
 #[test]

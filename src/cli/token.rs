@@ -1,15 +1,14 @@
 //! `greyhound token`
 
 use super::failure::Failure;
-use super::program::{self, MESSAGING, Program};
+use super::program::{MESSAGING, Program};
+use crate::host::init_logging;
 use clap::Args;
-use greyhound::host::init_logging;
 use greyhound_messaging::Config;
 use greyhound_messaging::auth::{Secret, mint};
 use greyhound_sdk::fs::{FileSystem, OsFileSystem};
 use serde_json::{Map, Value};
 use std::io::{Write, stdout};
-use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const HELP: &str = "\
@@ -40,17 +39,17 @@ pub(super) struct Token {
 }
 
 impl Token {
-    pub(super) fn run(self, file: Option<PathBuf>) -> Result<(), Failure> {
-        let Program { config, host } = program::load(file)?;
-        init_logging(host.settings().host.log_format);
-        let messaging: Config = config.plugin(MESSAGING)?;
+    pub(super) fn run(self, program: &Program) -> Result<(), Failure> {
+        let settings = program.settings()?;
+        init_logging(settings.host.log_format);
+        let messaging: Config = program.plugin(MESSAGING)?;
         self.check(&messaging)?;
         if !messaging.auth.algorithms.iter().any(|it| it == "HS256") {
             return Err(Failure::failed(
                 "plugins.messaging.auth.algorithms is without HS256, with which this command signs",
             ));
         }
-        let dir = host.settings().plugin_dir(MESSAGING);
+        let dir = settings.plugin_dir(MESSAGING);
         if messaging.auth.secret.is_none() && messaging.auth.secret_file.is_none() {
             OsFileSystem.create_dir_all(&dir).map_err(|e| {
                 Failure::failed(format!("the directory {}: {e}; node.data_dir says where it is", dir.display()))

@@ -1,14 +1,14 @@
 //! `greyhound topics`
 
-use super::admin::{Client, segment};
+use super::admin::segment;
 use super::failure::Failure;
-use super::{program, text};
+use super::program::Program;
+use super::text;
 use bytesize::ByteSize;
 use clap::Args;
 use serde::Deserialize;
 use serde_json::Value;
 use std::io::{Write, stdout};
-use std::path::PathBuf;
 
 const HELP: &str = "\
 Examples:
@@ -46,8 +46,8 @@ struct Consumer {
 }
 
 impl Topics {
-    pub(super) async fn run(self, file: Option<PathBuf>) -> Result<(), Failure> {
-        let client = Client::new(&program::load(file)?.host.settings().admin)?;
+    pub(super) async fn run(self, program: &Program) -> Result<(), Failure> {
+        let client = program.admin()?;
         let text = match self.topic {
             Some(topic) => columns(&client.get(&format!("/v1/topics/{}", segment(&topic))).await?),
             None => {

@@ -1,14 +1,13 @@
 //! `greyhound validate`
 
 use super::failure::Failure;
-use super::program;
+use super::program::Program;
+use crate::config::ConfigError;
+use crate::host::is_coloured;
 use clap::Args;
-use greyhound::config::ConfigError;
-use greyhound::host::is_coloured;
 use greyhound_sdk::{Check, Verdict};
 use std::fmt::Write as _;
 use std::io::{Write, stdout};
-use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(super) struct Validate {
@@ -19,19 +18,19 @@ pub(super) struct Validate {
 }
 
 impl Validate {
-    pub(super) async fn run(self, file: Option<PathBuf>) -> Result<(), Failure> {
-        let program = program::load(file)?;
-        let source_name = program.config.source_name();
-        let problems = program.host.look().await;
+    pub(super) async fn run(self, program: Program) -> Result<(), Failure> {
+        let source_name = program.source_name().to_owned();
+        let host = program.host()?;
+        let problems = host.look().await;
         if !problems.is_empty() {
-            return Err(ConfigError { source_name: source_name.to_owned(), problems }.into());
+            return Err(ConfigError { source_name, problems }.into());
         }
         let mut out = stdout();
         writeln!(out, "{source_name}: valid")?;
         if !self.connect {
             return Ok(());
         }
-        let checks = program.host.check().await;
+        let checks = host.check().await;
         let styles = if is_coloured(&out) { COLOURS } else { PLAIN };
         write!(out, "{}", report(&checks, styles))?;
         let failures =

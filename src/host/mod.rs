@@ -1,14 +1,4 @@
 //! The life of the program: configuration, log, bus, plugins, the admin listener, and their end.
-//!
-//! A team adds its own plugins with a `main` of its own:
-//!
-//! ```no_run
-//! # async fn example() -> Result<(), greyhound::host::RunError> {
-//! use greyhound::{config::Layers, host};
-//! let config = Layers::of_process(None).load()?;
-//! host::Host::builder().plugin(greyhound_activity::Activity).run(config, host::signals()).await
-//! # }
-//! ```
 
 mod banner;
 mod erased;
@@ -24,11 +14,11 @@ mod supervise;
 mod tests;
 pub(crate) mod workers;
 
-pub use error::RunError;
-pub use logging::{init as init_logging, json_line};
-pub use signals::signals;
+pub(crate) use error::RunError;
+pub(crate) use logging::{init as init_logging, json_line};
+pub(crate) use signals::signals;
 
-use crate::config::{ConfigError, Settings, Tree, knows};
+use crate::config::{ConfigError, Settings, Tree, knows, nearest};
 use erased::{Configured, ErasedPlugin};
 use greyhound_sdk::config::{Problem, Problems};
 use greyhound_sdk::{Check, Plugin, SchemaError, TopicSchema, descriptors};
@@ -37,7 +27,7 @@ use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// What the program is made of.
+/// The plugins of a program; [`cli::main`](crate::cli::main) runs it.
 #[derive(Default)]
 pub struct HostBuilder {
     plugins: Vec<Box<dyn ErasedPlugin>>,
@@ -45,16 +35,15 @@ pub struct HostBuilder {
 
 /// The program with its configuration, which was found valid.
 pub struct Host {
-    settings: Settings,
     /// All plugins: the topics of one that is switched off may still have rows.
-    known: Vec<Box<dyn ErasedPlugin>>,
+    plugins: HostBuilder,
+    settings: Settings,
     enabled: Vec<Arc<dyn Configured>>,
     lines: Vec<(String, String)>,
 }
 
 /// Whether people look at what is written to `out`, and want colours (<https://no-color.org>).
-#[must_use]
-pub fn is_coloured(out: &impl IsTerminal) -> bool {
+pub(crate) fn is_coloured(out: &impl IsTerminal) -> bool {
     out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty())
 }
 
@@ -67,35 +56,19 @@ impl Host {
         HostBuilder::default()
     }
 
-    /// The program's own part of the configuration.
-    #[must_use]
-    pub fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
     /// Whether the plugin `name` is there and switched on.
-    #[must_use]
-    pub fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.enabled.iter().any(|plugin| plugin.name() == name)
     }
 
-    /// The topics of all plugins, in the order in which rows may name each other; the bus adds `greyhound.gap`.
-    ///
-    /// # Errors
-    /// Where one of the schemas is not valid.
-    pub fn topics(&self) -> Result<Vec<TopicSchema>, SchemaError> {
-        let topics: Result<Vec<_>, _> = self.known.iter().map(|plugin| plugin.topics()).collect();
-        Ok(topics?.into_iter().flatten().collect())
-    }
-
     /// Adds a line to what is printed at start.
-    pub fn announce(&mut self, name: &str, value: impl Into<String>) {
+    pub(crate) fn announce(&mut self, name: &str, value: impl Into<String>) {
         self.lines.push((name.to_owned(), value.into()));
     }
 
     /// Looks on this machine for what the configuration names, without changing anything; what is not there, or in the
     /// way.
-    pub async fn look(&self) -> Vec<Problem> {
+    pub(crate) async fn look(&self) -> Vec<Problem> {
         let mut missing = look::own(&self.settings, self.enabled.iter().map(|plugin| plugin.name()));
         missing.extend(look::listeners(&self.settings, &listens(&self.settings, &self.enabled)));
         for plugin in &self.enabled {
@@ -105,7 +78,7 @@ impl Host {
     }
 
     /// Tries what the plugins depend on; the checks of each by its name.
-    pub async fn check(&self) -> Vec<(&'static str, Vec<Check>)> {
+    pub(crate) async fn check(&self) -> Vec<(&'static str, Vec<Check>)> {
         let mut checks = Vec::new();
         for plugin in &self.enabled {
             checks.push((plugin.name(), plugin.check().await));
@@ -114,10 +87,7 @@ impl Host {
     }
 
     /// Runs the program until `shutdown` is done, then drains it. Logs to stderr, unless logging is set up already.
-    ///
-    /// # Errors
-    /// [`RunError`].
-    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+    pub(crate) async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
         logging::init(self.settings.host.log_format);
         let (node, data_dir) = (self.settings.node.name.clone(), self.settings.node.data_dir.display().to_string());
         tracing::info!(version = env!("CARGO_PKG_VERSION"), node, data_dir, "starting");
@@ -147,33 +117,50 @@ impl HostBuilder {
         self
     }
 
-    /// Reads the configuration, without any I/O.
-    ///
-    /// # Errors
-    /// [`ConfigError`] with everything that is wrong.
-    pub fn configure(self, mut config: Tree) -> Result<Host, ConfigError> {
+    /// Whether the plugin `name` is part of the program, switched on or off.
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.plugins.iter().any(|plugin| plugin.name() == name)
+    }
+
+    /// The topics of all plugins, in the order in which rows may name each other. The bus adds `greyhound.gap`.
+    pub(crate) fn topics(&self) -> Result<Vec<TopicSchema>, SchemaError> {
+        let topics: Result<Vec<_>, _> = self.plugins.iter().map(|plugin| plugin.topics()).collect();
+        Ok(topics?.into_iter().flatten().collect())
+    }
+
+    /// Reads the configuration, without any I/O, for a program that runs the plugins.
+    pub(crate) fn configure(self, mut config: Tree) -> Result<Host, ConfigError> {
+        let (settings, enabled, mut problems) = self.read(&mut config);
+        problems.extend(self.unknown_sections(&config));
+        problems.extend(self.unknown_topics(&settings));
+        match problems.is_empty() {
+            true => Ok(Host { plugins: self, settings, enabled, lines: Vec::new() }),
+            false => Err(ConfigError { source_name: config.source_name().to_owned(), problems }),
+        }
+    }
+
+    /// Reads the program's own part of the configuration, for commands that run no plugin. The file may also have
+    /// sections and topics of plugins that this program does not know: it may be that of another program.
+    pub(crate) fn settings(&self, config: &Tree) -> Result<Settings, ConfigError> {
+        let (settings, _, problems) = self.read(&mut config.clone());
+        match problems.is_empty() {
+            true => Ok(settings),
+            false => Err(ConfigError { source_name: config.source_name().to_owned(), problems }),
+        }
+    }
+
+    /// Reads what the program and its plugins know of the configuration: the settings, the plugins that are switched
+    /// on, and what is wrong.
+    fn read(&self, config: &mut Tree) -> (Settings, Vec<Arc<dyn Configured>>, Vec<Problem>) {
         let mut problems = Vec::new();
         let settings: Settings = config.read("", &mut problems);
         let mut impossible = Problems::default();
         settings.validate(&mut impossible);
         problems.extend(impossible.into_list());
-        let enabled: Vec<_> = self.plugins.iter().filter_map(|p| p.configure(&mut config, &mut problems)).collect();
+        let enabled: Vec<_> = self.plugins.iter().filter_map(|p| p.configure(config, &mut problems)).collect();
         problems.extend(look::clashes(&listens(&settings, &enabled)));
-        problems.extend(self.unknown_sections(&config));
         problems.extend(config.misspelt(|key| self.knows(key)));
-        problems.extend(self.unknown_topics(&settings));
-        match problems.is_empty() {
-            true => Ok(Host { settings, known: self.plugins, enabled, lines: Vec::new() }),
-            false => Err(ConfigError { source_name: config.source_name().to_owned(), problems }),
-        }
-    }
-
-    /// Configures the program and runs it: [`HostBuilder::configure`], then [`Host::run`].
-    ///
-    /// # Errors
-    /// [`RunError`].
-    pub async fn run(self, config: Tree, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
-        self.configure(config)?.run(shutdown).await
+        (settings, enabled, problems)
     }
 
     fn knows(&self, key: &[String]) -> bool {
@@ -196,7 +183,11 @@ impl HostBuilder {
     fn unknown_sections(&self, config: &Tree) -> Vec<Problem> {
         let known: Vec<&str> = self.plugins.iter().map(|p| p.name()).collect();
         let unknown = config.names("plugins").into_iter().filter(|name| !known.contains(&name.as_str()));
-        let message = format!("there is no such plugin; expected one of: {}", known.join(", "));
-        unknown.map(|name| Problem { key: format!("plugins.{name}"), message: message.clone() }).collect()
+        let hint = |name: &str| match nearest(name, known.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("expected one of: {}", known.join(", ")),
+        };
+        let message = |name: &str| format!("this program has no such plugin; {}", hint(name));
+        unknown.map(|name| Problem { message: message(&name), key: format!("plugins.{name}") }).collect()
     }
 }

@@ -49,7 +49,7 @@ impl Running {
         let recorder = api::metrics::install();
         metrics::describe();
         let health = Health::default();
-        let topics = host.topics()?;
+        let topics = host.plugins.topics()?;
         let Host { settings, enabled, lines, .. } = host;
         let log = storage::open(&settings).await?;
         let bus = Arc::new(EventBus::start(log, topics, storage::bus_options(&settings, &health)).await?);

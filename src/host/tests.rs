@@ -112,7 +112,7 @@ impl Component for Running {
             Kind::Sink => {
                 while consumer.position() < consumer.bounds().end {
                     for batch in consumer.next(1 << 20).await? {
-                        let notes: Vec<Note> = serde_arrow::from_record_batch(&batch.rows)?;
+                        let notes: Vec<Note> = batch.read()?;
                         notes.iter().for_each(|note| seen.say(format!("read {}", note.text)));
                     }
                 }
@@ -158,7 +158,8 @@ fn config(dir: &Path, more: &str) -> Tree {
 async fn run(dir: &Path, more: &str, kinds: &[Kind], seen: &Seen) -> Result<(), RunError> {
     let host = kinds.iter().fold(Host::builder(), |host, kind| host.plugin(Part(*kind, seen.clone())));
     let running = seen.running.clone();
-    let run = host.run(config(dir, more), async move { running.notified().await });
+    let host = host.configure(config(dir, more)).unwrap();
+    let run = host.run(async move { running.notified().await });
     tokio::time::timeout(Duration::from_secs(30), run).await.expect("it ends in time")
 }
 
@@ -225,8 +226,8 @@ async fn a_taken_admin_address_names_the_key() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut config = config(dir.path(), "");
     config.set("admin.listen", taken.local_addr().unwrap().to_string());
-    let host = Host::builder().plugin(Part(Kind::Source, seen));
-    let error = host.run(config, std::future::pending()).await.unwrap_err().to_string();
+    let host = Host::builder().plugin(Part(Kind::Source, seen)).configure(config).unwrap();
+    let error = host.run(std::future::pending()).await.unwrap_err().to_string();
     assert!(error.contains("admin.listen") && error.contains(&taken.local_addr().unwrap().to_string()), "{error}");
 }
 

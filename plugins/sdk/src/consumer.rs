@@ -3,6 +3,7 @@
 use crate::TopicSchema;
 use arrow_array::RecordBatch;
 use async_trait::async_trait;
+use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
 /// Reads one topic of this node's shard, in the order of `seq`, from a durable cursor.
@@ -38,6 +39,14 @@ impl Batch {
     #[must_use]
     pub fn end(&self) -> u64 {
         self.first + self.rows.num_rows() as u64
+    }
+
+    /// The rows, each as a `T`, whose fields are columns of the topic. An enum is the number of its symbol.
+    ///
+    /// # Errors
+    /// If a field of `T` is not a column or has another type.
+    pub fn read<T: DeserializeOwned>(&self) -> serde_arrow::Result<Vec<T>> {
+        serde_arrow::from_record_batch(&self.rows)
     }
 }
 

@@ -167,7 +167,7 @@ async fn old_rows_keep_the_schema_that_they_were_written_in() {
     publish(&bus, 1..2).await;
     let batches = within(mailer(&bus, Start::Earliest).await.next(usize::MAX)).await.unwrap();
     assert_eq!(batches.iter().map(|b| b.rows.num_columns()).collect::<Vec<_>>(), [2, 3]);
-    let old: Vec<Order> = serde_arrow::from_record_batch(&batches[0].rows).unwrap();
+    let old: Vec<Order> = batches[0].read().unwrap();
     assert_eq!(old, [order(0)]);
 }
 

@@ -99,7 +99,7 @@ async fn rows<T: DeserializeOwned>(bus: &EventBus, topic: &str, from: u64, count
     while rows.len() < count {
         let batches = within(consumer.next(1 << 20)).await.unwrap();
         for batch in batches {
-            let of_batch: Vec<T> = serde_arrow::from_record_batch(&batch.rows).unwrap();
+            let of_batch: Vec<T> = batch.read().unwrap();
             rows.extend((batch.first..).zip(of_batch));
         }
     }

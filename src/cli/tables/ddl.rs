@@ -2,11 +2,10 @@
 
 use super::schemas;
 use crate::cli::failure::Failure;
-use crate::cli::program::{self, ACTIVITY};
+use crate::cli::program::{ACTIVITY, MESSAGING, Program};
 use clap::{Args, ValueEnum};
 use greyhound_sdk::sql::Dialect;
 use std::io::{Write, stdout};
-use std::path::PathBuf;
 
 const HELP: &str = "\
 The tables are those in plugins.activity.store; a relative path is taken from here. What has to be run again for new hours is printed with them.
@@ -44,12 +43,14 @@ impl From<Engine> for Dialect {
 }
 
 impl Ddl {
-    pub(in crate::cli) fn run(self, file: Option<PathBuf>) -> Result<(), Failure> {
-        let program = program::load(file)?;
-        let activity: greyhound_activity::Config = program.config.plugin(ACTIVITY)?;
+    pub(in crate::cli) fn run(self, program: &Program) -> Result<(), Failure> {
+        let activity: greyhound_activity::Config = program.plugin(ACTIVITY)?;
         let store = activity.store.parse().map_err(|e| Failure::usage(format!("plugins.activity.store: {e}")))?;
-        let tables = greyhound_activity::ddl::statements(self.dialect.into(), &store, &schemas(&program)?)?;
-        let views = greyhound_messaging::views::statements(self.dialect.into());
+        let tables = greyhound_activity::ddl::statements(self.dialect.into(), &store, &schemas(program)?)?;
+        let views = match program.contains(MESSAGING) {
+            true => greyhound_messaging::views::statements(self.dialect.into()),
+            false => String::new(),
+        };
         Ok(stdout().write_all((tables + &views).as_bytes())?)
     }
 }

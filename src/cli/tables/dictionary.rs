@@ -2,7 +2,7 @@
 
 use super::schemas;
 use crate::cli::failure::Failure;
-use crate::cli::program;
+use crate::cli::program::Program;
 use arrow_schema::{DataType, Field};
 use clap::Args;
 use greyhound_activity::ddl::PARTITIONS;
@@ -27,10 +27,10 @@ pub(in crate::cli) struct Dictionary {
 }
 
 impl Dictionary {
-    pub(in crate::cli) fn run(self, file: Option<PathBuf>) -> Result<(), Failure> {
+    pub(in crate::cli) fn run(self, program: &Program) -> Result<(), Failure> {
         let unusable = |e| Failure::failed(format!("{}: {e}", self.directory.display()));
         fs::create_dir_all(&self.directory).map_err(unusable)?;
-        for (name, text) in pages(&schemas(&program::load(file)?)?) {
+        for (name, text) in pages(&schemas(program)?) {
             fs::write(self.directory.join(name), text).map_err(unusable)?;
         }
         Ok(())
@@ -118,13 +118,15 @@ fn plain(data_type: &DataType) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use greyhound::config::Layers;
-    use std::collections::HashMap;
+    use crate::config::Layers;
+    use crate::host::Host;
+    use greyhound_activity::Activity;
+    use greyhound_messaging::Messaging;
     use std::path::Path;
 
     fn all() -> Vec<TopicSchema> {
-        let config = Layers { file: None, environment: HashMap::new() }.load().unwrap();
-        schemas(&program::build(config, None).unwrap()).unwrap()
+        let host = Host::builder().plugin(Messaging::default()).plugin(Activity);
+        schemas(&Program::load(host, &Layers::default()).unwrap()).unwrap()
     }
 
     #[test]

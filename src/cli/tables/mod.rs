@@ -7,10 +7,9 @@ mod verify;
 
 use super::failure::Failure;
 use super::program::Program;
+use crate::bus::gap_schema;
 use clap::Subcommand;
-use greyhound::bus::gap_schema;
 use greyhound_sdk::TopicSchema;
-use std::path::PathBuf;
 
 /// What about the tables.
 #[derive(Debug, Subcommand)]
@@ -26,19 +25,19 @@ pub(super) enum Tables {
 }
 
 impl Tables {
-    pub(super) async fn run(self, file: Option<PathBuf>) -> Result<(), Failure> {
+    pub(super) async fn run(self, program: &Program) -> Result<(), Failure> {
         match self {
-            Self::Ddl(ddl) => ddl.run(file),
-            Self::Dictionary(dictionary) => dictionary.run(file),
-            Self::Verify(verify) => verify.run(file).await,
-            Self::Repair(repair) => repair.run(file).await,
+            Self::Ddl(ddl) => ddl.run(program),
+            Self::Dictionary(dictionary) => dictionary.run(program),
+            Self::Verify(verify) => verify.run(program).await,
+            Self::Repair(repair) => repair.run(program).await,
         }
     }
 }
 
 /// The schemas of all tables.
 fn schemas(program: &Program) -> Result<Vec<TopicSchema>, Failure> {
-    let mut schemas = program.host.topics().map_err(|e| Failure::failed(e.to_string()))?;
+    let mut schemas = program.topics()?;
     schemas.push(gap_schema());
     Ok(schemas)
 }

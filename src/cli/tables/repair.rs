@@ -1,14 +1,12 @@
 //! `greyhound tables repair`
 
-use super::super::admin::Client;
 use super::super::failure::Failure;
-use super::super::program;
+use super::super::program::{ACTIVITY, Program};
 use clap::Args;
 use greyhound_activity::compact::swap::Settled;
 use greyhound_activity::repair::repair;
 use serde_json::Value;
 use std::io::{Write, stdout};
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// Whoever is alive is done with it by then.
@@ -38,11 +36,11 @@ pub(in crate::cli) struct Repair {
 }
 
 impl Repair {
-    pub(super) async fn run(self, file: Option<PathBuf>) -> Result<(), Failure> {
+    pub(super) async fn run(self, program: &Program) -> Result<(), Failure> {
         if self.from_journal {
-            return from_journal(file).await;
+            return from_journal(program).await;
         }
-        let config: greyhound_activity::Config = program::load(file)?.config.plugin(program::ACTIVITY)?;
+        let config: greyhound_activity::Config = program.plugin(ACTIVITY)?;
         let (store, shown) = greyhound_activity::open(&config).await.map_err(|e| Failure::failed(e.to_string()))?;
         let (mut done, mut lost, mut obstacles, mut lines) = (0, 0, 0, stdout());
         let mut written = Ok(());
@@ -69,8 +67,8 @@ impl Repair {
 }
 
 /// Asks the running node.
-async fn from_journal(file: Option<PathBuf>) -> Result<(), Failure> {
-    let client = Client::new(&program::load(file)?.host.settings().admin)?;
+async fn from_journal(program: &Program) -> Result<(), Failure> {
+    let client = program.admin()?;
     let answer = client.post("/v1/activity/repair", Vec::new()).await?;
     let (mut out, mut rows) = (stdout(), 0);
     for table in answer["tables"].as_array().into_iter().flatten() {

@@ -1,18 +1,16 @@
 //! `greyhound tables verify`
 
-use super::super::admin::Client;
 use super::super::failure::Failure;
-use super::super::program::Program;
-use super::super::{program, text};
+use super::super::program::{ACTIVITY, Program};
+use super::super::text;
 use super::schemas;
+use crate::config::nearest;
+use crate::host::is_coloured;
 use clap::Args;
-use greyhound::config::nearest;
-use greyhound::host::is_coloured;
 use greyhound_activity::verify::{Day, Journal, Report, Scope, verify};
 use greyhound_sdk::TopicSchema;
 use serde_json::Value;
 use std::io::{IsTerminal, Write, stderr, stdout};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::timeout;
@@ -53,9 +51,8 @@ pub(in crate::cli) struct Verify {
 }
 
 impl Verify {
-    pub(super) async fn run(self, file: Option<PathBuf>) -> Result<(), Failure> {
-        let program = program::load(file)?;
-        let config: greyhound_activity::Config = program.config.plugin(program::ACTIVITY)?;
+    pub(super) async fn run(self, program: &Program) -> Result<(), Failure> {
+        let config: greyhound_activity::Config = program.plugin(ACTIVITY)?;
         let (store, shown) = greyhound_activity::open(&config).await.map_err(|e| Failure::failed(e.to_string()))?;
         let reports = Arc::new(Mutex::new(Vec::new()));
         let (all, is_watched) = (reports.clone(), stderr().is_terminal());
@@ -66,7 +63,7 @@ impl Verify {
         };
         let report = move |report| all.lock().unwrap_or_else(PoisonError::into_inner).push(report);
         let topics = self.topics.clone();
-        let journals = journals(&program).await;
+        let journals = journals(program).await;
         let verified = verify(
             store,
             Scope { topics: self.topics, day: self.day, retention: config.retention, journals },
@@ -81,7 +78,7 @@ impl Verify {
         let reports = std::mem::take(&mut *reports.lock().unwrap_or_else(PoisonError::into_inner));
         show(&reports)?;
         if let Some(topic) = topics.iter().find(|topic| !reports.iter().any(|report| report.topic == **topic)) {
-            let known = schemas(&program)?;
+            let known = schemas(program)?;
             let near = nearest(topic, known.iter().map(TopicSchema::name)).filter(|near| near != topic);
             let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
             return Err(Failure::failed(format!(
@@ -104,7 +101,7 @@ impl Verify {
 /// What the journal of this node says, if it answers.
 async fn journals(program: &Program) -> Vec<Journal> {
     let asked = async {
-        let answer = Client::new(&program.host.settings().admin)?.get("/v1/topics").await?;
+        let answer = program.admin()?.get("/v1/topics").await?;
         Ok::<_, Failure>(journals_in(&answer).unwrap_or_default())
     };
     match timeout(JOURNAL_TIMEOUT, asked).await {
@@ -121,7 +118,7 @@ async fn journals(program: &Program) -> Vec<Journal> {
 fn journals_in(answer: &Value) -> Option<Vec<Journal>> {
     let shard = answer["shard"].as_str()?;
     let of_topic = |topic: &Value| {
-        let sink = topic["consumers"].as_array()?.iter().find(|consumer| consumer["name"] == program::ACTIVITY)?;
+        let sink = topic["consumers"].as_array()?.iter().find(|consumer| consumer["name"] == ACTIVITY)?;
         let (topic, committed) = (topic["name"].as_str()?.to_owned(), sink["position"].as_u64()?);
         Some(Journal { shard: shard.to_owned(), topic, committed })
     };

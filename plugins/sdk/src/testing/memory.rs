@@ -104,10 +104,7 @@ impl MemoryBus {
     #[must_use]
     pub fn rows<T: DeserializeOwned>(&self, topic: &str) -> Vec<T> {
         let batches = self.batches(topic);
-        batches
-            .iter()
-            .flat_map(|b| serde_arrow::from_record_batch::<Vec<T>>(&b.rows).expect("rows that fit the type"))
-            .collect()
+        batches.iter().flat_map(|b| b.read::<T>().expect("rows that fit the type")).collect()
     }
 
     /// Appends rows as they are, which a publisher would refuse: as a journal of an earlier version may have them.

@@ -63,7 +63,7 @@ async fn rows(bus: &EventBus) -> BTreeMap<u64, i64> {
     consumer.seek(0);
     while consumer.position() < end {
         for batch in within(consumer.next(10_000)).await.unwrap() {
-            let orders: Vec<Order> = serde_arrow::from_record_batch(&batch.rows).unwrap();
+            let orders: Vec<Order> = batch.read().unwrap();
             for (seq, order) in (batch.first..).zip(orders) {
                 assert_eq!(rows.insert(seq, order.id), None, "row {seq} is there twice");
             }
