@@ -1,4 +1,4 @@
-//! A topic of your own without code for it: the Avro file that `TOPIC` names in the environment declares its rows,
+//! A topic of your own without code for it: the Avro file that `TOPIC_SCHEMA` names in the environment declares its rows,
 //! `POST /v1/topics/<topic>` appends them, and the sink writes its table.
 use greyhound::activity::Activity;
 use greyhound::{Host, cli};
@@ -35,11 +35,11 @@ impl Component for Declared {
 }
 
 fn main() -> ExitCode {
-    let schema = std::env::var("TOPIC").map_err(Error::from).and_then(|file| Ok(std::fs::read_to_string(file)?));
+    let schema = std::env::var("TOPIC_SCHEMA").map_err(Error::from).and_then(|file| Ok(std::fs::read_to_string(file)?));
     match schema {
         Ok(schema) => cli::main(Host::builder().plugin(Topic(schema)).plugin(Activity)),
         Err(error) => {
-            eprintln!("error: TOPIC in the environment must name an Avro schema: {error}");
+            eprintln!("error: TOPIC_SCHEMA in the environment must name an Avro schema: {error}");
             ExitCode::from(2)
         }
     }

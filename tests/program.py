@@ -199,7 +199,7 @@ class Earlier(Greyhound):
         file = self.home / "earlier.avsc"
         file.write_text(json.dumps(schema))
         self.command = [TOPIC]
-        self.settings["TOPIC"] = str(file)
+        self.settings["TOPIC_SCHEMA"] = str(file)
 
     @property
     def env(self):

@@ -84,7 +84,7 @@ impl Client {
 
     fn unreachable(&self, error: &hyper_util::client::legacy::Error) -> Failure {
         let why = innermost(error);
-        let hint = if error.is_connect() { "; is greyhound running?" } else { "" };
+        let hint = if error.is_connect() { "; is the program running?" } else { "" };
         Failure::failed(format!("cannot reach http://{} (admin.listen): {why}{hint}", self.address))
     }
 }

@@ -5,6 +5,7 @@ mod completions;
 mod consumers;
 mod emit;
 mod failure;
+mod new;
 mod program;
 mod run;
 mod tables;
@@ -47,13 +48,11 @@ Examples:
   greyhound                                            start the program
   greyhound --config /etc/greyhound.toml validate      find mistakes in a configuration
   greyhound validate --connect                         ... and try what the program depends on
-{examples}\
-  greyhound tail greyhound.gap                         show the rows of a topic as they become durable
+{examples}  greyhound tail greyhound.gap                         show the rows of a topic as they become durable
 
 Environment:
   GREYHOUND__SECTION__KEY   overrides a key: GREYHOUND__NODE__DATA_DIR sets data_dir in [node]
-{variable}\
-  RUST_LOG                  what to log: warn, info, greyhound=debug
+{variable}  RUST_LOG                  what to log: warn, info, greyhound=debug
   NO_COLOR                  no colours
 
 Exit status:
@@ -92,6 +91,9 @@ enum Command {
     /// Help with the tables that the program writes
     #[command(subcommand)]
     Tables(tables::Tables),
+    /// Make a project for a plugin of your own
+    #[command(subcommand)]
+    New(new::New),
     /// Print completions for a shell
     Completions(completions::Completions),
     /// Print the version
@@ -149,6 +151,7 @@ async fn dispatch(plugins: HostBuilder, Cli { config, command }: Cli) -> Result<
         Command::Consumers(consumers) => consumers.run(&load(plugins)?).await,
         Command::Tail(tail) => tail.run(&load(plugins)?).await,
         Command::Tables(tables) => tables.run(&load(plugins)?).await,
+        Command::New(new) => new.run(),
         Command::Completions(completions) => {
             let name = program_name();
             completions.run(self::command(&plugins, &name), &name)
