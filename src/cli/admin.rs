@@ -1,4 +1,4 @@
-//! Talks to the admin listener of the running program.
+//! The client of the running program's admin listener.
 
 use super::failure::Failure;
 use crate::config::{Admin, Secret};
@@ -11,7 +11,7 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// Reaches the listener that the configuration names.
+/// Sends requests to `admin.listen`.
 pub(super) struct Client {
     http: HttpClient<HttpConnector, Full<Bytes>>,
     address: SocketAddr,
@@ -24,27 +24,27 @@ impl Client {
         Ok(Self { http, address: reachable(admin.listen), token: admin.bearer()? })
     }
 
-    /// The answer's body.
+    /// The body of the answer to GET.
     pub(super) async fn get(&self, path: &str) -> Result<Value, Failure> {
         self.json(self.stream(path).await?).await
     }
 
-    /// Sends JSON; the answer's body.
+    /// Sends JSON, and returns the body of the answer.
     pub(super) async fn post(&self, path: &str, body: Vec<u8>) -> Result<Value, Failure> {
         self.json(self.send(Method::POST, path, body).await?).await
     }
 
-    /// Asks to delete something; the answer's body.
+    /// Sends DELETE, and returns the body of the answer.
     pub(super) async fn delete(&self, path: &str) -> Result<Value, Failure> {
         self.json(self.send(Method::DELETE, path, Vec::new()).await?).await
     }
 
-    /// The answer, whose body is yet to come.
+    /// The answer to GET, before its body has arrived.
     pub(super) async fn stream(&self, path: &str) -> Result<Response<Incoming>, Failure> {
         self.send(Method::GET, path, Vec::new()).await
     }
 
-    /// Why the connection was lost.
+    /// The connection was lost: `why`.
     pub(super) fn lost(&self, why: &str) -> Failure {
         Failure::failed(format!("the connection to http://{} ended: {why}", self.address))
     }
@@ -58,7 +58,7 @@ impl Client {
         }
         let request = request
             .body(Full::from(body))
-            .map_err(|_| Failure::usage("admin.token cannot be sent: it has characters that HTTP does not allow"))?;
+            .map_err(|_| Failure::usage("admin.token has characters that HTTP does not allow: set another token"))?;
         let answer = self.http.request(request).await.map_err(|e| self.unreachable(&e))?;
         match answer.status().is_success() {
             true => Ok(answer),
@@ -68,7 +68,7 @@ impl Client {
 
     async fn json(&self, answer: Response<Incoming>) -> Result<Value, Failure> {
         let body = answer.into_body().collect().await.map_err(|e| self.lost(&e.to_string()))?.to_bytes();
-        serde_json::from_slice(&body).map_err(|e| self.lost(&format!("its answer is not JSON: {e}")))
+        serde_json::from_slice(&body).map_err(|e| self.lost(&format!("the answer is not JSON: {e}")))
     }
 
     async fn refusal(&self, answer: Response<Incoming>) -> Failure {
@@ -89,13 +89,13 @@ impl Client {
     }
 }
 
-/// A text as a part of a path or a query.
+/// Encodes `text` as a part of a path or a query.
 pub(super) fn segment(text: &str) -> String {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-~".contains(byte);
     text.bytes().map(|byte| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
-/// Where a listener on `listen` is reached from this machine.
+/// The address of a listener on `listen`, as seen from this machine.
 fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

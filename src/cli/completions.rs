@@ -10,11 +10,11 @@ Examples:
   source <(greyhound completions bash)
   greyhound completions fish | source";
 
-/// For which shell.
+/// The shell to complete for.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct Completions {
-    /// The shell
+    /// The shell to complete for
     shell: Shell,
 }
 

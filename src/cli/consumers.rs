@@ -10,16 +10,16 @@ use serde_json::{Value, json};
 use std::io::{Write, stdout};
 
 const HELP: &str = "\
-A consumer that retention waits for keeps its rows until it has read them, or until log.disk_cap is reached: delete one that
-will not come back. One that reads now is neither reset nor deleted: it would overwrite that with its next commit.
+The log keeps the rows that a required consumer has not read, until the log reaches log.disk_cap. Delete a consumer that will
+not come back. An active consumer can be neither reset nor deleted: its next commit would overwrite the change.
 
 Examples:
-  greyhound consumers                                      who reads which topic, and how far it is
-  greyhound consumers reset mailer shop.order earliest     let it begin again at the oldest row
+  greyhound consumers                                      list the consumers of each topic and their positions
+  greyhound consumers reset mailer shop.order earliest     start again at the oldest row
   greyhound consumers reset mailer shop.order 4711         ... or at this row
-  greyhound consumers delete mailer                        it will not come back";
+  greyhound consumers delete mailer                        delete the consumer in all topics";
 
-/// What to do with them.
+/// The action; `list` by default.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct Consumers {
@@ -29,23 +29,23 @@ pub(super) struct Consumers {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Show who reads which topic, and how far it is: the default
+    /// List the consumers of each topic and their positions (the default)
     List,
-    /// Let a consumer that does not read now go on elsewhere
+    /// Move a consumer that is not active to another row
     Reset {
         /// The consumer
         name: String,
         /// The topic
         topic: String,
-        /// Where: `earliest`, `latest` or the number of a row
+        /// The next row to read: `earliest`, `latest` or the number of a row
         #[arg(value_parser = position)]
         to: Value,
     },
-    /// Forget a consumer that does not read now: its rows are no longer kept for it
+    /// Delete a consumer that is not active, so that the log no longer keeps rows for it
     Delete {
         /// The consumer
         name: String,
-        /// Only in this topic
+        /// Delete it in this topic only
         topic: Option<String>,
     },
 }
@@ -77,14 +77,14 @@ impl Consumers {
             Action::Reset { name, topic, to } => {
                 let body = json!({ "topic": topic, "to": to }).to_string().into_bytes();
                 let answer = client.post(&format!("/v1/consumers/{}/reset", segment(&name)), body).await?;
-                format!("{name} goes on in {topic} at row {}\n", answer["position"])
+                format!("{name} continues in {topic} at row {}\n", answer["position"])
             }
             Action::Delete { name, topic } => {
                 let query = topic.map(|topic| format!("?topic={}", segment(&topic))).unwrap_or_default();
                 let answer = client.delete(&format!("/v1/consumers/{}{query}", segment(&name))).await?;
                 let topics: Vec<_> =
                     answer["deleted"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-                format!("{name} is forgotten in {}\n", topics.join(", "))
+                format!("{name} is deleted in {}\n", topics.join(", "))
             }
         };
         Ok(stdout().write_all(done.as_bytes())?)
@@ -93,7 +93,7 @@ impl Consumers {
 
 fn listed(consumers: &[Consumer]) -> String {
     let rows: Vec<_> = consumers.iter().map(Consumer::row).collect();
-    text::table(&["CONSUMER", "TOPIC", "AT", "BEHIND", "READS NOW", "ROWS ARE KEPT FOR IT"], &rows)
+    text::table(&["CONSUMER", "TOPIC", "POSITION", "LAG", "ACTIVE", "REQUIRED"], &rows)
 }
 
 impl Consumer {

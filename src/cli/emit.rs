@@ -15,28 +15,28 @@ Examples:
   greyhound emit --room 'site(example.com)' --except 'user(2)' order '{\"item\": 7}' 42
   greyhound emit --namespace /chat message '\"to everybody\"'
 
-Exit status 3: the message went to the clients of this node only, because the cluster was not reached.";
+Exit status 3: the message reached only the clients of this node, because the cluster cannot be reached.";
 
 /// The message.
 #[derive(Debug, Args, Serialize)]
 #[command(after_help = HELP)]
 pub(super) struct Emit {
-    /// A room that it is for, such as 'user(1)'; can be given several times. None: everybody in the namespace
+    /// Send to this room, such as 'user(1)'; may be repeated [default: everybody in the namespace]
     #[arg(long = "room", value_name = "ROOM", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     rooms: Vec<String>,
-    /// A room whose members are left out; can be given several times
+    /// Exclude the members of this room; may be repeated
     #[arg(long, value_name = "ROOM")]
     except: Vec<String>,
     /// The namespace
     #[arg(long, default_value = "/")]
     namespace: String,
-    /// Do not wait until the message's row is durable
+    /// Do not wait until the row of the message is durable
     #[arg(long = "no-wait", action = clap::ArgAction::SetFalse)]
     durable: bool,
-    /// The event's name
+    /// The name of the event
     #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
     event: String,
-    /// The event's arguments, each JSON: '"text"', 42, '{"a": 1}'
+    /// The arguments of the event, each as JSON: '"text"', 42, '{"a": 1}'
     #[arg(value_parser = json, allow_negative_numbers = true)]
     args: Vec<Box<RawValue>>,
 }
@@ -56,21 +56,21 @@ impl Emit {
         match reached {
             true => Ok(()),
             false => Err(Failure::in_part(format!(
-                "the other nodes did not get it: {}; do not repeat it: the clients of this node have it",
-                answer["cluster"]["why"].as_str().unwrap_or("the cluster was not reached")
+                "the other nodes did not get the message: {}; do not send it again: the clients of this node have it",
+                answer["cluster"]["why"].as_str().unwrap_or("the cluster cannot be reached")
             ))),
         }
     }
 }
 
-/// What is known of the other nodes: how many they are. Each counts its own recipients, in its row of the message.
+/// What to report about the other nodes: their number. Each counts its own recipients, in its row of the message.
 async fn others(client: &Client, namespace: &str) -> String {
     match client.get(&format!("/v1/messaging/nodes?namespace={}", segment(namespace))).await {
         Ok(answer) => match answer["nodes"].as_u64().unwrap_or(1).saturating_sub(1) {
             0 => ", which is the only one in the cluster".to_owned(),
-            nodes => format!("; published to {}, where recipients are not counted", counted(nodes, "other node")),
+            nodes => format!("; published to {}, whose recipients are not counted here", counted(nodes, "other node")),
         },
-        Err(_) => "; published to the other nodes, whose number is not known".to_owned(),
+        Err(_) => "; published to the other nodes, whose number is unknown".to_owned(),
     }
 }
 
@@ -81,6 +81,6 @@ fn counted(number: u64, of: &str) -> String {
 fn json(text: &str) -> Result<Box<RawValue>, String> {
     RawValue::from_string(text.to_owned()).map_err(|e| {
         let as_text = Value::from(text);
-        format!("it is not JSON ({e}); a text is written '{as_text}'")
+        format!("not JSON ({e}); write a text as '{as_text}'")
     })
 }

@@ -5,7 +5,7 @@ use crate::host::{RunError, json_line};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// What is said on stderr, and the exit status.
+/// The message for stderr, and the exit status.
 #[derive(Debug)]
 pub(super) struct Failure {
     message: String,
@@ -14,7 +14,7 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    /// Something did not work: exit status 1.
+    /// The command failed: exit status 1.
     pub(super) fn failed(message: impl Into<String>) -> Self {
         Self { message: message.into(), status: 1, format: LogFormat::Text }
     }
@@ -24,12 +24,12 @@ impl Failure {
         Self { message: message.into(), status: 2, format: LogFormat::Text }
     }
 
-    /// It worked on this node, and not on the others: exit status 3.
+    /// The command succeeded on this node and failed on the others: exit status 3.
     pub(super) fn in_part(message: impl Into<String>) -> Self {
         Self { message: message.into(), status: 3, format: LogFormat::Text }
     }
 
-    /// The same, told as a line of the log in this format.
+    /// The same failure, reported as a line of the log in this format.
     pub(super) fn logged(self, format: LogFormat) -> Self {
         Self { format, ..self }
     }
@@ -37,7 +37,7 @@ impl Failure {
     pub(super) fn report(self) -> ExitCode {
         match self.format {
             _ if self.message.is_empty() => {}
-            // A terminal that was closed takes nothing.
+            // Writing to a closed terminal fails.
             LogFormat::Text => drop(writeln!(io::stderr(), "error: {}", self.message)),
             LogFormat::Json => drop(writeln!(io::stderr(), "{}", json_line("ERROR", &self.message, []))),
         }
@@ -66,11 +66,11 @@ impl From<RunError> for Failure {
     }
 }
 
-/// Of writing to stdout.
+/// Writing to stdout failed.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            // `greyhound tail | head`: who reads has seen enough.
+            // `greyhound tail | head`: the reader has seen enough.
             io::ErrorKind::BrokenPipe => Self { message: String::new(), status: 0, format: LogFormat::Text },
             _ => Self::failed(error.to_string()),
         }

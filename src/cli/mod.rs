@@ -1,4 +1,4 @@
-//! The command line: one file a subcommand.
+//! The command line. Each subcommand has a file.
 
 mod admin;
 mod completions;
@@ -28,18 +28,18 @@ use std::process::ExitCode;
 
 /// An event bus with a socket.io gateway and a Parquet activity log.
 ///
-/// Without a command it runs, with `greyhound.toml` of the working directory, or with its defaults where there is none.
+/// Without a command, starts the program with `greyhound.toml` in the working directory, or with the defaults if there is none.
 #[derive(Debug, Parser)]
 #[command(name = "greyhound", version)]
 struct Cli {
-    /// The configuration [default: greyhound.toml, where there is one]
+    /// The configuration file [default: greyhound.toml, if there is one]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<Command>,
 }
 
-/// The end of the help: what concerns clients only if the program has a gateway for them.
+/// The end of the help. It mentions clients only if the program has a gateway for them.
 fn help(has_clients: bool) -> String {
     let [examples, variable, status] = if has_clients { OF_CLIENTS } else { [""; 3] };
     format!(
@@ -74,21 +74,21 @@ const OF_CLIENTS: [&str; 3] = [
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Start the program: the default
+    /// Start the program (the default)
     Run,
-    /// Look for mistakes in the configuration, without starting anything
+    /// Find mistakes in the configuration without starting the program
     Validate(validate::Validate),
     /// Mint a token with which a client authenticates
     Token(token::Token),
     /// Publish a message through the running program
     Emit(emit::Emit),
-    /// Show topics, their rows and who consumes them
+    /// List topics, their rows and their consumers
     Topics(topics::Topics),
-    /// Show, reset and delete consumers
+    /// List, reset and delete consumers
     Consumers(consumers::Consumers),
     /// Show the rows of a topic as they become durable
     Tail(tail::Tail),
-    /// Help with the tables that the program writes
+    /// Describe, verify and repair the tables
     #[command(subcommand)]
     Tables(tables::Tables),
     /// Make a project for a plugin of your own
@@ -100,7 +100,7 @@ enum Command {
     Version,
 }
 
-/// Commands of a plugin: in a program without the plugin they are not listed, and say why they do nothing.
+/// Commands of a plugin. A program without the plugin does not list them, and reports why it cannot run them.
 const OF_PLUGINS: [(&str, &str); 3] = [("token", MESSAGING), ("emit", MESSAGING), ("tables", ACTIVITY)];
 
 /// Runs the program that has these plugins, as its command line says. The plugins of a team get every command of
@@ -178,7 +178,7 @@ fn called(command: clap::Command, name: &str) -> clap::Command {
 }
 
 /// The name under which the program was started.
-fn program_name() -> String {
+pub(super) fn program_name() -> String {
     let path = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
     path.file_name().map_or_else(|| "greyhound".to_owned(), |name| name.to_string_lossy().into_owned())
 }

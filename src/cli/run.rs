@@ -2,15 +2,16 @@
 
 use super::failure::Failure;
 use super::program::{MESSAGING, Program};
+use super::program_name;
 use crate::config::Layers;
 use crate::host::{HostBuilder, signals};
 use std::borrow::Cow;
 use std::path::Path;
 
-/// What the line that mints a token must be told, because it is not in the file.
+/// Variables that the command which mints a token needs as well, because the file does not have their values.
 const VARIABLES: [&str; 2] = ["GREYHOUND__NODE__DATA_DIR", "GREYHOUND__PLUGINS__MESSAGING__AUTH__SECRET_FILE"];
 
-/// The secret itself.
+/// The secret itself: never shown.
 const SECRET: &str = "GREYHOUND__PLUGINS__MESSAGING__AUTH__SECRET";
 
 pub(super) async fn run(plugins: HostBuilder, layers: &Layers) -> Result<(), Failure> {
@@ -20,8 +21,7 @@ pub(super) async fn run(plugins: HostBuilder, layers: &Layers) -> Result<(), Fai
 async fn start(plugins: HostBuilder, layers: &Layers) -> Result<(), Failure> {
     let mut host = Program::load(plugins, layers)?.host()?;
     if host.has(MESSAGING) && std::env::var_os(SECRET).is_some() {
-        // Not to be shown.
-        host.announce("a token", format!("greyhound token --user 1, where {SECRET} is set as well"));
+        host.announce("a token", format!("{} token --user 1, with {SECRET} set as here", program_name()));
     } else if host.has(MESSAGING) {
         let program = std::env::args().next().unwrap_or_else(|| "greyhound".into());
         let set = VARIABLES.into_iter().filter_map(|name| Some((name, std::env::var(name).ok()?)));
@@ -30,7 +30,7 @@ async fn start(plugins: HostBuilder, layers: &Layers) -> Result<(), Failure> {
     Ok(host.run(signals()).await?)
 }
 
-/// A line for the shell that mints a token of the program that is being started.
+/// The shell command that mints a token for the program that starts.
 pub(super) fn token_line(
     program: &str,
     file: Option<&Path>,
@@ -41,7 +41,7 @@ pub(super) fn token_line(
     format!("{set}{} token --user 1{file}", quoted(program))
 }
 
-/// A text as one word of the shell.
+/// Quotes `text` as one word of the shell.
 fn quoted(text: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:,@%".contains(c);
     match !text.is_empty() && text.chars().all(plain) {

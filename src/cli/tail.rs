@@ -11,39 +11,39 @@ use serde_json::{Map, Value};
 use std::io::{IsTerminal, Write, stdout};
 
 const HELP: &str = "\
-A table on a terminal, else a JSON object a line.
+Prints a table to a terminal, and otherwise one JSON object per line.
 
 Examples:
   greyhound tail messaging.delivery
   greyhound tail messaging.auth --from earliest --where outcome=refused --no-follow
   greyhound tail messaging.push --json | jq .event";
 
-/// Which rows.
+/// The rows to show.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct Tail {
     /// The topic
     topic: String,
-    /// Where to begin: `latest` (rows to come), `earliest`, or the number of a row
+    /// The first row: `latest` (new rows only), `earliest` or the number of a row
     #[arg(long, default_value = "latest", value_parser = from)]
     from: String,
-    /// Stop after so many rows
+    /// Stop after this many rows
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
-    /// Stop at the end in place of waiting for more
+    /// Stop at the last row instead of waiting for more
     #[arg(long)]
     no_follow: bool,
-    /// Only rows whose column has this value; can be given several times
+    /// Show only rows with this value in this column; may be repeated
     #[arg(long = "where", value_name = "COLUMN=VALUE", value_parser = condition)]
     conditions: Vec<(String, String)>,
-    /// A JSON object a line, also on a terminal
+    /// Print one JSON object per line, even to a terminal
     #[arg(long)]
     json: bool,
 }
 
 type Row = Map<String, Value>;
 
-/// How rows are shown.
+/// How to print rows.
 enum Shape {
     Json,
     Table { columns: Columns, names: Vec<String>, headed: bool },
@@ -62,7 +62,7 @@ impl Tail {
         self.follow(&client, shape).await
     }
 
-    /// The topic's columns; checks that the conditions name some of them.
+    /// The columns of the topic. Every condition must name one of them.
     async fn columns(&self, client: &Client) -> Result<Vec<String>, Failure> {
         let schema = client.get(&format!("/v1/topics/{}", segment(&self.topic))).await?;
         let fields = schema["fields"].as_array().into_iter().flatten().filter_map(|field| field["name"].as_str());
@@ -129,13 +129,13 @@ impl Shape {
     }
 }
 
-/// Takes the lines that are whole.
+/// Takes the complete lines out of `text`.
 fn whole_lines(text: &mut Vec<u8>) -> Bytes {
     let end = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     text.drain(..end).collect()
 }
 
-/// A value as a table shows it.
+/// A value as a cell of a table.
 fn cell(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),

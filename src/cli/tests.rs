@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 const FILE: &str = include_str!("../../greyhound.toml");
-/// Keys without a default, or with one that differs from machine to machine: the file shows an example.
+/// Keys without a default, or whose default differs between machines: the file has an example.
 const EXAMPLES: [&str; 14] = [
     "secret_file",
     "secret",
@@ -49,7 +49,7 @@ fn documented(line: &str) -> Option<&str> {
     name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_').then_some(name)
 }
 
-/// The file with every documented key set, but those that are examples.
+/// The file with every documented key set, except examples.
 fn all_defaults() -> String {
     let set = |line: &'static str| match documented(line) {
         Some(name) if !EXAMPLES.contains(&name) => &line[2..],
@@ -58,7 +58,7 @@ fn all_defaults() -> String {
     FILE.lines().map(set).collect::<Vec<_>>().join("\n")
 }
 
-/// The keys that the section `T` has, as serde names them where one is unknown.
+/// The keys of the section `T`, as serde names them in the error for an unknown key.
 fn keys<T: DeserializeOwned>() -> Vec<String> {
     #[derive(Deserialize)]
     #[serde(transparent)]
@@ -105,7 +105,7 @@ fn the_file_documents_every_key() {
     ];
     for (section, keys) in sections {
         let after =
-            FILE.split_once(&format!("\n[{section}]\n")).unwrap_or_else(|| panic!("[{section}] is not in the file")).1;
+            FILE.split_once(&format!("\n[{section}]\n")).unwrap_or_else(|| panic!("the file has no [{section}]")).1;
         let lines = after.lines().take_while(|line| !line.starts_with('['));
         let mut there: Vec<_> =
             lines.filter_map(documented).filter(|key| *key != "enabled").map(str::to_owned).collect();
@@ -119,7 +119,7 @@ fn the_file_documents_every_key() {
 }
 
 #[test]
-fn the_examples_of_the_file_are_possible_values() {
+fn the_examples_in_the_file_are_valid() {
     let set = |line: &'static str| {
         documented(line).map_or(line, |name| if ["secret", "token"].contains(&name) { line } else { &line[2..] })
     };
@@ -139,7 +139,7 @@ fn port_overrides_the_port() {
 }
 
 #[test]
-fn what_is_wrong_is_reported_at_once() {
+fn all_problems_are_reported_at_once() {
     let wrong = "[telepathy]\n[plugins.telepathy]\nrange = 1\n[plugins.activity]\nenabled = \"maybe\"\n[plugins.messaging]\nlisten = \"x\"";
     let error = program(wrong, "70000").host().err().unwrap();
     let mut keys: Vec<_> = error.problems.iter().map(|p| p.key.as_str()).collect();
@@ -195,7 +195,7 @@ fn a_program_lists_the_commands_of_its_own_plugins_and_calls_itself_by_its_name(
 }
 
 #[test]
-fn the_line_that_mints_a_token_works_as_it_stands() {
+fn the_printed_command_for_a_token_can_be_pasted() {
     assert_eq!(token_line("greyhound", None, []), "greyhound token --user 1");
     let line = token_line(
         "target/release/greyhound",
@@ -236,7 +236,7 @@ fn the_documentation_names_every_metric_and_no_other() {
 }
 
 #[test]
-fn the_command_line_is_sound() {
+fn the_command_line_parses() {
     Cli::command().debug_assert();
     let parse = |line: &str| Cli::try_parse_from(line.split(' ')).map(|cli| cli.command);
     assert!(matches!(parse("greyhound"), Ok(None)));

@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-/// What is longer is cut.
+/// Longer cells are cut.
 const WIDEST: usize = 40;
 
-/// Columns that are as wide as what was shown in them.
+/// Columns as wide as their widest cell so far.
 pub(super) struct Columns {
     heads: Vec<String>,
     widths: Vec<usize>,
@@ -18,19 +18,19 @@ impl Columns {
         Self { heads, widths }
     }
 
-    /// Makes room for these rows.
+    /// Widens the columns for these rows.
     pub(super) fn widen(&mut self, rows: &[Vec<String>]) {
         for row in rows {
             self.widths.iter_mut().zip(row).for_each(|(wide, cell)| *wide = width(cell).min(WIDEST).max(*wide));
         }
     }
 
-    /// The line of the heads.
+    /// The header.
     pub(super) fn head(&self) -> String {
         self.line(&self.heads)
     }
 
-    /// A row's line.
+    /// The line of a row.
     pub(super) fn line(&self, cells: &[String]) -> String {
         let mut line = String::new();
         for (cell, wide) in cells.iter().zip(&self.widths) {
@@ -41,7 +41,7 @@ impl Columns {
     }
 }
 
-/// A whole table.
+/// A table with a header.
 pub(super) fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
     let mut columns = Columns::new(heads.iter().copied());
     columns.widen(rows);

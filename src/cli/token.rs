@@ -12,28 +12,28 @@ use std::io::{Write, stdout};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const HELP: &str = "\
-The token is signed (HS256) with the configured secret, or with the one for development in the data directory, which is
-made where there is none yet.
+Signs the token (HS256) with the configured secret. Without one, uses the development secret in the data directory, and creates it
+if there is none yet.
 
 Examples:
   greyhound token --user 1
   greyhound token --user 1 --site example.com --expires 30d
   greyhound token --user ann --claim role=admin --claim 'limits={\"rooms\": 5}'";
 
-/// What the token says.
+/// The claims of the token.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct Token {
-    /// Who the client is
+    /// The user that the client authenticates as
     #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     user: String,
-    /// The base domain of the site whose room the client joins, in the place of its Origin header's
+    /// The base domain of the site whose room the client joins, instead of that of its Origin header
     #[arg(long, value_parser = site)]
     site: Option<String>,
-    /// For how long the token is good
+    /// How long the token is valid
     #[arg(long, default_value = "1h", value_parser = humantime::parse_duration)]
     expires: Duration,
-    /// A further claim; the value is JSON, or else text
+    /// Another claim, whose value is JSON or otherwise text; may be repeated
     #[arg(long = "claim", value_name = "KEY=VALUE", value_parser = claim)]
     claims: Vec<(String, Value)>,
 }
@@ -46,13 +46,13 @@ impl Token {
         self.check(&messaging)?;
         if !messaging.auth.algorithms.iter().any(|it| it == "HS256") {
             return Err(Failure::failed(
-                "plugins.messaging.auth.algorithms is without HS256, with which this command signs",
+                "this command signs with HS256, which plugins.messaging.auth.algorithms does not have: add it",
             ));
         }
         let dir = settings.plugin_dir(MESSAGING);
         if messaging.auth.secret.is_none() && messaging.auth.secret_file.is_none() {
             OsFileSystem.create_dir_all(&dir).map_err(|e| {
-                Failure::failed(format!("the directory {}: {e}; node.data_dir says where it is", dir.display()))
+                Failure::failed(format!("cannot create the directory {} (below node.data_dir): {e}", dir.display()))
             })?;
         }
         let secret = Secret::find_or_make(&messaging.auth, &dir).map_err(|e| Failure::failed(e.to_string()))?;
@@ -61,14 +61,14 @@ impl Token {
         Ok(writeln!(stdout(), "{token}")?)
     }
 
-    /// Two values for one claim are a mistake.
+    /// Refuses two values for one claim.
     fn check(&self, config: &Config) -> Result<(), Failure> {
         let (user, site) = (&config.auth.user_claim, &config.auth.site_claim);
         for (at, (key, _)) in self.claims.iter().enumerate() {
             let option = if key == user { "--user" } else { "--site" };
             if key == user || (key == site && self.site.is_some()) {
                 return Err(Failure::usage(format!(
-                    "--claim {key}: {option} says already what the claim `{key}` is; leave one of them out"
+                    "--claim {key}: {option} already sets the claim `{key}`; leave one of them out"
                 )));
             }
             if self.claims[..at].iter().any(|(before, _)| before == key) {

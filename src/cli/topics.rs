@@ -12,14 +12,14 @@ use std::io::{Write, stdout};
 
 const HELP: &str = "\
 Examples:
-  greyhound topics                         all topics, their rows and how far each consumer is behind
-  greyhound topics messaging.delivery      the columns of one";
+  greyhound topics                         list all topics, their rows and the lag of each consumer
+  greyhound topics messaging.delivery      list the columns of one";
 
-/// Which topics.
+/// What to list.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct Topics {
-    /// Show the columns of this topic
+    /// List the columns of this topic
     topic: Option<String>,
 }
 
@@ -61,7 +61,7 @@ impl Topics {
 
 fn listed(listing: &Listing) -> String {
     let rows: Vec<_> = listing.topics.iter().map(Topic::row).collect();
-    let table = text::table(&["TOPIC", "ROWS KEPT", "BYTES", "FROM", "TO", "BEHIND"], &rows);
+    let table = text::table(&["TOPIC", "ROWS", "BYTES", "FIRST", "LAST", "LAG"], &rows);
     format!("{table}\nshard {}, {} in the log\n", listing.shard, ByteSize(listing.bytes))
 }
 
@@ -82,7 +82,7 @@ impl Topic {
     }
 }
 
-/// The columns of a topic's schema, after the two that each table has.
+/// The columns of a topic: the two that each table has, then those of its schema.
 fn columns(schema: &Value) -> String {
     let own = schema["fields"].as_array().into_iter().flatten().map(|field| {
         let text = |key: &str| field[key].as_str().unwrap_or_default().to_owned();
@@ -90,13 +90,13 @@ fn columns(schema: &Value) -> String {
     });
     let head = format!("{}\n\n", schema["doc"].as_str().unwrap_or_default());
     let common = [
-        "seq  long\n    The row's number in its shard.\n".to_owned(),
-        "time  timestamp-micros\n    When it was appended.\n".to_owned(),
+        "seq  long\n    The number of the row in its shard.\n".to_owned(),
+        "time  timestamp-micros\n    When the row was appended.\n".to_owned(),
     ];
     [head].into_iter().chain(common).chain(own).collect()
 }
 
-/// An Avro type in few words.
+/// A short name for an Avro type.
 fn type_name(avro: &Value) -> String {
     match avro {
         Value::Array(union) => {

@@ -11,8 +11,8 @@ use std::io::{Write, stdout};
 
 #[derive(Debug, Args)]
 pub(super) struct Validate {
-    /// Try what the program depends on as well: whether the tables can be written, and so on. Leaves at the most
-    /// directories above the tables' own
+    /// Also try what the program depends on, such as writing to the store of the tables. Leaves behind only the directories
+    /// above the tables, if they were missing
     #[arg(long)]
     connect: bool,
 }
@@ -37,13 +37,13 @@ impl Validate {
             checks.iter().flat_map(|(_, checks)| checks).filter(|it| matches!(it.verdict, Verdict::Fails(_))).count();
         match failures {
             0 => Ok(()),
-            1 => Err(Failure::failed("a check fails")),
-            more => Err(Failure::failed(format!("{more} checks fail"))),
+            1 => Err(Failure::failed("1 check failed")),
+            more => Err(Failure::failed(format!("{more} checks failed"))),
         }
     }
 }
 
-/// What stands before the words for each verdict, and after them.
+/// The terminal sequences before the word for each verdict, and after it.
 struct Styles {
     works: &'static str,
     fails: &'static str,
@@ -54,7 +54,7 @@ struct Styles {
 const PLAIN: Styles = Styles { works: "", fails: "", not_tried: "", end: "" };
 const COLOURS: Styles = Styles { works: "\x1b[32m", fails: "\x1b[1;31m", not_tried: "\x1b[2m", end: "\x1b[0m" };
 
-/// A line for each check.
+/// One line per check.
 fn report(checks: &[(&'static str, Vec<Check>)], styles: Styles) -> String {
     let all = || checks.iter().flat_map(|(plugin, checks)| checks.iter().map(move |check| (plugin, check)));
     let (of_plugin, of_name) = all().fold((0, 0), |(plugin_width, name_width), (plugin, check)| {

@@ -1,4 +1,4 @@
-//! Variables of the environment that were meant for a key and are not read.
+//! Environment variables that look like a key but are not read.
 
 use super::tree::{PREFIX, Tree};
 use greyhound_sdk::config::Problem;
@@ -6,8 +6,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 impl Tree {
-    /// A problem for each variable with single underscores that names a key with double ones: `GREYHOUND_NODE_NAME`.
-    /// Other variables with the prefix may be somebody else's; `knows` tells whether there is such a key.
+    /// A problem for each variable with single underscores that would name a key with double ones: `GREYHOUND_NODE_NAME`.
+    /// Other variables with the prefix may belong to other programs. `knows` reports whether a key exists.
     pub(crate) fn misspelt(&self, knows: impl Fn(&[String]) -> bool) -> Vec<Problem> {
         let meant = |name: &String| {
             let key = splits(&name[PREFIX.len() + 1..].to_lowercase()).into_iter().find(|key| knows(key))?;
@@ -28,9 +28,9 @@ pub(crate) fn knows<T: DeserializeOwned>(key: &[String]) -> bool {
     error.is_none_or(|e| !e.starts_with("unknown field") && !e.contains("expected struct"))
 }
 
-/// All ways to split `a_b_c` into the parts of a key: each underscore is one of a name, or stands between two names.
+/// All ways to split `a_b_c` into the parts of a key: each underscore belongs to a name or separates two names.
 fn splits(text: &str) -> Vec<Vec<String>> {
-    // No key has so many; the ways double with each.
+    // No key has more words, and each word doubles the number of ways.
     const MOST: usize = 10;
     let words: Vec<_> = text.split('_').filter(|word| !word.is_empty()).take(MOST).collect();
     let Some((first, rest)) = words.split_first() else { return Vec::new() };

@@ -1,7 +1,7 @@
-//! The program's own configuration; each plugin has its own beside it, in `[plugins.NAME]`.
+//! The configuration of the program. Each plugin has a section of its own, `[plugins.NAME]`.
 //!
-//! Layers, the later over the earlier: defaults, the file, `GREYHOUND__SECTION__KEY` variables of the
-//! environment. [`Tree`] joins the layers and reads the parts from them, collecting every problem.
+//! There are three layers, of which later ones override earlier ones: defaults, the file, and environment variables
+//! `GREYHOUND__SECTION__KEY`. [`Tree`] joins the layers and reads the sections, and collects every problem.
 
 mod misspelt;
 mod problem;
@@ -27,19 +27,19 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Everything but the plugins' sections.
+/// Everything except the sections of plugins.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Who this node is and where it keeps what it must not lose.
+    /// The name of this node, and its data directory.
     pub node: Node,
     /// The log under the bus.
     pub log: Log,
     /// The HTTP listener for operators and backends.
     pub admin: Admin,
-    /// The life of plugins and of the process.
+    /// Start, supervision and shutdown.
     pub host: Host,
-    /// Known here so that it is not an unknown section; each plugin reads its own part.
+    /// Each plugin reads its own section.
     plugins: BTreeMap<String, IgnoredAny>,
 }
 
@@ -47,9 +47,9 @@ pub struct Settings {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Node {
-    /// The node's name: the first part of the shard's. Default: the host's name.
+    /// The name of the node, with which the name of its shard begins. Default: the name of the host.
     pub name: String,
-    /// The directory of the journal, the cursors and what plugins keep.
+    /// The directory of the journal, the cursors and the data of plugins.
     pub data_dir: PathBuf,
 }
 
@@ -57,24 +57,24 @@ pub struct Node {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
-    /// What keeps the rows.
+    /// The storage engine.
     pub engine: Engine,
-    /// What an acknowledgement survives.
+    /// What an acknowledged row survives.
     pub durability: Level,
-    /// With `durability = "interval"`: how often the journal is synced.
+    /// With `durability = "interval"`: how often to sync the journal.
     #[serde(with = "duration")]
     pub interval: Duration,
-    /// The size of one file of the journal.
+    /// The size of a journal file.
     pub segment_size: ByteSize,
-    /// When rows are deleted.
+    /// When to delete rows.
     pub retention: Retention,
-    /// The most bytes that are ever kept, whoever has not read them.
+    /// The hard size limit of the log: once it is reached, the oldest rows are deleted even if a consumer needs them.
     pub disk_cap: ByteSize,
-    /// The most bytes that wait for the disk before the bus sheds.
+    /// How many bytes of rows may wait for the disk before the bus sheds more.
     pub queue: ByteSize,
 }
 
-/// The engines there are.
+/// The storage engines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Engine {
@@ -86,11 +86,11 @@ pub enum Engine {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// On disk: survives the machine.
+    /// It is on disk: it survives a crash of the machine.
     Fsync,
-    /// Written, and synced a little later: survives the process.
+    /// It is written, and synced a little later: it survives a crash of the process.
     Interval,
-    /// Written: survives the process, as far as the operating system writes it.
+    /// It is written, and synced by the operating system: it survives a crash of the process.
     Memory,
 }
 
@@ -98,9 +98,9 @@ pub enum Level {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Retention {
-    /// Keep at most this many bytes, but all that a required consumer has not read.
+    /// Keep at most this many bytes, and more if a required consumer has not read them.
     pub bytes: ByteSize,
-    /// Keep at most this long, but all that a required consumer has not read.
+    /// Keep rows this long, and longer if a required consumer has not read them.
     #[serde(with = "duration")]
     pub age: Duration,
 }
@@ -109,22 +109,22 @@ pub struct Retention {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Admin {
-    /// Where it listens.
+    /// The address that it listens on.
     pub listen: SocketAddr,
-    /// The bearer token of those who may publish and read.
+    /// The bearer token for publishing and reading.
     pub token: Option<Secret>,
     /// The file that holds the token.
     pub token_file: Option<PathBuf>,
     /// Whether programs on this machine need no token.
     pub allow_loopback: bool,
-    /// Topics to which programs may publish over HTTP, although their plugins do not declare them open.
+    /// Topics that accept rows over HTTP although their plugins do not declare them open.
     pub open_topics: Vec<String>,
 }
 
-/// What the names of the topics begin with in which the program tells of itself: nobody else publishes to them.
+/// The prefix of the program's own topics, to which nobody else publishes.
 pub(crate) const OWN_TOPICS: &str = "greyhound.";
 
-/// The file with the admin listener's token cannot be used.
+/// The file with the token of the admin listener cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("admin.token_file: {why}")]
 pub struct TokenFileError {
@@ -136,45 +136,45 @@ pub struct TokenFileError {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Host {
-    /// How long a drain may take before what is left is abandoned.
+    /// How long a drain may take before the rest is abandoned.
     #[serde(with = "duration")]
     pub shutdown_deadline: Duration,
-    /// How long a task may keep a thread that plugins run on before the process ends.
+    /// How long a task may block a worker thread before the process ends.
     #[serde(with = "duration")]
     pub watchdog: Duration,
-    /// How long `/readyz` says 503 before a drain begins, so that load balancers send nobody any more.
+    /// How long `/readyz` returns 503 before a drain begins, so that load balancers stop sending clients.
     #[serde(with = "duration")]
     pub drain_wait: Duration,
-    /// What becomes of a plugin that fails.
+    /// What to do if a plugin fails.
     pub on_failure: OnFailure,
-    /// How log lines look.
+    /// The format of log lines.
     pub log_format: LogFormat,
 }
 
-/// What becomes of a plugin that fails.
+/// What to do if a plugin fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnFailure {
-    /// It is built and run again, after 1 s, then 2 s, up to 30 s.
+    /// Build and run it again, after 1 s, then 2 s, up to 30 s.
     Restart,
-    /// The process drains and ends with an error.
+    /// Drain, and end the process with an error.
     Exit,
 }
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// For people.
     Text,
-    /// For machines: one JSON object a line.
+    /// For machines: one JSON object per line.
     Json,
 }
 
 // === impl Settings ===
 
 impl Settings {
-    /// Reports every value that cannot be.
+    /// Reports every invalid value.
     pub fn validate(&self, problems: &mut Problems) {
         self.node.validate(problems);
         self.log.validate(problems);
@@ -187,7 +187,7 @@ impl Settings {
         }
     }
 
-    /// The directory of the plugin `name`'s own.
+    /// The directory of the plugin `name`.
     #[must_use]
     pub fn plugin_dir(&self, name: &str) -> PathBuf {
         self.node.data_dir.join("plugins").join(name)
@@ -217,7 +217,7 @@ impl Node {
     }
 }
 
-/// The host's name as far as it can stand in a path.
+/// The name of the host, reduced to characters that are allowed in a path.
 fn node_name(host: &str) -> String {
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.');
     let name: String = host.chars().map(|c| if fits(c) { c } else { '-' }).take(64).collect();
@@ -258,13 +258,13 @@ impl Log {
         if self.disk_cap < self.retention.bytes {
             problems.report(
                 "log.disk_cap",
-                "must be at least log.retention.bytes: it is the limit for what retention may not delete",
+                "must be at least log.retention.bytes: it limits rows that retention may not delete",
             );
         }
         if self.disk_cap < ByteSize(self.segment_size.0.saturating_mul(2)) {
             problems.report(
                 "log.disk_cap",
-                "must be at least twice log.segment_size: the file being written is never deleted",
+                "must be at least twice log.segment_size: the file that is written to is never deleted",
             );
         }
         if self.queue < ByteSize::mib(1) {
@@ -288,10 +288,10 @@ impl Default for Admin {
 }
 
 impl Admin {
-    /// The token that callers must have, from the configuration or from its file.
+    /// The token that callers must send, from the configuration or from its file.
     ///
     /// # Errors
-    /// Where the file cannot be read or is empty.
+    /// If the file cannot be read or is empty.
     pub fn bearer(&self) -> Result<Option<Secret>, TokenFileError> {
         let Some(path) = &self.token_file else { return Ok(self.token.clone()) };
         let error = |why: String| TokenFileError { why };
@@ -303,13 +303,14 @@ impl Admin {
 
     fn validate(&self, problems: &mut Problems) {
         if self.token.is_some() && self.token_file.is_some() {
-            problems.report("admin.token_file", "must not be set together with admin.token: one of them is enough");
+            problems.report("admin.token_file", "must not be set together with admin.token: leave one of them out");
         }
         if self.token.as_ref().is_some_and(|t| t.reveal().trim().is_empty()) {
             problems.report("admin.token", "must not be empty; leave it out to have no token");
         }
         if let Some(own) = self.open_topics.iter().find(|topic| topic.starts_with(OWN_TOPICS)) {
-            problems.report("admin.open_topics", format!("must not have {own}: it tells what the program itself did"));
+            problems
+                .report("admin.open_topics", format!("must not have {own}: only the program itself publishes to it"));
         }
     }
 }

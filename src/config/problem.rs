@@ -1,15 +1,15 @@
-//! Problems, put so that the operator can mend them.
+//! Problems, in words with which the operator can fix them.
 
 use greyhound_sdk::config::Problem;
 use serde_json::Value;
 use std::fmt;
 
-/// Everything that is wrong with a configuration, one line each.
+/// Everything that is wrong with a configuration, one line per problem.
 #[derive(Debug, thiserror::Error)]
 pub struct ConfigError {
-    /// Where the configuration came from, for the first line.
+    /// The name of the configuration, for the first line.
     pub source_name: String,
-    /// What is wrong, with each key's full path.
+    /// The problems, each with the full path of its key.
     pub problems: Vec<Problem>,
 }
 
@@ -21,10 +21,10 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// A reader's error in the operator's words. `key` is the full path of the value, `value` what stands there: it is
-/// never shown, because a secret may stand under any key by mistake.
+/// Translates an error of serde for the operator. `key` is the full path of `value`, which is never shown, because any key
+/// may hold a secret by mistake.
 pub(super) fn explain(key: &str, error: &str, value: Option<&Value>) -> String {
-    // serde_json adds where in its text; there is none.
+    // serde_json adds a place in its text, but the value comes from no text.
     let error = error.rsplit_once(" at line ").map_or(error, |(error, _)| error);
     if let Some(unknown) = error.strip_prefix("unknown field ") {
         return explain_unknown(unknown);
@@ -37,11 +37,11 @@ pub(super) fn explain(key: &str, error: &str, value: Option<&Value>) -> String {
     match found.strip_prefix("invalid type: ") {
         Some(found) => format!("is {}: expected {expected}", kind(found)),
         None if found.starts_with("missing field") => found.to_owned(),
-        None => format!("is not a possible value: expected {expected}"),
+        None => format!("is not valid: expected {expected}"),
     }
 }
 
-/// What serde found, without its value.
+/// The type that serde found, without the value.
 fn kind(found: &str) -> &'static str {
     match found.split([' ', '`', '"']).next().unwrap_or_default() {
         "boolean" => "true or false",
@@ -54,7 +54,7 @@ fn kind(found: &str) -> &'static str {
     }
 }
 
-/// What serde expected.
+/// The type that serde expected.
 fn expected_in_words(expected: &str) -> String {
     match expected {
         _ if expected.starts_with("struct ") => "a section with keys".to_owned(),
@@ -73,14 +73,14 @@ fn expected_in_words(expected: &str) -> String {
 
 const ADDRESS: &str = "an address and a port, such as \"127.0.0.1:3001\"";
 
-/// What a type says of its own text.
+/// Explains an error that the type itself reports.
 fn explain_custom(key: &str, error: &str, value: Option<&Value>) -> String {
     let shows = value.is_some_and(|value| leaves(value).iter().any(|leaf| error.contains(leaf.as_str())));
     match error {
-        _ if error.contains("invalid socket address") => format!("is not a possible value: expected {ADDRESS}"),
+        _ if error.contains("invalid socket address") => format!("is not valid: expected {ADDRESS}"),
         _ if shows || error.contains("parse unit") || error.contains("ByteSize") => {
             let name = key.rsplit('.').next().unwrap_or(key);
-            format!("is not a possible value (not shown); greyhound.toml has an example of `{name}`")
+            format!("is not valid (its value is not shown); greyhound.toml has an example of `{name}`")
         }
         other => other.to_owned(),
     }
@@ -97,7 +97,7 @@ fn leaves(value: &Value) -> Vec<String> {
     }
 }
 
-/// The name among `known` that `wrong` was probably meant to be.
+/// The name in `known` that was probably meant by `wrong`.
 #[must_use]
 pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let scored = known.into_iter().map(|name| (strsim::damerau_levenshtein(wrong, name), name));

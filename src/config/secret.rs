@@ -1,9 +1,9 @@
-//! Text that must not be seen.
+//! Text that must not be shown.
 
 use serde::Deserialize;
 use std::fmt;
 
-/// A secret from the configuration: its value appears in no log, error or `Debug` output.
+/// A secret from the configuration. No log, error or `Debug` output shows its value.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
@@ -15,7 +15,7 @@ impl Secret {
         Self(value.into())
     }
 
-    /// The value; never hand it to a log or an error.
+    /// The value. Never pass it to a log or an error.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0

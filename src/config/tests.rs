@@ -9,7 +9,7 @@ fn tree(text: &str, environment: &[(&str, &str)]) -> Result<Tree, ConfigError> {
     Layers { file: Some(file), environment }.load()
 }
 
-/// The settings, and what is wrong with them: `key: message`.
+/// The settings and their problems, as `key: message`.
 fn read(text: &str, environment: &[(&str, &str)]) -> (Settings, Vec<String>) {
     let mut problems = Vec::new();
     let settings: Settings = tree(text, environment).unwrap().read("", &mut problems);
@@ -24,14 +24,14 @@ fn problems(text: &str, environment: &[(&str, &str)]) -> Vec<String> {
 }
 
 #[test]
-fn nothing_is_needed() {
+fn every_key_has_a_default() {
     let (settings, problems) = read("", &[]);
     assert_eq!(settings, Settings::default());
     assert_eq!(problems, Vec::<String>::new());
 }
 
 #[test]
-fn an_unknown_key_is_named_with_the_one_that_was_meant() {
+fn an_unknown_key_is_reported_with_the_nearest_key() {
     assert_eq!(problems("[node]\ndata_dri = \"x\"", &[]), ["node.data_dri: unknown key; did you mean `data_dir`?"]);
     assert_eq!(problems("[nodes]\nname = \"x\"", &[]), ["nodes: unknown key; did you mean `node`?"]);
     assert_eq!(problems("[node]\ncolour = 1", &[]), ["node.colour: unknown key; expected one of: name, data_dir"]);
@@ -75,13 +75,13 @@ fn every_problem_is_reported_at_once() {
 }
 
 #[test]
-fn a_section_that_is_none_is_a_problem() {
+fn a_value_in_place_of_a_section_is_a_problem() {
     assert_eq!(problems("log = 5", &[]), ["log: is a whole number: expected a section with keys"]);
     assert_eq!(problems("plugins = 5", &[]).len(), 1);
 }
 
 #[test]
-fn the_environment_overrides_the_file_and_is_read_as_what_the_key_wants() {
+fn the_environment_overrides_the_file_and_is_converted_to_the_type_of_the_key() {
     let environment = [
         ("GREYHOUND__NODE__NAME", "7"),
         ("GREYHOUND__ADMIN__ALLOW_LOOPBACK", "false"),
@@ -98,7 +98,7 @@ fn the_environment_overrides_the_file_and_is_read_as_what_the_key_wants() {
 }
 
 #[test]
-fn a_wrong_variable_is_named() {
+fn an_invalid_variable_is_named() {
     let problems = problems("", &[("GREYHOUND__LOG__INTERVAL", "soon"), ("GREYHOUND__NODE__NMAE", "x")]);
     assert_eq!(problems.len(), 2);
     assert!(
@@ -163,11 +163,8 @@ fn no_value_is_ever_shown() {
     assert_eq!(problems.len(), 10, "{problems:#?}");
     assert!(!problems.concat().contains("hunter2") && !problems.concat().contains("12345"), "{problems:#?}");
     let of = |key: &str| problems.iter().find(|p| p.starts_with(key)).unwrap();
-    assert_eq!(
-        of("log.durability"),
-        "log.durability: is not a possible value: expected one of `fsync`, `interval`, `memory`"
-    );
-    assert_eq!(of("log.queue"), "log.queue: is not a possible value: expected a size such as \"64kB\" or \"256MiB\"");
+    assert_eq!(of("log.durability"), "log.durability: is not valid: expected one of `fsync`, `interval`, `memory`");
+    assert_eq!(of("log.queue"), "log.queue: is not valid: expected a size such as \"64kB\" or \"256MiB\"");
     assert_eq!(of("admin.token"), "admin.token: is a number: expected a string");
     let text = "[plugins.shop]\nsizes = \"hunter2\"\nnames = {hunter = \"hunter2\"}";
     let wrong =
@@ -176,7 +173,7 @@ fn no_value_is_ever_shown() {
 }
 
 #[test]
-fn variables_with_single_underscores_are_told_if_a_key_was_meant() {
+fn variables_with_single_underscores_are_reported_if_they_look_like_a_key() {
     let names = [
         "GREYHOUND_NODE_DATA_DIR",
         "GREYHOUND_LOG__RETENTION_AGE",
@@ -208,14 +205,14 @@ fn the_token_may_be_in_a_file() {
 }
 
 #[test]
-fn a_file_that_is_named_must_be_there() {
+fn a_named_file_must_exist() {
     let error =
         Layers { file: Some("/nowhere/greyhound.toml".into()), ..Layers::default() }.load().err().unwrap().to_string();
     assert!(error.contains("/nowhere/greyhound.toml"), "{error}");
 }
 
 #[test]
-fn a_host_name_becomes_a_name_that_fits() {
+fn a_host_name_becomes_a_valid_node_name() {
     assert_eq!(node_name("web 1.example"), "web-1.example");
     assert_eq!(node_name("-"), "node");
 }

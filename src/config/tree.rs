@@ -1,4 +1,4 @@
-//! The layers of a configuration, joined, and read part by part.
+//! Joins the layers of a configuration, and reads it section by section.
 
 use super::LogFormat;
 use super::problem::{ConfigError, explain};
@@ -10,41 +10,41 @@ use serde_path_to_error::Segment;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-/// The prefix of the variables that override keys: `GREYHOUND__NODE__NAME`.
+/// The prefix of variables that override keys, such as `GREYHOUND__NODE__NAME`.
 pub(super) const PREFIX: &str = "GREYHOUND";
-/// The file that is read where none is named.
+/// The file to read if none is named.
 const DEFAULT_FILE: &str = "greyhound.toml";
 
-/// The key that every plugin's section has.
+/// The key that the section of every plugin has.
 pub(crate) const ENABLED: &str = "enabled";
 
-/// Where a configuration comes from.
+/// The sources of a configuration.
 #[derive(Debug, Clone, Default)]
 pub struct Layers {
-    /// The file; `None`: `greyhound.toml` in the working directory, if there is one.
+    /// The file. `None`: `greyhound.toml` in the working directory, if there is one.
     pub file: Option<PathBuf>,
     /// The environment.
     pub environment: HashMap<String, String>,
 }
 
-/// A configuration that no part has read yet.
+/// A configuration whose sections are still to be read.
 ///
-/// A variable of the environment is text until a key wants something else: then it is read as a number,
-/// a switch or a list (`a,b` or `["a", "b"]`). So a secret of digits stays text.
+/// An environment variable is text. If the key has another type, the text is read as a number, a boolean or a list (`a,b` or
+/// `["a", "b"]`). So a secret of digits stays text.
 #[derive(Clone)]
 pub struct Tree {
     source_name: String,
     root: Value,
-    /// The keys that came from the environment, and their variables.
+    /// The keys that environment variables set, and these variables.
     variables: HashMap<String, String>,
-    /// The variables that begin like those, and are none.
+    /// Other variables that begin with `GREYHOUND_`.
     pub(super) strangers: Vec<String>,
 }
 
 // === impl Layers ===
 
 impl Layers {
-    /// `file` under the process's environment.
+    /// `file`, and the environment of this process.
     #[must_use]
     pub fn of_process(file: Option<PathBuf>) -> Self {
         let environment = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
@@ -54,13 +54,13 @@ impl Layers {
     /// Reads the file and joins the layers.
     ///
     /// # Errors
-    /// Where the file cannot be read or is not TOML.
+    /// If the file cannot be read or is not TOML.
     pub fn load(&self) -> Result<Tree, ConfigError> {
         let (source_name, text) = self.text()?;
         Tree::join(source_name, &text, &self.environment)
     }
 
-    /// How log lines look, as far as the configuration can be read: for what goes wrong before it is.
+    /// The format of log lines, even if the configuration cannot be read: for errors at that point.
     #[must_use]
     pub fn log_format(&self) -> LogFormat {
         let known = match self.load() {
@@ -70,7 +70,7 @@ impl Layers {
         if known.as_deref() == Some("json") { LogFormat::Json } else { LogFormat::Text }
     }
 
-    /// The format that a file which is no TOML has nevertheless a line for.
+    /// The format that a line of the file names, even if the file is not valid TOML.
     fn written_format(&self) -> Option<String> {
         let (_, text) = self.text().ok()?;
         let value =
@@ -110,7 +110,7 @@ impl Tree {
         Ok(Self { source_name, root, variables, strangers })
     }
 
-    /// Where the configuration came from, for messages.
+    /// The name of the configuration, for messages.
     #[must_use]
     pub fn source_name(&self) -> &str {
         &self.source_name
@@ -122,7 +122,7 @@ impl Tree {
         key.split('.').try_fold(&self.root, |at, name| at.get(name))?.as_str()
     }
 
-    /// Puts `value` at `key`, over what was there, as a layer above all others.
+    /// Sets `key` to `value`, which overrides all layers.
     pub fn set(&mut self, key: &str, value: impl Into<Value>) {
         let (parent, name) = split(key);
         if let Some(section) = self.section(parent, true) {
@@ -130,16 +130,16 @@ impl Tree {
         }
     }
 
-    /// Takes `key` out of the tree.
+    /// Removes `key` and returns its value.
     pub(crate) fn take(&mut self, key: &str) -> Option<Value> {
         let (parent, name) = split(key);
         self.section(parent, false)?.remove(name)
     }
 
-    /// Reads the section of the plugin `name` as its configuration.
+    /// Reads the section of the plugin `name`.
     ///
     /// # Errors
-    /// [`ConfigError`] with every key that does not fit.
+    /// [`ConfigError`] with every invalid key.
     pub fn plugin<T: DeserializeOwned + Default>(&self, name: &str) -> Result<T, ConfigError> {
         let (mut tree, mut problems, section) = (self.clone(), Vec::new(), format!("plugins.{name}"));
         tree.take(&format!("{section}.{ENABLED}"));
@@ -156,10 +156,10 @@ impl Tree {
         section.and_then(Value::as_object).map(|it| it.keys().cloned().collect()).unwrap_or_default()
     }
 
-    /// Reads the section `key` (empty: the whole) as a `T`, reporting every key that does not fit. What
-    /// does not fit is left out of the result.
+    /// Reads the section `key` (empty: the whole configuration) as a `T`, and reports every invalid key. The result has the
+    /// default for invalid keys.
     pub(crate) fn read<T: DeserializeOwned + Default>(&mut self, key: &str, problems: &mut Vec<Problem>) -> T {
-        // Each round reads a text otherwise or removes a key, so it ends.
+        // Each round converts a text or removes a key, so the loop ends.
         loop {
             let value = self.value(key).unwrap_or_else(|| Value::Object(Map::new()));
             let error = match serde_path_to_error::deserialize::<_, T>(value) {
@@ -191,7 +191,7 @@ impl Tree {
         }
     }
 
-    /// Reads a text from the environment as what the key wants. False where it is none, or no longer text.
+    /// Converts a text from the environment to the type of the key. False if it did not come from there or is no longer text.
     fn reread(&mut self, key: &str, why: &str) -> bool {
         let text = self.text(key).filter(|_| self.variables.contains_key(key));
         let value =
@@ -201,7 +201,7 @@ impl Tree {
         true
     }
 
-    /// The section at `key`, made where it is missing and `make` says so.
+    /// The section at `key`. Creates it if it is missing and `make` is true.
     fn section(&mut self, key: &str, make: bool) -> Option<&mut Map<String, Value>> {
         let mut at = self.root.as_object_mut()?;
         for name in key.split('.').filter(|name| !name.is_empty()) {
@@ -219,7 +219,7 @@ pub(super) fn only(source_name: &str, key: &str, message: String) -> ConfigError
     ConfigError { source_name: source_name.to_owned(), problems: vec![Problem { key: key.to_owned(), message }] }
 }
 
-/// A TOML error without the lines that quote the file: they may hold a secret.
+/// A TOML error without the lines that quote the file, which may have a secret.
 fn without_source(error: &str) -> String {
     let quotes =
         |line: &str| line.split_once('|').is_some_and(|(number, _)| number.trim().bytes().all(|b| b.is_ascii_digit()));
@@ -235,7 +235,7 @@ fn split(key: &str) -> (&str, &str) {
     key.rsplit_once('.').unwrap_or(("", key))
 }
 
-/// The path of an error below `section`: for the operator, and of the key that owns it (a list is one key).
+/// The path of an error below `section`: in full for the operator, and that of its key (a list is one key).
 fn paths(section: &str, path: &serde_path_to_error::Path) -> (String, String) {
     let (mut full, mut owner, mut in_list) = (section.to_owned(), section.to_owned(), false);
     for segment in path {
@@ -257,7 +257,7 @@ fn paths(section: &str, path: &serde_path_to_error::Path) -> (String, String) {
     (full, owner)
 }
 
-/// A text as a TOML value; where a list is wanted, without its brackets and quotes as well.
+/// Parses a text as a TOML value. A list needs no brackets and quotes.
 fn typed(text: &str, list: bool) -> Option<Value> {
     if list && !text.trim_start().starts_with('[') {
         return Some(text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect());

@@ -80,7 +80,7 @@ test('what would be ignored, or contradicts itself, gets a word', async t => {
   assert.match(stderr, /: 1 problem\n.*AUTH_SECRET: this variable is not read; did you mean GREYHOUND__PLUGINS__MESSAGING__AUTH__SECRET/)
   delete greyhound.plainEnv
   for (const [args, told] of [
-    [['--claim', 'id=2'], /--user says already what the claim `id` is/], [['--site', 'a.de', '--claim', 'site=b.de'], /--site says already/],
+    [['--claim', 'id=2'], /--user already sets the claim `id`/], [['--site', 'a.de', '--claim', 'site=b.de'], /--site already sets/],
     [['--claim', 'a=1', '--claim', 'a=2'], /--claim a is given twice/], [['--site', 'https://a.de'], /a base domain such as/],
   ]) {
     const refused = await greyhound.cli('token', '--user', '1', ...args)

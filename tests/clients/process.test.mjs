@@ -138,14 +138,14 @@ test('a consumer that does not read is reset and deleted while it runs; one that
   assert.equal((await cursor()).active, false)
   for (const [to, position] of [['earliest', 0], ['latest', 5], ['3', 3]]) {
     const { stdout, stderr } = await greyhound.cli('consumers', 'reset', 'activity', 'messaging.push', to)
-    assert.equal(stdout, `activity goes on in messaging.push at row ${position}\n`, stderr)
+    assert.equal(stdout, `activity continues in messaging.push at row ${position}\n`, stderr)
   }
   assert.equal((await cursor()).position, 3)
   assert.match((await greyhound.cli('consumers', 'reset', 'activity', 'messaging.push', '6')).stderr, /a number from 0 to 5/)
   assert.match((await greyhound.cli('consumers', 'reset', 'nobody', 'messaging.push', '3')).stderr, /no consumer `nobody`/)
   await greyhound.restart()
   assert.equal((await cursor()).position, 3, 'it is durable')
-  assert.match((await greyhound.cli('consumers', 'delete', 'activity', 'messaging.push')).stdout, /^activity is forgotten in messaging\.push\n$/)
+  assert.match((await greyhound.cli('consumers', 'delete', 'activity', 'messaging.push')).stdout, /^activity is deleted in messaging\.push\n$/)
   assert.equal(await cursor(), undefined)
   assert.equal((await greyhound.cli('consumers', 'delete', 'activity')).code, 0)
   assert.deepEqual((await readdir(join(greyhound.dataDir, 'cursors'))), [])

@@ -183,7 +183,7 @@ describe('a cluster', { concurrency: 3 }, () => {
     const socket = await login(t, two, 'counted')
     const emit = () => one.cli('emit', '--room', 'user(counted)', 'message', '1')
     const first = await emit()
-    assert.match(first.stdout, /^message \S+: 0 recipients on this node; published to 1 other node, where recipients are not counted\n$/)
+    assert.match(first.stdout, /^message \S+: 0 recipients on this node; published to 1 other node, whose recipients are not counted here\n$/)
     assert.equal(first.code, 0)
     await allHave([socket], 1)
     await two.stop()
@@ -194,7 +194,7 @@ describe('a cluster', { concurrency: 3 }, () => {
     const last = await emit()
     assert.equal(last.code, 3)
     assert.match(last.stdout, /: 0 recipients on this node\n$/)
-    assert.match(last.stderr, new RegExp(`error: the other nodes did not get it: Redis cannot be reached: 127\\.0\\.0\\.1:${server.port}: .*do not repeat it`))
+    assert.match(last.stderr, new RegExp(`error: the other nodes did not get the message: Redis cannot be reached: 127\\.0\\.0\\.1:${server.port}: .*do not send it again`))
     await one.stop()
   })
 

@@ -100,7 +100,7 @@ def test_a_node_that_died_between_the_two_renames_and_never_came_back(greyhound)
     assert status == 0, f"its rows are in staging: {said}"
     assert f"put back {TOPIC}/" in greyhound.run("tables", "repair")
     assert greyhound.rows() == rows
-    assert greyhound.run("tables", "repair").endswith(": put in order: 0\n")
+    assert greyhound.run("tables", "repair").endswith(": repaired: 0\n")
     greyhound.hdfs.webhdfs(directory, "SETOWNER", owner=USER)
     greyhound.start()
     greyhound.check()

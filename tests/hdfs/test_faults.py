@@ -256,7 +256,7 @@ def test_all_copies_of_a_file_corrupt(greyhound, hdfs):
         done = subprocess.run([PROGRAM, "tables", "verify"], cwd=greyhound.home, env=greyhound.env, capture_output=True, text=True, timeout=120)
         assert done.returncode == 1 and "rows 0 to 9 are missing" in done.stdout, done.stdout + done.stderr
         greyhound.start()
-        assert "rows written again from the journal: 10" in greyhound.run("tables", "repair", "--from-journal")
+        assert "rows restored from the journal: 10" in greyhound.run("tables", "repair", "--from-journal")
         greyhound.stop()
         assert greyhound.rows() == list(enumerate(greyhound.acknowledged))
     greyhound.start()

@@ -85,8 +85,8 @@ def test_what_was_deleted_is_missed_and_written_again_from_the_journal(greyhound
     rows = "rows 0 to 7 are missing" if lost == "table" else "rows 5 to 7 are missing"
     assert status == 1 and rows in said, said
     status, said = tool(greyhound, "repair", "--from-journal")
-    assert status == 0 and f"rows written again from the journal: {8 if lost == 'table' else 3}" in said, said
+    assert status == 0 and f"rows restored from the journal: {8 if lost == 'table' else 3}" in said, said
     assert tool(greyhound, "verify", TOPIC)[0] == 0
-    assert tool(greyhound, "repair", "--from-journal")[1] == "rows written again from the journal: 0\n"
+    assert tool(greyhound, "repair", "--from-journal")[1] == "rows restored from the journal: 0\n"
     greyhound.stop()
     assert tool(greyhound, "verify")[0] == 0

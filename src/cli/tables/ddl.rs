@@ -8,17 +8,18 @@ use greyhound_sdk::sql::Dialect;
 use std::io::{Write, stdout};
 
 const HELP: &str = "\
-The tables are those in plugins.activity.store; a relative path is taken from here. What has to be run again for new hours is printed with them.
+The tables are those in plugins.activity.store; a relative path starts in the working directory. The output marks the statements to
+run again for new hours.
 
 Examples:
   greyhound tables ddl --dialect duckdb > tables.sql && duckdb activity.db -init tables.sql
   greyhound tables ddl --dialect spark > tables.sql && spark-sql --database activity -f tables.sql";
 
-/// For which engine.
+/// The engine.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(in crate::cli) struct Ddl {
-    /// Whose SQL
+    /// The engine that will run the SQL
     #[arg(long, value_enum, value_name = "ENGINE")]
     dialect: Engine,
 }

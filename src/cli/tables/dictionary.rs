@@ -13,16 +13,16 @@ use std::fs;
 use std::path::PathBuf;
 
 const HELP: &str = "\
-The pages are made of the schemas' documentation: README.md has the tables, <topic>.md the columns of each.
+The pages come from the documentation in the schemas: README.md lists the tables, <topic>.md the columns of each table.
 
 Example:
   greyhound tables dictionary docs/tables";
 
-/// Where to.
+/// The directory.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(in crate::cli) struct Dictionary {
-    /// The directory of the pages; made where it is missing
+    /// The directory of the pages; created if it is missing
     directory: PathBuf,
 }
 
@@ -37,7 +37,7 @@ impl Dictionary {
     }
 }
 
-/// The pages: their names and what they say.
+/// The pages: their names and contents.
 fn pages(schemas: &[TopicSchema]) -> Vec<(String, String)> {
     let index = ("README.md".to_owned(), index(schemas));
     schemas.iter().map(|schema| (format!("{}.md", schema.name()), page(schema))).chain([index]).collect()
@@ -72,7 +72,7 @@ fn doc(field: &Field) -> &str {
     field.metadata().get(DOC).map_or("", String::as_str)
 }
 
-/// What a column's documentation says: `Its meaning. Unit: microseconds. Null: when it is null.`
+/// The parts of a column's documentation: `Its meaning. Unit: microseconds. Null: when it is null.`
 struct Meaning<'a> {
     meaning: &'a str,
     unit: Option<&'a str>,
@@ -98,7 +98,7 @@ fn type_name(field: &Field) -> String {
     }
 }
 
-/// A type in words that each engine's own can be told from.
+/// A type in words that stand for each engine's own.
 fn plain(data_type: &DataType) -> &'static str {
     match data_type {
         DataType::Boolean => "boolean",
@@ -135,9 +135,9 @@ mod tests {
         let pages = pages(&all());
         for (name, text) in &pages {
             let kept = fs::read_to_string(directory.join(name)).unwrap_or_default();
-            assert_eq!(kept, *text, "{name} is old: run `greyhound tables dictionary docs/tables`");
+            assert_eq!(kept, *text, "{name} is out of date: run `greyhound tables dictionary docs/tables`");
         }
-        assert_eq!(fs::read_dir(directory).unwrap().count(), pages.len(), "there are pages of tables that are no more");
+        assert_eq!(fs::read_dir(directory).unwrap().count(), pages.len(), "a page has no table any more");
     }
 
     #[test]
@@ -148,11 +148,11 @@ mod tests {
                 let (at, doc) = (format!("{}.{}", schema.name(), field.name()), doc(field));
                 let meaning = Meaning::of(doc);
                 assert!(!meaning.meaning.is_empty() && doc.ends_with('.') && !doc.contains('|'), "{at}: {doc}");
-                assert!(doc.len() <= 256, "{at}: a Hive metastore may take no longer comment");
+                assert!(doc.len() <= 256, "{at}: a Hive metastore may refuse a longer comment");
                 assert_eq!(
                     meaning.null.is_some(),
                     field.is_nullable(),
-                    "{at} must say `Null: ...` where it can be null, and only there"
+                    "{at} must say `Null: ...` if it can be null, and only then"
                 );
                 let counts = ["_us", "_ms", "_bytes"].iter().any(|end| field.name().ends_with(end));
                 assert!(meaning.unit.is_some() || !counts, "{at} must say `Unit: ...`");

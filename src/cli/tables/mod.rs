@@ -1,4 +1,4 @@
-//! `greyhound tables`: one file a subcommand.
+//! `greyhound tables`. Each subcommand has a file.
 
 mod ddl;
 mod dictionary;
@@ -11,16 +11,16 @@ use crate::bus::gap_schema;
 use clap::Subcommand;
 use greyhound_sdk::TopicSchema;
 
-/// What about the tables.
+/// The subcommands.
 #[derive(Debug, Subcommand)]
 pub(super) enum Tables {
-    /// Print SQL that makes the tables, and views that join them, known to an engine
+    /// Print SQL that declares the tables, and views that join them, for an engine
     Ddl(ddl::Ddl),
     /// Write a page for each table: its columns, their types, meaning and units
     Dictionary(dictionary::Dictionary),
-    /// Prove that no row is missing and none is there twice
+    /// Prove that no row is missing and none is duplicated
     Verify(verify::Verify),
-    /// Finish what nodes that are no more left in the midst
+    /// Finish compactions that decommissioned nodes left half-done, or restore lost rows from the journal
     Repair(repair::Repair),
 }
 

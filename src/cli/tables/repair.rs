@@ -9,28 +9,28 @@ use serde_json::Value;
 use std::io::{Write, stdout};
 use std::time::Duration;
 
-/// Whoever is alive is done with it by then.
+/// A live node finishes its work in _staging within this time.
 const AGE: Duration = Duration::from_secs(3600);
 
 const HELP: &str = "\
-A node puts its own things in order when it starts: this is for nodes that will not. It puts back directories that a compaction
-had taken out of a table when its node died, and removes what was left behind in _staging more than an hour ago. No row is ever
-removed. Nodes may go on meanwhile; it can be run again and again.
+A node repairs its own tables when it starts. This command repairs those of nodes that will not start again: it moves directories
+back into a table that a compaction had moved out when its node died, and deletes files that have been in _staging for more than an
+hour. It never deletes a row. Nodes may run meanwhile, and the command may be repeated.
 
-With --from-journal it asks the running node instead (admin.listen): rows that were committed, that no file of a table has any more,
-and that the node's journal still has (log.retention), are written again, and their hours are marked as complete anew. Each node
-has its own journal: run it on each. New rows wait in the journal meanwhile.
+With --from-journal, the running node (admin.listen) writes committed rows again that no file of a table has any more and that its
+journal still has (log.retention), and marks their hours as complete. Each node has its own journal: run the command on each node.
+New rows wait in the journal meanwhile.
 
 Exit status:
-  0  everything is in order
-  1  an hour is not complete, and there is no other copy of it; something is in the way, which is named, and the rest is done;
-     or the tables cannot be reached";
+  0  everything is repaired
+  1  an hour is incomplete and has no other copy; or a file, which is named, is in the way, and everything else is repaired; or the
+     tables cannot be reached";
 
-/// Finish what nodes that are no more left in the midst.
+/// What to repair.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(in crate::cli) struct Repair {
-    /// Have the running node write rows again that its tables have lost and its journal still has
+    /// Let the running node restore rows that its tables have lost and its journal still has
     #[arg(long)]
     from_journal: bool,
 }
@@ -44,7 +44,7 @@ impl Repair {
         let (store, shown) = greyhound_activity::open(&config).await.map_err(|e| Failure::failed(e.to_string()))?;
         let (mut done, mut lost, mut obstacles, mut lines) = (0, 0, 0, stdout());
         let mut written = Ok(());
-        let tell = |settled| {
+        let report = |settled| {
             match settled {
                 Settled::Incomplete(_) => lost += 1,
                 Settled::Obstructed(_) => obstacles += 1,
@@ -54,19 +54,17 @@ impl Repair {
                 written = writeln!(lines, "{settled}");
             }
         };
-        repair(store, AGE, tell).await.map_err(|e| Failure::failed(e.to_string()))?;
+        repair(store, AGE, report).await.map_err(|e| Failure::failed(e.to_string()))?;
         written?;
-        writeln!(stdout(), "{shown}: put in order: {done}")?;
+        writeln!(stdout(), "{shown}: repaired: {done}")?;
         match (lost, obstacles) {
             (0, 0) => Ok(()),
-            _ => Err(Failure::failed(format!(
-                "hours that nothing here can complete: {lost}; things in the way: {obstacles}"
-            ))),
+            _ => Err(Failure::failed(format!("hours that cannot be completed: {lost}; files in the way: {obstacles}"))),
         }
     }
 }
 
-/// Asks the running node.
+/// Lets the running node restore rows from its journal.
 async fn from_journal(program: &Program) -> Result<(), Failure> {
     let client = program.admin()?;
     let answer = client.post("/v1/activity/repair", Vec::new()).await?;
@@ -74,8 +72,8 @@ async fn from_journal(program: &Program) -> Result<(), Failure> {
     for table in answer["tables"].as_array().into_iter().flatten() {
         rows += table["rows"].as_u64().unwrap_or(0);
         for path in table["files"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-            writeln!(out, "written again: {path}")?;
+            writeln!(out, "restored: {path}")?;
         }
     }
-    Ok(writeln!(out, "rows written again from the journal: {rows}")?)
+    Ok(writeln!(out, "rows restored from the journal: {rows}")?)
 }

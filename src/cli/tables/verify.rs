@@ -15,37 +15,37 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// How long a node may take to tell of its journal.
+/// How long to wait for the positions in the journal of the running node.
 const JOURNAL_TIMEOUT: Duration = Duration::from_secs(5);
 
 const HELP: &str = "\
-Reads the tables, wherever plugins.activity.store says they are: the numbers of the rows in each file must be those that its footer,
-_SUCCESS and the other files tell of, and their times must be of the directory's hour. Missing numbers must be recorded in
-greyhound.gap. Below a table's directory there must be no other file that a reader would take for data.
+Reads the tables in plugins.activity.store. The row numbers in each file must agree with its footer, with _SUCCESS and with the
+other files, and the times must be in the hour of the directory. greyhound.gap must record every missing number. The directory of a
+table must have no other file that a reader would take for data.
 
-What was committed must still be there: by greyhound.sink, and by the journal of this node if it runs (admin.listen). Without its
-journal, nothing tells of a loss at the end of greyhound.sink itself: run it on each node.
+All committed rows must still be there, according to greyhound.sink and to the journal of this node if it runs (admin.listen). Only
+the journal reveals a loss at the end of greyhound.sink itself: run the command on each node.
 
-This proves that each row is there once, as Spark, Trino and DuckDB list the tables. It proves nothing of the values: other columns
-than seq and time are not read. Rows that are not yet in the tables are none of its business, and the program may go on meanwhile;
-where rows are just being shed, what tells of it in greyhound.gap may come later, which is said.
+This proves that each row is there exactly once, as Spark, Trino and DuckDB list the tables. It does not prove the values: it reads
+no columns except seq and time. It ignores rows that are not in the tables yet, so the program may run meanwhile. If the program
+sheds rows at that moment, greyhound.gap may record them later; the output then says so.
 
 Exit status:
-  0  no row is missing, and none is there twice
+  0  no row is missing, and none is duplicated
   1  something is wrong or cannot be proved yet, or the tables cannot be read
 
 Examples:
   greyhound tables verify
   greyhound tables verify messaging.delivery --day 2026-05-10";
 
-/// Which tables.
+/// What to verify.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(in crate::cli) struct Verify {
-    /// Only these tables
+    /// Verify only these tables
     #[arg(value_name = "TOPIC")]
     topics: Vec<String>,
-    /// Only this day (UTC)
+    /// Verify only this day (UTC)
     #[arg(long, value_name = "YYYY-MM-DD")]
     day: Option<Day>,
 }
@@ -82,23 +82,23 @@ impl Verify {
             let near = nearest(topic, known.iter().map(TopicSchema::name)).filter(|near| near != topic);
             let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
             return Err(Failure::failed(format!(
-                "there is no table `{topic}` in {shown}, or nothing of that day{near}"
+                "there is no table `{topic}` in {shown}, or it has no rows of that day{near}"
             )));
         }
         if reports.is_empty() {
             return Err(Failure::failed(format!(
-                "there are no tables in {shown}, or nothing of that day: see plugins.activity.store"
+                "there are no tables in {shown}, or none has rows of that day: check plugins.activity.store"
             )));
         }
         match reports.iter().map(|report| report.findings.len()).sum() {
             0 => Ok(()),
-            1 => Err(Failure::failed("1 thing is wrong with the tables")),
-            wrong => Err(Failure::failed(format!("{wrong} things are wrong with the tables"))),
+            1 => Err(Failure::failed("the tables have 1 problem")),
+            wrong => Err(Failure::failed(format!("the tables have {wrong} problems"))),
         }
     }
 }
 
-/// What the journal of this node says, if it answers.
+/// The positions in the journal of this node, if it answers.
 async fn journals(program: &Program) -> Vec<Journal> {
     let asked = async {
         let answer = program.admin()?.get("/v1/topics").await?;
@@ -107,9 +107,7 @@ async fn journals(program: &Program) -> Vec<Journal> {
     match timeout(JOURNAL_TIMEOUT, asked).await {
         Ok(Ok(journals)) => journals,
         _ => {
-            eprintln!(
-                "the node at admin.listen does not answer: what was committed last is proved by greyhound.sink alone"
-            );
+            eprintln!("the node at admin.listen does not answer: only greyhound.sink proves the last commits");
             Vec::new()
         }
     }
