@@ -91,7 +91,7 @@ enum Command {
     /// Describe, verify and repair the tables
     #[command(subcommand)]
     Tables(tables::Tables),
-    /// Make a project for a plugin of your own
+    /// Create a project for a plugin of your own
     #[command(subcommand)]
     New(new::New),
     /// Print completions for a shell

@@ -14,10 +14,10 @@ docs/plugins.md in Greyhound's source explains it.
 Example:
   greyhound new plugin shop --path ~/src/greyhound && cd shop && cargo test --release";
 
-/// What to make.
+/// What to create.
 #[derive(Debug, Subcommand)]
 pub(super) enum New {
-    /// Make a project with a plugin, in a new directory
+    /// Create a project with a plugin, in a new directory
     Plugin(NewPlugin),
 }
 
@@ -218,6 +218,18 @@ mod tests {
             let name = line.0.replace('-', "_");
             assert!(TAKEN.contains(&name.as_str()), "{name}");
         }
+    }
+
+    #[test]
+    fn the_code_in_the_documentation_is_that_of_the_examples() {
+        let checkout = Source::Checkout("/path/to/greyhound".into());
+        let text = include_str!("../../docs/plugins.md");
+        let project = FILES.iter().map(|(_, text)| filled(text, "hello", &checkout));
+        let all: String = project.chain([include_str!("../../examples/echo.rs").to_owned()]).collect();
+        let blocks: Vec<_> = text.split("```").skip(1).step_by(2).filter_map(|it| it.split_once('\n')).collect();
+        let code = blocks.iter().filter(|(language, text)| *language != "sh" && !text.contains("<URL>"));
+        assert!(code.clone().count() > 5);
+        code.for_each(|(_, text)| assert!(all.contains(text), "docs/plugins.md has code that no example has:\n{text}"));
     }
 
     #[test]

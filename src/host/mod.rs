@@ -111,8 +111,12 @@ fn listens(settings: &Settings, plugins: &[Arc<dyn Configured>]) -> Vec<(String,
 impl HostBuilder {
     /// Adds a plugin. They stand in the order in which rows flow, sources first and sinks last: they are drained in
     /// this order, and started in the reverse.
+    ///
+    /// # Panics
+    /// If another plugin has the same name.
     #[must_use]
     pub fn plugin<P: Plugin>(mut self, plugin: P) -> Self {
+        assert!(!self.contains(plugin.name()), "two plugins are called `{}`: rename one of them", plugin.name());
         self.plugins.push(erased::erase(plugin));
         self
     }
