@@ -18,6 +18,7 @@ pub(crate) use error::RunError;
 pub(crate) use logging::{init as init_logging, json_line};
 pub(crate) use signals::signals;
 
+use crate::api;
 use crate::config::{ConfigError, Settings, Tree, knows, nearest};
 use erased::{Configured, ErasedPlugin};
 use greyhound_sdk::config::{Problem, Problems};
@@ -92,7 +93,7 @@ impl Host {
         let (node, data_dir) = (self.settings.node.name.clone(), self.settings.node.data_dir.display().to_string());
         tracing::info!(version = env!("CARGO_PKG_VERSION"), node, data_dir, "starting");
         descriptors::raise();
-        let mut running = Running::start(self).await?;
+        let mut running = Running::start(self, api::metrics::install()).await?;
         let ended = running.until(shutdown).await;
         let drained = running.drain().await;
         tracing::info!("stopped");

@@ -45,8 +45,7 @@ struct Built {
 }
 
 impl Running {
-    pub(super) async fn start(host: Host) -> Result<Self, RunError> {
-        let recorder = api::metrics::install();
+    pub(super) async fn start(host: Host, recorder: api::metrics::Recorder) -> Result<Self, RunError> {
         metrics::describe();
         let health = Health::default();
         let topics = host.plugins.topics()?;
@@ -220,5 +219,49 @@ fn closed(end: End) -> Result<(), RunError> {
         End::Clean => Ok(()),
         End::GaveUp(why) | End::Failed(why) => Err(RunError::LogFailed(why)),
         End::Abandoned => Err(RunError::LogFailed("it was left without being closed".into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::tests::config;
+    use std::future::pending;
+    use tokio::time::timeout;
+
+    async fn running(dir: &tempfile::TempDir, recorder: api::metrics::Recorder) -> Running {
+        let host = Host::builder().configure(config(dir.path(), "")).unwrap();
+        Running::start(host, recorder).await.unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_panic_of_the_admin_listener_ends_the_process() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut running = running(&dir, api::metrics::install()).await;
+        let (handle, listener) = running.api.take().unwrap();
+        listener.abort();
+        running.api = Some((handle, tokio::spawn(async { panic!("on purpose") })));
+        let ended = timeout(Duration::from_secs(30), running.until(pending())).await.unwrap();
+        assert!(matches!(&ended, Err(RunError::AdminEnded(why)) if why.contains("panicked")), "{ended:?}");
+        running.drain().await.unwrap();
+    }
+
+    /// What is measured is kept one by one until it is folded into its histogram.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_measured_is_folded_although_nobody_scrapes() {
+        let dir = tempfile::tempdir().unwrap();
+        let (records, recorder) = api::metrics::Recorder::detached();
+        let running = running(&dir, recorder.clone()).await;
+        // The listener folds at once when it starts: the second one is folded later.
+        for name in ["first", "second"] {
+            ::metrics::with_local_recorder(&records, || ::metrics::histogram!(name).record(1.0));
+            let folded = async {
+                while !recorder.has_folded(name) {
+                    sleep(Duration::from_millis(20)).await;
+                }
+            };
+            timeout(Duration::from_secs(60), folded).await.unwrap();
+        }
+        running.drain().await.unwrap();
     }
 }

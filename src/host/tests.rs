@@ -145,7 +145,7 @@ async fn get(port: u16, path: &str) -> String {
     answer
 }
 
-fn config(dir: &Path, more: &str) -> Tree {
+pub(super) fn config(dir: &Path, more: &str) -> Tree {
     let file = dir.join("greyhound.toml");
     let text = format!(
         "[node]\nname = \"test\"\ndata_dir = {:?}\n[admin]\nlisten = \"127.0.0.1:0\"\n{more}",
