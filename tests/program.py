@@ -64,6 +64,10 @@ def mint(user, secret=SECRET, **claims):
     return text + "." + part(hmac.digest(secret.encode(), text.encode(), hashlib.sha256))
 
 
+class NotReady(Exception):
+    """Parts that do not work, and why."""
+
+
 class Greyhound:
     """The program, with everything but ports, secret, freshness and `settings` as it comes: tables in `data/tables`."""
 
@@ -102,8 +106,7 @@ class Greyhound:
         } | (self.clockwork if self.clock else {}) | self.settings
 
     def start(self):
-        self.launch()
-        until("readiness", self.ready)
+        self.launch().ready()
         return self
 
     def launch(self):
@@ -118,7 +121,14 @@ class Greyhound:
             self.child = subprocess.Popen(command or self.command, cwd=self.home, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def ready(self):
-        return self.parts() == {}
+        """Waits until every part works."""
+
+        def works():
+            if parts := self.parts():
+                raise NotReady(parts)
+            return parts is not None
+
+        until("readiness", works, despite=NotReady)
 
     def parts(self):
         """The parts that are not ready, and why; None where it does not answer."""

@@ -123,7 +123,7 @@ class Program(Greyhound):
 
     def all_committed(self):
         until("the rows to be committed", lambda: self.committed() == len(self.acknowledged))
-        until("readiness", self.ready)
+        self.ready()
 
     def trouble(self, what):
         """Waits until the sink says on /readyz what is wrong; the text."""

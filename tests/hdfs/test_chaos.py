@@ -57,7 +57,7 @@ def survives(greyhound, capsys, chaos, *wire):
                 told = chaos(SEED, greyhound.hdfs, greyhound, disk, *wire).run(SECONDS)
         greyhound.hdfs.heal()
         until("everything to be committed", lambda: everything_is_committed(greyhound), 300)
-        until("readiness", greyhound.ready)
+        greyhound.ready()
         greyhound.stop()
         summary = check(tables(greyhound), flow)
         greyhound.run("tables", "verify")

@@ -249,7 +249,7 @@ def test_all_copies_of_a_file_corrupt(greyhound, hdfs):
         why = greyhound.trouble("no DataNode can read its copy")
         assert path.rsplit("/", 1)[1] in why and "DatanodeInfoProto" not in why, why
         until("the next file to be committed", lambda: greyhound.committed() == 20, 300)
-        until("readiness", greyhound.ready)
+        greyhound.ready()
         assert len(hdfs.files().glob(f"{greyhound.root}/_damaged/messaging.push/dt=*/*/*/*")) == 1
         greyhound.stop()
         assert greyhound.rows() == list(enumerate(greyhound.acknowledged))[10:]

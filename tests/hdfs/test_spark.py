@@ -69,8 +69,9 @@ def spark(tmp_path_factory):
 def tables(greyhound):
     """The program's, of two versions, with a row of everything."""
     push = lambda **more: [{"connection_seq": 0, "user_id": "42", "namespace": "/", "event": "order", "size_bytes": n} | more for n in range(3)]
-    earlier = Earlier(greyhound.home, lambda fields: [f for f in fields if f["name"] != "data"], **greyhound.settings).start()
-    earlier.publish("messaging.push", push())
+    earlier = Earlier(greyhound.home, lambda fields: [f for f in fields if f["name"] != "data"], **greyhound.settings)
+    earlier.clock = greyhound.clock
+    earlier.start().publish("messaging.push", push())
     earlier.stop()
     greyhound.start()
     for topic, rows in ROWS.items():
