@@ -1,6 +1,7 @@
 //! From the rows of the bus to one Parquet file in memory.
 
 use crate::roll::Span;
+use crate::values::ValueDigests;
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::{ArrowError, DataType, Schema};
 use bytes::Bytes;
@@ -43,6 +44,7 @@ pub struct Encoder {
     waiting_bytes: usize,
     rows: u64,
     digest: Digest,
+    values: ValueDigests,
 }
 
 /// A digest over batches as the log holds them: the same rows from the same journal have the same.
@@ -80,6 +82,8 @@ pub struct Footer {
     pub digest: String,
     /// The fingerprint of their schema, 16 hex digits.
     pub schema: String,
+    /// The digests of its columns; none in a file of a version that kept none.
+    pub values: Option<ValueDigests>,
     /// Of a compacted file, the files that it was made of, in their order; else none.
     pub parts: Vec<Part>,
 }
@@ -135,6 +139,7 @@ impl Encoder {
             waiting_bytes: 0,
             rows: 0,
             digest: Digest::default(),
+            values: ValueDigests::default(),
         })
     }
 
@@ -178,6 +183,7 @@ impl Encoder {
             rows: self.rows,
             digest: self.digest.to_string(),
             schema: format!("{:016x}", self.schema.fingerprint()),
+            values: Some(self.values),
             parts: Vec::new(),
         };
         footer.write(&mut self.writer);
@@ -189,9 +195,14 @@ impl Encoder {
         let waiting = std::mem::take(&mut self.waiting);
         match waiting.as_slice() {
             [] => Ok(()),
-            [one] => self.writer.write(one),
-            several => self.writer.write(&join(self.schema.table(), several)?),
+            [one] => self.write(one),
+            several => self.write(&join(self.schema.table(), several)?),
         }
+    }
+
+    fn write(&mut self, rows: &RecordBatch) -> Result<(), ParquetError> {
+        self.values.add(rows)?;
+        self.writer.write(rows)
     }
 }
 
@@ -247,6 +258,7 @@ impl Footer {
             rows: number("rows")?,
             digest: text("digest")?,
             schema: text("schema")?,
+            values: text("values").and_then(|values| ValueDigests::from_json(&values)),
             parts: text("parts").map_or(Some(Vec::new()), |parts| serde_json::from_str(&parts).ok())?,
         })
     }
@@ -256,7 +268,7 @@ impl Footer {
     /// # Panics
     /// Where there are none.
     #[must_use]
-    pub fn of_parts(shard: &str, schema: &str, rows: u64, parts: Vec<Part>) -> Self {
+    pub fn of_parts(shard: &str, schema: &str, rows: u64, parts: Vec<Part>, values: ValueDigests) -> Self {
         let (first, last) =
             parts.first().zip(parts.last()).map(|(first, last)| (first.0, last.1)).expect("a file has parts");
         let digest = parts.iter().fold(0, |digest, Part(first, last, of)| {
@@ -269,6 +281,7 @@ impl Footer {
             rows,
             digest: Digest(digest).to_string(),
             schema: schema.to_owned(),
+            values: Some(values),
             parts,
         }
     }
@@ -292,6 +305,7 @@ impl Footer {
             last: *last,
             digest: digest.clone(),
             rows: last - first + 1,
+            values: None,
             parts: Vec::new(),
             ..self.clone()
         })
@@ -314,6 +328,7 @@ impl Footer {
             ("schema", self.schema.clone()),
             ("version", env!("CARGO_PKG_VERSION").to_owned()),
         ];
+        pairs.extend(self.values.as_ref().map(|values| ("values", values.to_json())));
         if !self.parts.is_empty() {
             let parts: Vec<_> =
                 self.parts.iter().map(|Part(first, last, digest)| format!("[{first},{last},\"{digest}\"]")).collect();

@@ -23,6 +23,7 @@ mod retry;
 pub mod roll;
 pub mod store;
 pub mod table;
+pub mod values;
 pub mod verify;
 
 use age::Oldest;

@@ -12,6 +12,9 @@ use greyhound_sdk::sql::table_name;
 use std::fs;
 use std::path::PathBuf;
 
+/// What every file says of itself.
+const FOOTERS: &str = include_str!("footers.md");
+
 const HELP: &str = "\
 The pages come from the documentation in the schemas: README.md lists the tables, <topic>.md the columns of each table.
 
@@ -47,7 +50,7 @@ fn index(schemas: &[TopicSchema]) -> String {
     let line = |schema: &TopicSchema| format!("| [{name}]({name}.md) | {} |\n", schema.doc(), name = schema.name());
     let lines: String = schemas.iter().map(line).collect();
     format!(
-        "# Tables\n\nMade by `greyhound tables dictionary` of the schemas in `schemas/`.\n\n| table | a row is |\n|---|---|\n{lines}"
+        "# Tables\n\nMade by `greyhound tables dictionary` of the schemas in `schemas/`.\n\n| table | a row is |\n|---|---|\n{lines}{FOOTERS}"
     )
 }
 

@@ -4,6 +4,7 @@ use crate::commit::file_name;
 use crate::encode::{Encodings, Footer, Part, properties};
 use crate::hours::{SUCCESS, Success};
 use crate::read::{Blocking, ReadFailure, StoredFile};
+use crate::values::ValueDigests;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array, RecordBatch, StringArray};
@@ -34,6 +35,9 @@ pub(crate) enum RewriteError {
     Encode(#[from] ParquetError),
     #[error("its rows cannot be sorted: {0}")]
     Sort(#[from] ArrowError),
+    /// The memory of this machine, or this program, is at fault.
+    #[error("values of {} changed while its rows were sorted: see whether this machine's memory is sound", .0.join(", "))]
+    Changed(Vec<String>),
     /// Nobody waits for it any more.
     #[error("it is no longer wanted")]
     Cancelled,
@@ -59,6 +63,9 @@ struct Output {
     schema: String,
     parts: Vec<Part>,
     rows: u64,
+    /// Of the rows as they were read, and as they are written.
+    read: ValueDigests,
+    written: ValueDigests,
     run: Run,
     /// The size of the files whose rows are in the run.
     waiting: u64,
@@ -106,7 +113,7 @@ impl Rewrite<'_> {
 
     /// All rows of a file, which must be those that its footer tells of.
     fn copy(&self, file: &StoredFile, output: &mut Output) -> Result<(), RewriteError> {
-        let (mut next, mut rows) = (file.footer.first, 0);
+        let (mut next, mut rows, mut values) = (file.footer.first, 0, ValueDigests::default());
         for group in file.groups() {
             for batch in file.rows(group, None)? {
                 if (self.is_cancelled)() {
@@ -121,13 +128,19 @@ impl Rewrite<'_> {
                     next = *seq as u64 + 1;
                 }
                 rows += batch.num_rows() as u64;
+                values.add(&batch)?;
                 output.add(batch)?;
             }
         }
         if (next, rows) != (file.footer.last + 1, file.footer.rows) {
             return Err(file.damaged("its rows are not those that its footer tells of").into());
         }
-        output.end(&file.footer, file.length);
+        let changed = file.changed(&values);
+        if !changed.is_empty() {
+            let why = format!("values of {} changed after they were committed", changed.join(", "));
+            return Err(file.damaged(&format!("{why}: see `greyhound tables verify --values`")).into());
+        }
+        output.end(&file.footer, file.length, &values);
         Ok(())
     }
 
@@ -155,7 +168,9 @@ impl Output {
             properties(schema, encodings).into_builder().set_max_row_group_row_count(Some(GROUP_ROWS)).build();
         let writer = ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties))?;
         let run = Run::new(key(schema));
-        Ok(Self { writer, schema: file.footer.schema.clone(), parts: Vec::new(), rows: 0, run, waiting: 0 })
+        let (read, written) = Default::default();
+        let schema = file.footer.schema.clone();
+        Ok(Self { writer, schema, parts: Vec::new(), rows: 0, read, written, run, waiting: 0 })
     }
 
     /// Whether a file's rows can go on in this one: the same schema, and room.
@@ -173,7 +188,8 @@ impl Output {
     }
 
     /// Ends a part, whose rows were added.
-    fn end(&mut self, footer: &Footer, length: u64) {
+    fn end(&mut self, footer: &Footer, length: u64, values: &ValueDigests) {
+        self.read.merge(values);
         self.parts.push(Part(footer.first, footer.last, footer.digest.clone()));
         self.rows += footer.rows;
         self.waiting += if self.run.rows == 0 { 0 } else { length };
@@ -183,7 +199,9 @@ impl Output {
         self.waiting = 0;
         self.run.join()?;
         for rows in self.run.sorted() {
-            self.writer.write(&rows?)?;
+            let rows = rows?;
+            self.written.add(&rows)?;
+            self.writer.write(&rows)?;
         }
         // A row group has rows of one run alone.
         self.writer.flush()?;
@@ -193,7 +211,11 @@ impl Output {
 
     fn finish(mut self, shard: &str) -> Result<(Bytes, Footer), RewriteError> {
         self.write_run()?;
-        let footer = Footer::of_parts(shard, &self.schema, self.rows, self.parts);
+        let changed = self.written.differing(&self.read);
+        if !changed.is_empty() {
+            return Err(RewriteError::Changed(changed));
+        }
+        let footer = Footer::of_parts(shard, &self.schema, self.rows, self.parts, self.written);
         footer.write(&mut self.writer);
         Ok((self.writer.into_inner()?.into(), footer))
     }

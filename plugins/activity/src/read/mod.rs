@@ -10,6 +10,7 @@ mod window;
 
 use crate::encode::{Appended, Footer, ROW_GROUP_ROWS};
 use crate::store::{Store, StoreError};
+use crate::values::ValueDigests;
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{ArrowPrimitiveType, Int64Type, TimestampMicrosecondType};
@@ -245,6 +246,11 @@ impl StoredFile {
             }
         }
         Ok(appended)
+    }
+
+    /// The columns whose values, as all rows were read, are not those that its footer tells of.
+    pub(crate) fn changed(&self, read: &ValueDigests) -> Vec<String> {
+        self.footer.values.as_ref().map(|values| values.differing(read)).unwrap_or_default()
     }
 
     pub(crate) fn column<'a, T: ArrowPrimitiveType>(

@@ -4,6 +4,7 @@
 use super::faults::{POLICY, each_seed, journal, tables};
 use super::faulty_store::{Dice, FaultyStore};
 use super::paused_store::PausedStore;
+use super::values::verified;
 use super::{NOON, Order, TOPIC, bus, eventually, publish, start_on, start_with};
 use crate::commit::{Committer, Found, Outcome, directory};
 use crate::compact::swap::{Settled, Swaps};
@@ -25,18 +26,18 @@ use std::time::Duration;
 const HOUR: Hour = Hour(NOON / HOUR_US);
 const SIZE: u64 = 1 << 20;
 
-type Files = BTreeMap<String, Bytes>;
+pub(super) type Files = BTreeMap<String, Bytes>;
 
 fn shard() -> Shard {
     Shard::new("test", 1)
 }
 
-fn place(hour: Hour) -> String {
+pub(super) fn place(hour: Hour) -> String {
     directory(TOPIC, hour, &shard())
 }
 
 /// A closed hour of `files` files, in a store that does as it is told.
-async fn closed_hour(dice: &mut Dice, files: u64) -> (MemoryBus, FaultyStore) {
+pub(super) async fn closed_hour(dice: &mut Dice, files: u64) -> (MemoryBus, FaultyStore) {
     let (memory, store) = (bus(), FaultyStore::new(Dice::new(dice.below(u64::MAX))).returning());
     let mut next = 0;
     for _ in 0..files {
@@ -62,7 +63,7 @@ fn compaction(store: &dyn Fn() -> Arc<dyn Store>) -> (Compactor, Compaction) {
 }
 
 /// Lets a process compact until it is done or killed, or gives up after a while.
-async fn life(store: &FaultyStore) {
+pub(super) async fn life(store: &FaultyStore) {
     let (compactor, mut compaction) = compaction(&|| Arc::new(store.clone()));
     // A rename that came late may have taken the hour away.
     let _ = compaction.recover().await;
@@ -77,7 +78,7 @@ async fn life(store: &FaultyStore) {
     compactor.idle().await;
 }
 
-fn files_of(files: &Files, directory: &str) -> Files {
+pub(super) fn files_of(files: &Files, directory: &str) -> Files {
     files
         .iter()
         .filter(|(path, _)| path.starts_with(&format!("{directory}/")))
@@ -442,7 +443,10 @@ async fn a_compacted_file_never_mixes_schemas() {
     publisher.offer(&Noted { state: 0, buyer_id: "8", note: None }).unwrap();
     start_on(&upgraded, Arc::new(store.clone()), POLICY).await.drained().await.unwrap();
     assert_eq!(files_of(&store.files(), &place(HOUR)).len(), 5);
+    let is_sound = async || verified(&store).await.iter().all(|it| it.findings.is_empty() && it.unchecked == 0);
+    assert!(is_sound().await);
     life(&store).await;
+    assert!(is_sound().await);
     let files = files_of(&store.files(), &place(HOUR));
     let shapes = files.iter().filter(|(path, _)| path.ends_with(".parquet")).map(|(_, bytes)| {
         let metadata = metadata(bytes);

@@ -9,6 +9,7 @@ mod memory;
 mod mishaps;
 mod paused_store;
 mod unfit;
+mod values;
 mod verify;
 
 use crate::age::Oldest;

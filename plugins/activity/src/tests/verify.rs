@@ -26,9 +26,9 @@ use tempfile::TempDir;
 const TOPIC: &str = "shop.order";
 const HOUR: i64 = NOON / HOUR_US;
 
-struct Tables {
-    root: TempDir,
-    store: Arc<dyn Store>,
+pub(super) struct Tables {
+    pub(super) root: TempDir,
+    pub(super) store: Arc<dyn Store>,
 }
 
 #[derive(serde::Serialize)]
@@ -43,7 +43,7 @@ struct Gap {
 }
 
 /// Hours 0 and 2 have rows, 1 has none, 3 is open; rows 10 to 14 are missing in hour 0, in a gap that is recorded.
-async fn tables() -> Tables {
+pub(super) async fn tables() -> Tables {
     tables_with_gap_of(Some(TOPIC)).await
 }
 
@@ -96,12 +96,12 @@ impl Tables {
         self.root.path().join(place(hour))
     }
 
-    fn file(&self, hour: i64, first: u64) -> PathBuf {
+    pub(super) fn file(&self, hour: i64, first: u64) -> PathBuf {
         self.place(hour).join(file_name(first))
     }
 
     /// What is reported of the table.
-    async fn reports(&self, scope: Scope) -> Vec<Report> {
+    pub(super) async fn reports(&self, scope: Scope) -> Vec<Report> {
         let reports = Arc::new(Mutex::new(Vec::new()));
         let all = reports.clone();
         verify(self.store.clone(), scope, |_| {}, move |report| all.lock().unwrap().push(report)).await.unwrap();
@@ -117,7 +117,7 @@ impl Tables {
         self.findings_in(Scope::default()).await
     }
 
-    async fn findings_in(&self, scope: Scope) -> Vec<String> {
+    pub(super) async fn findings_in(&self, scope: Scope) -> Vec<String> {
         self.reports(scope).await.iter().flat_map(|report| &report.findings).map(ToString::to_string).collect()
     }
 
@@ -151,6 +151,7 @@ fn parquet(seqs: std::ops::RangeInclusive<u64>, more: &[i64], shard: &str, last:
         rows,
         digest: text.clone(),
         schema: text,
+        values: None,
         parts: vec![],
     }
     .write(&mut writer);
@@ -550,7 +551,7 @@ async fn what_was_committed_last_is_missed_by_greyhound_sink() {
 async fn what_was_committed_last_is_missed_by_the_journal_of_a_node_that_answers() {
     let tables = tables().await;
     let scope = |topic: &str, committed| {
-        let journal = Journal { shard: "test-00000001".to_owned(), topic: topic.to_owned(), committed };
+        let journal = Journal { shard: "test-00000001".to_owned(), topic: topic.to_owned(), earliest: 0, committed };
         Scope { journals: vec![journal], ..Scope::default() }
     };
     assert_eq!(tables.findings_in(scope(TOPIC, 50)).await, [""; 0]);

@@ -49,7 +49,7 @@ impl Committed {
                 }
             }
         }
-        for Journal { shard, topic, committed: end } in journals.iter().filter(|journal| journal.committed > 0) {
+        for Journal { shard, topic, committed: end, .. } in journals.iter().filter(|journal| journal.committed > 0) {
             committed.0.entry((topic.clone(), shard.clone())).or_default().journal = Some(*end);
         }
         Ok(committed)

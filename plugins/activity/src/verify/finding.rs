@@ -31,6 +31,17 @@ pub enum Finding {
         /// What is wrong; it names the file.
         why: String,
     },
+    /// A file whose values are not those that were committed.
+    Changed {
+        /// The file.
+        file: String,
+        /// The columns.
+        columns: Vec<String>,
+        /// Its first and last row.
+        rows: Range,
+        /// The oldest row that the journal of its node has, if that is known.
+        earliest: Option<u64>,
+    },
     /// A file that has no place in the table.
     Stray {
         /// Its path.
@@ -70,12 +81,28 @@ impl fmt::Display for Finding {
             }
             Self::Double { rows, file, other } => write!(f, "{} twice: in {file} and in {other}", Rows(*rows)),
             Self::Damaged { why } => f.write_str(why),
+            Self::Changed { file, columns, rows, earliest } => {
+                let (columns, remedy) = (columns.join(", "), remedy(*rows, *earliest));
+                write!(f, "{file}: values of {columns} changed after they were committed: {remedy}")
+            }
             Self::Stray { path } => {
                 write!(f, "{path} is not Greyhound's, and readers of the table would read it: move it out of the table")
             }
             Self::Untrue { directory, why } => write!(f, "{directory}/_SUCCESS: {why}"),
             Self::Open { directory } => write!(f, "{directory} has no _SUCCESS, but later hours have"),
         }
+    }
+}
+
+/// What to do about a file with these rows whose values have changed.
+fn remedy((first, last): Range, earliest: Option<u64>) -> String {
+    let rewrite = "move it out of the table and run `greyhound tables repair --from-journal`";
+    match earliest {
+        Some(earliest) if earliest <= first => format!("{rewrite}: the journal has its rows"),
+        Some(_) => "restore it from a backup: the journal no longer has all of its rows".to_owned(),
+        None => format!(
+            "if the journal of its node has the rows {first} to {last}, {rewrite} on that node; else restore it from a backup"
+        ),
     }
 }
 

@@ -1,5 +1,6 @@
 //! One hour of a shard.
 
+use super::Depth;
 use super::finding::Finding;
 use super::numbers::{Numbers, Range, Ranges};
 use super::rows_shown;
@@ -11,14 +12,27 @@ use crate::read::{Blocking, ReadFailure, StoredFile};
 use crate::roll::Hour;
 use crate::store::staging::STAGING;
 use crate::store::{StoreError, names_in};
+use crate::values::ValueDigests;
 use arrow_array::types::{Int64Type, TimestampMicrosecondType};
 use greyhound_sdk::Shard;
 
 /// How often an hour is looked at that changes while it is.
 const LOOKS: usize = 10;
+/// What tells which rows there are.
+const ROW_COLUMNS: &[&str] = &["seq", "time"];
 /// What is wrong with a `_SUCCESS` that is none, and what to do.
 const UNREADABLE: &str = "it cannot be read. Stop the shard's node, remove this file, and start the node: it makes a new one, unless a later \
                           hour has one";
+
+/// Which hour is looked at, and how closely.
+pub(super) struct Subject<'a> {
+    pub(super) topic: &'a str,
+    pub(super) shard: &'a Shard,
+    pub(super) hour: Hour,
+    pub(super) depth: Depth,
+    /// The oldest row that the journal of its node has, if that is known.
+    pub(super) earliest: Option<u64>,
+}
 
 /// What an hour's directory has.
 #[derive(Default)]
@@ -28,6 +42,8 @@ pub(super) struct Look {
     /// Whether there is a `_SUCCESS`, be it one that cannot be read.
     pub(super) is_marked: bool,
     pub(super) files: u64,
+    /// Those whose values cannot be checked.
+    pub(super) unchecked: u64,
     pub(super) rows: u64,
     pub(super) numbers: Ranges,
     pub(super) findings: Vec<Finding>,
@@ -44,20 +60,14 @@ struct Place {
 
 impl Look {
     /// Looks at an hour, until it holds still.
-    pub(super) fn at(
-        store: &Blocking,
-        topic: &str,
-        shard: &Shard,
-        hour: Hour,
-        progress: &dyn Fn(&str),
-    ) -> Result<Self, StoreError> {
-        let mut place = Place::of(store, topic, shard, hour)?;
+    pub(super) fn at(store: &Blocking, subject: &Subject, progress: &dyn Fn(&str)) -> Result<Self, StoreError> {
+        let mut place = Place::of(store, subject)?;
         let mut looks = 0;
         loop {
             progress(&place.directory);
-            let look = Self::in_place(store, &place, topic, shard, hour);
+            let look = Self::in_place(store, &place, subject);
             looks += 1;
-            let now = Place::of(store, topic, shard, hour)?;
+            let now = Place::of(store, subject)?;
             let is_well = look.as_ref().is_ok_and(|look| look.findings.is_empty() && look.success.is_some());
             if is_well || now == place || looks == LOOKS {
                 return look;
@@ -66,7 +76,8 @@ impl Look {
         }
     }
 
-    fn in_place(store: &Blocking, place: &Place, topic: &str, shard: &Shard, hour: Hour) -> Result<Self, StoreError> {
+    fn in_place(store: &Blocking, place: &Place, subject: &Subject) -> Result<Self, StoreError> {
+        let Subject { topic, shard, .. } = *subject;
         let directory = place.directory.as_str();
         let success = store.ask(async |store| Success::read(store, directory).await)?;
         let (files, others): (Vec<_>, Vec<_>) = place.names.iter().partition(|name| is_file_name(name));
@@ -78,9 +89,14 @@ impl Look {
         for name in &files {
             let path = format!("{directory}/{name}");
             // A second time, because a store may fail once.
-            match read(store, &path, name, shard, hour).or_else(|_| read(store, &path, name, shard, hour)) {
+            match read(store, &path, name, subject).or_else(|_| read(store, &path, name, subject)) {
                 Ok(file) => {
                     look.findings.extend(file.misplaced.map(|why| Finding::Damaged { why: format!("{path}: {why}") }));
+                    look.unchecked += u64::from(file.is_unchecked);
+                    if !file.changed.is_empty() {
+                        let (file, columns, rows) = (path.clone(), file.changed, (file.first, file.last));
+                        look.findings.push(Finding::Changed { file, columns, rows, earliest: subject.earliest });
+                    }
                     look.findings.extend(file.doubles.into_iter().map(|rows| Finding::Double {
                         rows,
                         file: path.clone(),
@@ -121,7 +137,8 @@ impl Look {
 impl Place {
     /// The hour's directory in the table; where that is not complete, because it is just being swapped, a complete one
     /// in staging.
-    fn of(store: &Blocking, topic: &str, shard: &Shard, hour: Hour) -> Result<Self, StoreError> {
+    fn of(store: &Blocking, subject: &Subject) -> Result<Self, StoreError> {
+        let Subject { topic, shard, hour, .. } = *subject;
         let mut place = directory(topic, hour, shard);
         let success = |path: &str| store.ask(async |store| complete(store, path).await);
         let mut found = success(&place)?;
@@ -153,9 +170,14 @@ struct FileLook {
     doubles: Vec<Range>,
     /// Where rows belong that do not belong there.
     misplaced: Option<String>,
+    /// The columns whose values changed after they were committed.
+    changed: Vec<String>,
+    /// Whether its values were to be checked, and its footer has no digests.
+    is_unchecked: bool,
 }
 
-fn read(store: &Blocking, path: &str, name: &str, shard: &Shard, hour: Hour) -> Result<FileLook, ReadFailure> {
+fn read(store: &Blocking, path: &str, name: &str, subject: &Subject) -> Result<FileLook, ReadFailure> {
+    let Subject { shard, hour, depth, .. } = *subject;
     let file = StoredFile::open(store, path.to_owned())?;
     let footer = &file.footer;
     if file_name(footer.first) != name || footer.shard != shard.as_str() {
@@ -163,10 +185,16 @@ fn read(store: &Blocking, path: &str, name: &str, shard: &Shard, hour: Hour) -> 
             file.damaged(&format!("by its footer it begins with row {} of shard {}", footer.first, footer.shard))
         );
     }
+    let reads_values = depth == Depth::Values && footer.values.is_some();
+    let columns = if reads_values { None } else { Some(ROW_COLUMNS) };
     let (mut numbers, mut doubles, mut rows, mut misplaced) = (Numbers::default(), Vec::new(), 0, None);
+    let mut values = ValueDigests::default();
     for group in file.groups() {
-        for batch in file.rows(group, Some(&["seq", "time"]))? {
+        for batch in file.rows(group, columns)? {
             let batch = batch?;
+            if reads_values {
+                values.add(&batch).map_err(|e| file.damaged(&e.to_string()))?;
+            }
             let mut hours = file.column::<TimestampMicrosecondType>(&batch, "time")?.iter().map(|time| Hour::of(*time));
             misplaced = misplaced.or_else(|| hours.find(|there| *there != hour));
             for seq in file.column::<Int64Type>(&batch, "seq")? {
@@ -197,6 +225,8 @@ fn read(store: &Blocking, path: &str, name: &str, shard: &Shard, hour: Hour) -> 
         numbers,
         doubles: Ranges::of(doubles).as_slice().to_vec(),
         misplaced,
+        changed: if reads_values { file.changed(&values) } else { Vec::new() },
+        is_unchecked: depth == Depth::Values && !reads_values,
     })
 }
 

@@ -1,9 +1,9 @@
 //! `greyhound tables verify`: proves that no row is missing and none is there twice, from the store, and from the
-//! journals of nodes that answer.
+//! journals of nodes that answer; and, if asked ([`Depth`]), that no value changed.
 //!
-//! Of each file the columns `seq` and `time` are read, hour by hour; what is kept is a bit for each row of one file,
-//! and a few ranges for each hour. The sink may go on meanwhile: an hour whose directory changed while it was looked at
-//! is looked at again.
+//! Of each file the columns `seq` and `time` are read, or all, hour by hour; what is kept is a bit for each row of one
+//! file, and a few ranges for each hour. The sink may go on meanwhile: an hour whose directory changed while it was
+//! looked at is looked at again.
 
 mod committed;
 mod finding;
@@ -25,7 +25,7 @@ use crate::store::{Passing, Store, StoreError, Trouble, names_in};
 use committed::{Committed, OfShard};
 use gaps::Gaps;
 use greyhound_sdk::Shard;
-use hour::Look;
+use hour::{Look, Subject};
 use numbers::Ranges;
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
@@ -41,8 +41,20 @@ pub struct Scope {
     pub day: Option<Day>,
     /// Days that have been over for so long may have been removed: a shard need not begin with its first row.
     pub retention: Option<Duration>,
+    /// How closely.
+    pub depth: Depth,
     /// What the journals of nodes that answered said, before this.
     pub journals: Vec<Journal>,
+}
+
+/// How closely tables are verified.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Depth {
+    /// Each row is there once.
+    #[default]
+    Rows,
+    /// ... with the values that it had when it was committed.
+    Values,
 }
 
 /// A node's journal of one topic.
@@ -52,6 +64,8 @@ pub struct Journal {
     pub shard: String,
     /// The topic.
     pub topic: String,
+    /// The oldest row that it has.
+    pub earliest: u64,
     /// The number after the last row that the node's sink has committed.
     pub committed: u64,
 }
@@ -76,6 +90,8 @@ pub struct Report {
     pub closed: u64,
     /// Its files.
     pub files: u64,
+    /// Files whose values were to be checked and cannot be: a version wrote them that kept no digests.
+    pub unchecked: u64,
     /// Its rows.
     pub rows: u64,
     /// The first and the last row; none where there is no row.
@@ -98,8 +114,8 @@ pub async fn verify(
 ) -> Result<(), StoreError> {
     let store = Blocking::new(store);
     let begins = scope.day.is_none() && scope.retention.is_none();
-    let mut verifier = Verifier { store, begins, day: scope.day, committed: Committed::default(), progress, report };
-    let done = tokio::task::spawn_blocking(move || verifier.tables(&scope)).await;
+    let mut verifier = Verifier { store, begins, scope, committed: Committed::default(), progress, report };
+    let done = tokio::task::spawn_blocking(move || verifier.tables()).await;
     done.unwrap_or_else(|e| Err(Trouble::passing(Passing::Other, e).at("verify", "the tables")))
 }
 
@@ -113,7 +129,7 @@ impl FromStr for Day {
 
 struct Verifier<P, R> {
     store: Blocking,
-    day: Option<Day>,
+    scope: Scope,
     /// Whether all tables begin with row 0.
     begins: bool,
     committed: Committed,
@@ -122,7 +138,8 @@ struct Verifier<P, R> {
 }
 
 impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
-    fn tables(&mut self, scope: &Scope) -> Result<(), StoreError> {
+    fn tables(&mut self) -> Result<(), StoreError> {
+        let scope = &self.scope;
         let topics = &scope.topics;
         let now = Hour(i64::try_from(now() / 3600).unwrap_or(0));
         let kept = scope.retention.and_then(|age| oldest_kept(now, age));
@@ -159,7 +176,7 @@ impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
     /// added to the strays.
     fn shards(&self, topic: &str, strays: &mut Vec<Finding>) -> Result<BTreeMap<Shard, BTreeSet<Hour>>, StoreError> {
         let mut shards: BTreeMap<Shard, BTreeSet<Hour>> = BTreeMap::new();
-        let is_wanted = |hour: Hour| self.day.is_none_or(|only| only.0.day() == hour.day());
+        let is_wanted = |hour: Hour| self.scope.day.is_none_or(|only| only.0.day() == hour.day());
         let days = self.places(topic, self.list(topic)?, strays, |day| parse(day, "hour=00"))?;
         for (day, _) in days.into_iter().filter(|(_, begin)| is_wanted(*begin)) {
             (self.progress)(&day);
@@ -238,9 +255,10 @@ impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
     fn shard(&self, topic: &str, shard: &Shard, hours: &BTreeSet<Hour>) -> Result<Report, StoreError> {
         let mut report = Report { topic: topic.to_owned(), shard: shard.to_string(), ..Report::default() };
         let (mut all, mut before): (Sofar, Option<(Hour, Success)>) = (Sofar::default(), None);
-        let mut open = Vec::new();
+        let (mut open, depth, earliest) = (Vec::new(), self.scope.depth, self.earliest(topic, shard));
         for hour in hours {
-            let look = match Look::at(&self.store, topic, shard, *hour, &self.progress) {
+            let subject = Subject { topic, shard, hour: *hour, depth, earliest };
+            let look = match Look::at(&self.store, &subject, &self.progress) {
                 Err(e) if e.is_obstacle() || e.unreadable.is_some() => {
                     report.findings.push(Finding::Damaged { why: e.to_string() });
                     continue;
@@ -248,6 +266,7 @@ impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
                 look => look?,
             };
             report.files += look.files;
+            report.unchecked += look.unchecked;
             report.rows += look.rows;
             all.add(*hour, &look, &mut report.findings);
             match look.success {
@@ -293,6 +312,12 @@ impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
             }
         }
         Ok(report)
+    }
+
+    /// The oldest row that a shard's journal has, if its node answered.
+    fn earliest(&self, topic: &str, shard: &Shard) -> Option<u64> {
+        let of_shard = |journal: &&Journal| (journal.topic.as_str(), journal.shard.as_str()) == (topic, shard.as_str());
+        self.scope.journals.iter().find(of_shard).map(|journal| journal.earliest)
     }
 
     /// What is not in `rows`: between them, and of what was committed.
