@@ -15,7 +15,7 @@ function keys(text) {
     const header = /^\[([a-z.]+)\]/.exec(line)
     const key = /^(?:# )?"?([a-z_.-]+)"? = /.exec(line)
     if (header) return [section = header[1]]
-    return key ? [`${section}.${key[1]}`] : []
+    return section && key ? [`${section}.${key[1]}`] : []
   })
 }
 const documented = new Set(keys(toml))
@@ -26,10 +26,9 @@ const mentions = pattern => pages.filter(({ path }) => path !== 'CHANGELOG.md').
 
 test('every key that a page names is in greyhound.toml', () => {
   for (const [path, [key]] of mentions(/^(plugins|log|node|admin|host)\.[a-z_.]+(?=$| = )/g)) assert.ok(documented.has(key), `${path}: ${key}`)
-  for (const { path, ...page } of pages) {
-    for (const { code } of blocks(page).filter(({ language }) => language === 'toml')) {
-      for (const key of keys(code)) assert.ok(documented.has(key), `${path}: ${key}`)
-    }
+  for (const page of pages) {
+    const tables = blocks(page).filter(({ language }) => language === 'toml')
+    for (const key of tables.flatMap(({ code }) => keys(code))) assert.ok(documented.has(key), `${page.path}: ${key}`)
   }
 })
 
