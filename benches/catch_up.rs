@@ -1,14 +1,16 @@
-//! How fast the sink catches up: a journal full of recorded broadcasts and single messages, into a local directory.
+//! Measures how fast the sink catches up: a journal full of broadcasts and single messages, written to a local
+//! directory.
 //!
-//! `cargo bench --bench catch_up` prints Markdown: how far the tables are, how old the oldest row that is not in them
-//! is, and the memory, every few seconds; then the rate. Environment: `ROWS` (5 million; 72 million are an outage of an
-//! hour at 20,000 rows/s), `BENCH_DIR` (the disk; default: the build directory). The journal is filled by a process of
-//! its own, so that the memory is the sink's. Fails where a table's files were not committed oldest first.
+//! `cargo bench --bench catch_up` prints Markdown: every few seconds the progress of the tables, the age of the oldest
+//! row that is not in them, and the memory; then the rate. Environment: `ROWS` (default 5 million; 72 million
+//! correspond to an outage of one hour at 20,000 rows/s), `BENCH_DIR` (a directory on the disk to use; default: the
+//! build directory). A separate process fills the journal, so that the measured memory is that of the sink. Fails if
+//! the files of a table were not committed oldest first.
 
 use arrow_array::{ArrayRef, Int8Array, Int32Array, Int64Array, RecordBatch, StringArray};
 use greyhound::bus::{BusOptions, Clock, EventBus};
 use greyhound::log::Retention;
-use greyhound::log::journal::{Journal, Level, Options};
+use greyhound::log::journal::{Journal, Options, SyncPolicy};
 use greyhound_activity::{Activity, Config};
 use greyhound_sdk::fs::OsFileSystem;
 use greyhound_sdk::{Bus, Component, Context, Drain, Health, Plugin, Publisher, TopicSchema};
@@ -19,12 +21,12 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::time::timeout;
 
-/// What is recorded in a second, at 20,000 rows/s: half of it broadcasts, half of it single messages, each two rows.
+/// The rows of one second at 20,000 rows/s: half from broadcasts, half from single messages with two rows each.
 const BROADCASTS: u64 = 10;
 const RECIPIENTS: u64 = 999;
 const SINGLES: u64 = 5_000;
 const ROWS_A_SECOND: u64 = BROADCASTS * (RECIPIENTS + 1) + SINGLES * 2;
-/// Single messages that are published within one group of the journal.
+/// The number of single messages in one group of the journal.
 const GROUP: u64 = 16;
 const STEP: Duration = Duration::from_secs(2);
 
@@ -47,7 +49,7 @@ async fn main() {
 }
 
 async fn open(dir: &Path, clock: Clock) -> EventBus {
-    let options = Options { node: "bench".to_owned(), level: Level::Memory, segment_size: 128 << 20 };
+    let options = Options { node: "bench".to_owned(), sync: SyncPolicy::Memory, segment_size: 128 << 20 };
     let journal = Journal::open(Arc::new(OsFileSystem), &dir.join("journal"), options).expect("a journal");
     let retention = Retention { bytes: u64::MAX, age: Duration::from_secs(86_400), disk_cap: u64::MAX };
     let options = BusOptions {
@@ -67,7 +69,7 @@ fn now() -> i64 {
 
 // === the outage ===
 
-/// Publishes what is recorded in so many seconds, the last of which is the present one.
+/// Publishes the rows of so many seconds, up to now.
 async fn fill(dir: &Path, seconds: u64) {
     let begin = now() - seconds as i64 * 1_000_000;
     let time = Arc::new(AtomicI64::new(begin));
@@ -172,7 +174,7 @@ async fn catch_up(dir: &Path, rows: u64) {
     let started = Instant::now();
     let (sink, drain) = (sink(&bus, dir).await, Drain::new());
     let mut run = tokio::spawn(sink.run(drain.1));
-    // It ends with the last row, not when the time of the last file is up.
+    // It ends after the last row, not when the last file is due.
     drain.0.request(Duration::from_secs(3600));
     println!("| seconds | million rows committed | oldest row not committed, s ago | resident |\n|---|---|---|---|");
     let ended = loop {
@@ -204,7 +206,7 @@ async fn sink(bus: &EventBus, dir: &Path) -> Box<dyn Component> {
     Activity.build(config, context).await.expect("a sink")
 }
 
-/// The rows of messages and deliveries that are committed.
+/// Returns the number of committed rows of messages and deliveries.
 fn committed(bus: &EventBus) -> u64 {
     let messaging = bus.status().into_iter().filter(|topic| topic.topic.starts_with("messaging"));
     messaging.flat_map(|topic| topic.consumers).map(|consumer| consumer.position).sum()
@@ -216,14 +218,14 @@ fn age(metrics: &PrometheusHandle) -> f64 {
     ages.filter_map(|line| line.rsplit(' ').next()?.parse().ok()).fold(0.0, f64::max)
 }
 
-/// A line of `/proc/self/status`, in MB.
+/// Returns a line of `/proc/self/status` in MB.
 fn memory(line: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
     let value = status.lines().find_map(|l| l.strip_prefix(line)?.strip_prefix(':')).expect("a line of memory");
     value.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") / 1000
 }
 
-/// The number of files; every table's are younger the later their first row.
+/// Returns the number of files. Checks that the files of each table were written in the order of their first rows.
 fn oldest_first(root: &Path) -> usize {
     let tables = ["messaging.message", "messaging.delivery"].map(|topic| {
         let mut files = Vec::new();
@@ -235,7 +237,7 @@ fn oldest_first(root: &Path) -> usize {
     tables.into_iter().sum()
 }
 
-/// The data files below `dir`: their names, which are their first rows, and when they were written.
+/// Returns the data files below `dir`: their names, which are their first rows, and when they were written.
 fn collect(dir: &Path, files: &mut Vec<(String, SystemTime)>) {
     for entry in std::fs::read_dir(dir).expect("a directory") {
         let entry = entry.expect("an entry");

@@ -1,9 +1,9 @@
-//! What the sink's store makes of writing to HDFS, beside a bare loop of the client: files of 128 MiB, in turns.
+//! Compares writes to HDFS by the sink's store with a plain loop of the client: files of 128 MiB, alternating.
 //!
-//! `STORE=hdfs://host:port/directory cargo bench --bench hdfs` prints one Markdown table. The bare loop creates, writes
-//! and closes; the store writes under deadlines, syncs, closes and checks the length. Environment: `FILES` (6 of each),
-//! `MIB` (128). `PYTHONPATH=tests tests/.venv/bin/python tests/hdfs/cluster.py` starts HDFS, and prints the store to
-//! name.
+//! `STORE=hdfs://host:port/directory cargo bench --bench hdfs` prints one Markdown table. The plain loop creates,
+//! writes and closes each file; the store writes with time limits, syncs, closes and checks the length. Environment:
+//! `FILES` (6 of each), `MIB` (128). `PYTHONPATH=tests tests/.venv/bin/python tests/hdfs/cluster.py` starts HDFS and
+//! prints the value for `STORE`.
 
 use bytes::Bytes;
 use greyhound_activity::store::hdfs::{HdfsStore, Settings};

@@ -1,12 +1,12 @@
-//! What the journal costs: rows through the bus into the journal, beside a plain loop that appends the same bytes.
+//! Compares rows written through the bus to the journal with a plain loop that appends the same bytes.
 //!
-//! `cargo bench --bench journal` prints two Markdown tables: bytes a second of both, in turn on the same disk, for
-//! groups of several sizes; and the bytes that a delivery row takes in the journal. Environment: `BENCH_DIR` (the
-//! disk to write to; default: the build directory), `ROUNDS` (5), `MEGABYTES` (256, a round).
+//! `cargo bench --bench journal` prints two Markdown tables: bytes per second of both, alternating on the same disk,
+//! for groups of several sizes; and the size of a delivery row in the journal. Environment: `BENCH_DIR` (a directory on
+//! the disk to use; default: the build directory), `ROUNDS` (5), `MEGABYTES` (256 per round).
 
 use arrow_array::{ArrayRef, Int8Array, Int32Array, Int64Array, RecordBatch, StringArray};
 use greyhound::bus::{BusOptions, EventBus};
-use greyhound::log::journal::{Journal, Level, Options};
+use greyhound::log::journal::{Journal, Options, SyncPolicy};
 use greyhound::log::{Body, Frame, Log, Retention};
 use greyhound_sdk::fs::OsFileSystem;
 use greyhound_sdk::{Health, Publisher, TopicSchema};
@@ -42,7 +42,7 @@ async fn main() {
     println!("| of a message to a single user, alone | {:.1} |", bytes_a_row(&dir, 200, |p, n| singles(p, n, 1)).await);
 }
 
-/// Both in turn, so that a disk whose speed changes is fair to them.
+/// Alternates between the two, so that changes of the disk's speed affect both.
 async fn compare(dir: &Path, group: usize) {
     let bytes = setting::<usize>("MEGABYTES", 256) << 20;
     let (mut plain, mut ours) = (Vec::new(), Vec::new());
@@ -79,7 +79,7 @@ async fn journal(dir: &Path, group: usize, count: usize) -> f64 {
     let journal = open(dir.path());
     let mut writer = journal.writer().await.expect("a writer");
     writer.register("bench.delivery", 1, "{}").await.expect("room for a schema");
-    // Frames as broadcasts to a thousand make them.
+    // Frames like those of broadcasts to a thousand clients.
     let batch = bytes::Bytes::from(vec![7; 48 << 10]);
     let frames = (group / batch.len()).max(1);
     let batch = batch.slice(..batch.len().min(group - 64));
@@ -100,7 +100,7 @@ fn frame(first: &mut u64, time: i64, batch: bytes::Bytes) -> Frame {
 }
 
 fn open(dir: &Path) -> Arc<Journal> {
-    let options = Options { node: "bench".to_owned(), level: Level::Fsync, segment_size: 128 << 20 };
+    let options = Options { node: "bench".to_owned(), sync: SyncPolicy::Fsync, segment_size: 128 << 20 };
     Journal::open(Arc::new(OsFileSystem), dir, options).expect("a journal")
 }
 
@@ -122,7 +122,7 @@ async fn bytes_a_row(dir: &Path, rounds: usize, publish: fn(&Publisher, usize) -
     (journal.size() - before) as f64 / end as f64
 }
 
-/// The rows of one broadcast; returns the number after the last.
+/// Publishes the rows of one broadcast; returns the number after the last.
 fn broadcast(publisher: &Publisher, message: usize) -> u64 {
     let users: ArrayRef = Arc::new(StringArray::from_iter_values((0..RECIPIENTS).map(|n| (100_000 + n).to_string())));
     let columns: Vec<ArrayRef> = vec![
@@ -136,7 +136,7 @@ fn broadcast(publisher: &Publisher, message: usize) -> u64 {
     publisher.offer_batch(rows).expect("room") + RECIPIENTS as u64
 }
 
-/// Rows published singly, as many as wait for one sync under load; returns the number after the last.
+/// Publishes single rows, as many as wait for one sync under load; returns the number after the last.
 fn singles(publisher: &Publisher, round: usize, count: usize) -> u64 {
     #[derive(serde::Serialize)]
     struct Row {

@@ -1,8 +1,8 @@
-//! What the sink makes of delivery rows, beside a bare loop of the parquet crate on the same batches.
+//! Compares the encoding of delivery rows by the sink with a plain loop of the parquet crate on the same batches.
 //!
-//! `cargo bench --bench sink` prints one Markdown table. The bare loop gets the table's columns ready-made and writes
-//! them with the same properties; the sink begins with the batches of the bus. Environment: `ROUNDS` (5), `ROWS`
-//! (4 million, a round).
+//! `cargo bench --bench sink` prints one Markdown table. The plain loop gets prepared table columns and writes them
+//! with the same properties; the sink starts from the batches of the bus. Environment: `ROUNDS` (5), `ROWS` (4 million
+//! per round).
 
 use arrow_array::{ArrayRef, Int8Array, Int32Array, Int64Array, RecordBatch, StringArray};
 use greyhound_activity::encode::{Encoder, Encodings, properties};
@@ -40,7 +40,7 @@ fn main() {
     );
 }
 
-/// The rows of one broadcast, by the time of append.
+/// Returns the rows of one broadcast with their append time.
 fn batch(schema: &TopicSchema, message: usize) -> Batch {
     let columns: Vec<ArrayRef> = vec![
         Arc::new(Int64Array::from_value(message as i64, RECIPIENTS)),

@@ -1,4 +1,4 @@
-//! Greyhound: an event bus. [`cli::main`] makes a program of the plugins that it is given.
+//! Greyhound, an event bus. [`cli::main`] makes a program of a list of plugins.
 
 mod api;
 pub mod bus;
@@ -6,6 +6,7 @@ pub mod cli;
 mod config;
 mod host;
 pub mod log;
+mod workers;
 
 pub use greyhound_activity as activity;
 pub use greyhound_messaging as messaging;

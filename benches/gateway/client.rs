@@ -1,4 +1,4 @@
-//! The load: WebSocket clients that count what arrives, and publishers over HTTP.
+//! The load: WebSocket clients that count messages, and publishers over HTTP.
 
 use crate::server::Server;
 use std::cell::{Cell, RefCell};
@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Handshakes at a time.
+/// Number of concurrent handshakes.
 const DIALING: usize = 64;
 
-/// Who a message is for.
+/// The recipients of a message.
 #[derive(Clone, Copy)]
 pub enum Target {
     Everybody,
-    /// One user after the other, in an order that jumps.
+    /// One user at a time, in a scattered order.
     EachUser(usize),
 }
 
@@ -25,7 +25,7 @@ struct Tally {
     latencies_us: RefCell<Vec<u32>>,
 }
 
-/// Connected, authenticated clients; they read for as long as this lives.
+/// Connected, authenticated clients. They read until this is dropped.
 pub struct Clients {
     tally: Rc<Tally>,
     epoch: Instant,
@@ -83,7 +83,7 @@ impl Clients {
         self.local.run_until(all).await;
     }
 
-    /// Median and 99th percentile from publishing to arrival, in milliseconds.
+    /// Returns the median and 99th percentile of the time from publishing to arrival, in milliseconds.
     pub fn latency_ms(&self) -> (f64, f64) {
         let mut sorted = self.tally.latencies_us.borrow().clone();
         sorted.sort_unstable();
@@ -117,7 +117,7 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Waits for a packet that begins with `wanted`; answers pings meanwhile.
+    /// Waits for a packet that begins with `wanted`, and answers pings meanwhile.
     async fn answer(&mut self, wanted: &[u8]) -> io::Result<()> {
         loop {
             let mut answers: Vec<Vec<u8>> = Vec::new();
@@ -141,7 +141,7 @@ impl Connection {
             short @ 0..126 => frame.push(0x80 | short as u8),
             long => frame.extend([0x80 | 126, (long >> 8) as u8, long as u8]),
         }
-        frame.extend([0; 4]); // a mask of zeros leaves the text as it is
+        frame.extend([0; 4]); // a mask of zeros does not change the text
         frame.extend(text);
         self.stream.write_all(&frame).await
     }
@@ -153,7 +153,7 @@ impl Connection {
         }
     }
 
-    /// Hands the payload of every whole frame to `each` and takes it out of the buffer.
+    /// Passes the payload of every complete frame to `each`, and removes the frame from the buffer.
     fn frames(&mut self, mut each: impl FnMut(&[u8])) {
         let mut at = 0;
         while let Some(head) = self.buffer.get(at..at + 2) {
@@ -222,7 +222,7 @@ impl Publisher {
             "POST /v1/messaging/emit HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         );
-        self.stream.write_all(request.as_bytes()).await.expect("the program takes a message");
+        self.stream.write_all(request.as_bytes()).await.expect("the program accepts a message");
         self.answer.clear();
         while !self.answer.ends_with(b"}") {
             let read = self.stream.read_buf(&mut self.answer).await.expect("an answer");
@@ -232,7 +232,7 @@ impl Publisher {
     }
 }
 
-/// Publishes with `in_flight` messages on the way, each until it is answered and delivered, while `go_on(sent)`.
+/// Publishes while `go_on(sent)` is true, with `in_flight` messages at a time that are not yet answered and delivered.
 pub async fn closed_loop(
     server: &Server,
     clients: &Clients,
@@ -254,7 +254,7 @@ pub async fn closed_loop(
                 let nth = sent.get();
                 sent.set(nth + 1);
                 publisher.publish(target, nth, epoch.elapsed().as_micros()).await;
-                // Not more on the way than `in_flight`, delivery included.
+                // At most `in_flight` messages that are not delivered.
                 while (nth + 1).saturating_sub(in_flight as u64) * each > tally.delivered.get() {
                     tokio::task::yield_now().await;
                 }
@@ -270,7 +270,7 @@ pub async fn closed_loop(
     sent.get()
 }
 
-/// Publishes `rate` messages a second for `time`.
+/// Publishes `rate` messages per second for `time`.
 pub async fn paced(server: &Server, clients: &Clients, target: Target, rate: u32, time: Duration) -> u64 {
     let mut publisher = Publisher::connect(server).await;
     let count = u64::from(rate) * time.as_secs();

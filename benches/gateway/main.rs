@@ -1,13 +1,13 @@
-//! What the gateway carries: a server on one core, a load generator on another.
+//! Measures the capacity of the gateway, with the server on one core and a load generator on another.
 //!
-//! `cargo bench --bench gateway -- [SCENARIO...]` starts the program on core 0 for each scenario, opens
-//! authenticated WebSocket clients from core 1, publishes over HTTP and prints one Markdown table.
-//! Compare the CPU per delivery where the generator is the limit. Needs Linux with two cores, `taskset`, and
-//! file descriptors for 9,000 connections.
+//! `cargo bench --bench gateway -- [SCENARIO...]` starts the program on core 0 for each scenario, opens authenticated
+//! WebSocket clients from core 1, publishes over HTTP and prints one Markdown table. If the generator is the limit,
+//! compare the CPU time per delivery. Needs Linux with two cores, `taskset`, and file descriptors for 9,000
+//! connections.
 //!
-//! Environment: `SECONDS_EACH` (10), `PAYLOAD` (100 bytes), `RECORD` (`all`, or `nothing`: neither delivery rows nor
-//! the sink), `STORE` (of the tables; a directory of its own), `IDLE` (9000 connections), `DELIVERIES` (10 million, of
-//! the scenario `growth`).
+//! Environment: `SECONDS_EACH` (10), `PAYLOAD` (100 bytes), `RECORD` (`all`, or `nothing` for neither delivery rows nor
+//! the sink), `STORE` (of the tables; default: a new directory), `IDLE` (9000 connections), `DELIVERIES` (10 million,
+//! for the scenario `growth`).
 
 mod client;
 mod server;
@@ -24,15 +24,15 @@ struct Scenario {
 }
 
 enum Load {
-    /// Messages to everybody; so many in flight.
+    /// Messages to all clients, with so many in flight.
     Broadcast { in_flight: usize },
-    /// Messages to everybody at a rate a second.
+    /// Messages to all clients, at a rate per second.
     Paced { rate: u32 },
-    /// Messages to one user each; so many in flight.
+    /// Messages to one user each, with so many in flight.
     Single { in_flight: usize },
     /// Nothing is published.
     Idle,
-    /// Broadcasts until so many deliveries are done: does memory grow?
+    /// Broadcasts until so many deliveries are done, to measure the growth of memory.
     Growth { deliveries: u64 },
 }
 

@@ -1,4 +1,4 @@
-//! The program under load, on a core of its own.
+//! The program under load, on its own core.
 
 use serde_json::json;
 use std::net::TcpListener;
@@ -14,26 +14,26 @@ pub struct Server {
     data: tempfile::TempDir,
 }
 
-/// What the process has used.
+/// The resources that the process has used.
 pub struct Usage {
     pub rss_kb: i64,
     cpu_ticks: u64,
 }
 
 impl Usage {
-    /// CPU time between two readings, in microseconds (the kernel counts ticks of 10 ms).
+    /// Returns the CPU time between two readings, in microseconds (the kernel counts in ticks of 10 ms).
     pub fn cpu_us(from: &Self, to: &Self) -> f64 {
         (to.cpu_ticks - from.cpu_ticks) as f64 * 10_000.0
     }
 }
 
-/// The load generator, its thread and those to come, run on core 1.
+/// Pins the load generator, this thread and its future threads, to core 1.
 pub fn pin_to_core_1() {
     let pid = std::process::id().to_string();
     let pinned = Command::new("taskset").args(["-acp", "1", &pid]).stdout(Stdio::null()).status();
     assert!(
         pinned.is_ok_and(|s| s.success()),
-        "taskset (of util-linux) is needed to pin the server and the generator to a core each"
+        "taskset (of util-linux) is needed to pin the server and the generator to one core each"
     );
 }
 
@@ -42,7 +42,7 @@ fn free_port() -> u16 {
 }
 
 impl Server {
-    /// Starts the program on core 0 with a new data directory; `record` switches its delivery rows and its sink.
+    /// Starts the program on core 0 with a new data directory. `record` enables delivery rows and the sink.
     pub async fn start(record: bool) -> Self {
         let data =
             tempfile::tempdir_in(std::env::var("BENCH_DIR").unwrap_or_else(|_| env!("CARGO_TARGET_TMPDIR").into()))
@@ -83,7 +83,7 @@ impl Server {
             && answer.ends_with(b"200")
     }
 
-    /// A token for `user` whose site room is `site(bench.example)`.
+    /// Returns a token for `user` with the site room `site(bench.example)`.
     pub fn token(user: usize) -> String {
         let claims = json!({"id": user, "site": "bench.example", "exp": 4_000_000_000_u64});
         let key = jsonwebtoken::EncodingKey::from_secret(SECRET.as_bytes());

@@ -1,6 +1,6 @@
-//! Who may publish and read.
+//! Access control of the admin listener.
 
-use super::refuse;
+use super::refusal::refuse;
 use crate::config::Secret;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
@@ -9,7 +9,7 @@ use axum::response::Response;
 use greyhound_sdk::local::is_local;
 use std::sync::Arc;
 
-/// Lets those in who have the token, and, where it is configured, programs on this machine.
+/// Admits callers with the token and, if configured, programs on this machine.
 #[derive(Clone)]
 pub(super) struct Gate {
     token: Option<Arc<[u8]>>,
@@ -34,16 +34,16 @@ pub(super) async fn check(State(gate): State<Gate>, request: Request, next: Next
     if gate.admits(&request) {
         return next.run(request).await;
     }
-    let error = "not allowed: send `Authorization: Bearer <admin.token>`, or call from this machine where admin.allow_loopback is on";
+    let error = "not allowed: send `Authorization: Bearer <admin.token>`, or call from this machine if admin.allow_loopback is on";
     refuse(StatusCode::UNAUTHORIZED, error)
 }
 
-/// Compares in a time that tells nothing of where they differ.
+/// Compares in a time that does not depend on where the two differ.
 fn same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |difference, (x, y)| difference | (x ^ y)) == 0
 }
 
-/// A call from this machine that is not a browser's on behalf of another site's page.
+/// Whether the call comes from this machine, and not from a browser on behalf of a page of another site.
 fn is_own_program(request: &Request) -> bool {
     is_local(request) && !request.headers().contains_key(header::ORIGIN)
 }
@@ -55,7 +55,7 @@ mod tests {
     use axum::extract::ConnectInfo;
     use std::net::SocketAddr;
 
-    /// A request from `peer` with these headers.
+    /// Returns a request from `peer` with these headers.
     fn request(peer: &str, headers: &[(&str, &str)]) -> Request {
         let mut request = headers
             .iter()
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_on_this_machine_are_admitted_where_that_is_configured() {
+    fn programs_on_this_machine_are_admitted_if_configured() {
         let gate = |allow| Gate::new(None, allow);
         let local = || request("127.0.0.1", &[("host", "localhost:3001")]);
         assert!(gate(true).admits(&local()) && !gate(false).admits(&local()));
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn the_token_admits_from_anywhere_and_a_wrong_one_from_nowhere() {
+    fn the_token_admits_from_anywhere_and_a_wrong_token_from_nowhere() {
         let gate = Gate::new(Some(Secret::new("the token")), true);
         let with = |peer, token| request(peer, &[("host", "localhost"), ("authorization", token)]);
         assert!(gate.admits(&with("192.0.2.7", "Bearer the token")));

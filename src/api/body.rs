@@ -1,4 +1,4 @@
-//! Bodies of requests, which must arrive in time.
+//! A time limit for request bodies.
 
 use axum::BoxError;
 use axum::body::Bytes;
@@ -9,20 +9,20 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Sleep, sleep};
 
-/// A body that fails if it takes too long.
-pub(super) struct Timely<B> {
+/// A body that fails if it does not arrive within a time limit.
+pub(super) struct TimeLimited<B> {
     body: B,
     limit: Duration,
     end: Pin<Box<Sleep>>,
 }
 
-impl<B> Timely<B> {
+impl<B> TimeLimited<B> {
     pub(super) fn new(body: B, limit: Duration) -> Self {
         Self { body, limit, end: Box::pin(sleep(limit)) }
     }
 }
 
-impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin> Body for Timely<B> {
+impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin> Body for TimeLimited<B> {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -30,8 +30,8 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin> Body for Timely<B> {
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(frame) => Poll::Ready(frame.map(|frame| frame.map_err(Into::into))),
             Poll::Pending => {
-                let late = format_duration(self.limit);
-                self.end.as_mut().poll(cx).map(|()| Some(Err(format!("it did not arrive within {late}").into())))
+                let limit = format_duration(self.limit);
+                self.end.as_mut().poll(cx).map(|()| Some(Err(format!("the body did not arrive within {limit}").into())))
             }
         }
     }
@@ -53,9 +53,9 @@ mod tests {
     #[tokio::test]
     async fn a_body_that_does_not_arrive_fails() {
         let half = futures_util::stream::pending::<Result<Frame<Bytes>, BoxError>>();
-        let error = Timely::new(StreamBody::new(half), Duration::from_millis(20)).collect().await.err().unwrap();
-        assert_eq!(error.to_string(), "it did not arrive within 20ms");
-        let whole = Timely::new(Full::new(Bytes::from("whole")), Duration::from_secs(60)).collect().await.unwrap();
+        let error = TimeLimited::new(StreamBody::new(half), Duration::from_millis(20)).collect().await.err().unwrap();
+        assert_eq!(error.to_string(), "the body did not arrive within 20ms");
+        let whole = TimeLimited::new(Full::new(Bytes::from("whole")), Duration::from_secs(60)).collect().await.unwrap();
         assert_eq!(whole.to_bytes(), "whole");
     }
 }

@@ -1,6 +1,7 @@
-//! `/v1/consumers`: who reads which topic, how far it is, and changing that.
+//! `/v1/consumers`: lists, resets and deletes consumers.
 
-use super::{Shared, refuse};
+use super::refusal::refuse;
+use super::state::ApiState;
 use crate::bus::{CursorError, Position};
 use axum::Router;
 use axum::body::Bytes;
@@ -12,12 +13,12 @@ use axum::routing::{delete, get, post};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-pub(super) fn routes(shared: Shared) -> Router {
+pub(super) fn routes(state: ApiState) -> Router {
     Router::new()
         .route("/v1/consumers", get(list))
         .route("/v1/consumers/{name}", delete(remove))
         .route("/v1/consumers/{name}/reset", post(reset))
-        .with_state(shared)
+        .with_state(state)
 }
 
 #[derive(Deserialize)]
@@ -47,20 +48,19 @@ struct Removal {
     topic: Option<String>,
 }
 
-async fn list(State(shared): State<Shared>) -> Response {
-    let consumers = shared.bus.consumers().into_iter().map(|(topic, c)| {
+async fn list(State(state): State<ApiState>) -> Response {
+    let consumers = state.bus.consumers().into_iter().map(|(topic, c)| {
         json!({"name": c.name, "topic": topic, "position": c.position, "lag": c.lag, "required": c.required, "active": c.active})
     });
     Json(json!({ "consumers": consumers.collect::<Value>() })).into_response()
 }
 
-async fn reset(State(shared): State<Shared>, Path(name): Path<String>, body: Bytes) -> Response {
+async fn reset(State(state): State<ApiState>, Path(name): Path<String>, body: Bytes) -> Response {
     let Reset { topic, to } = match serde_json::from_slice(&body) {
         Ok(request) => request,
         Err(e) => {
-            let expected =
-                r#"expected such as {"topic": "messaging.push", "to": "earliest"}, or "latest", or a row's number"#;
-            return refuse(StatusCode::BAD_REQUEST, &format!("the body is not understood ({e}): {expected}"));
+            let expected = r#"expected a body such as {"topic": "messaging.push", "to": "earliest"}; `to` is "earliest", "latest" or a row number"#;
+            return refuse(StatusCode::BAD_REQUEST, &format!("invalid body ({e}): {expected}"));
         }
     };
     let to = match to {
@@ -68,14 +68,14 @@ async fn reset(State(shared): State<Shared>, Path(name): Path<String>, body: Byt
         To::End(End::Earliest) => Position::Earliest,
         To::End(End::Latest) => Position::Latest,
     };
-    match shared.bus.reset_consumer(&name, &topic, to).await {
+    match state.bus.reset_consumer(&name, &topic, to).await {
         Ok(position) => Json(json!({ "name": name, "topic": topic, "position": position })).into_response(),
         Err(e) => refused(&e),
     }
 }
 
 async fn remove(
-    State(shared): State<Shared>,
+    State(state): State<ApiState>,
     Path(name): Path<String>,
     query: Result<Query<Removal>, QueryRejection>,
 ) -> Response {
@@ -83,7 +83,7 @@ async fn remove(
         Ok(Query(Removal { topic })) => topic,
         Err(e) => return refuse(StatusCode::BAD_REQUEST, &e.body_text()),
     };
-    match shared.bus.delete_consumer(&name, topic.as_deref()).await {
+    match state.bus.delete_consumer(&name, topic.as_deref()).await {
         Ok(topics) => Json(json!({ "name": name, "deleted": topics })).into_response(),
         Err(e) => refused(&e),
     }

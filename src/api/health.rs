@@ -1,6 +1,6 @@
 //! `/healthz`, `/readyz`, `/metrics`.
 
-use super::Shared;
+use super::state::ApiState;
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -8,16 +8,16 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use serde_json::{Map, Value, json};
 
-pub(super) fn routes(shared: Shared) -> Router {
+pub(super) fn routes(state: ApiState) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .route("/metrics", get(|State(shared): State<Shared>| async move { shared.recorder.render() }))
-        .with_state(shared)
+        .route("/metrics", get(|State(state): State<ApiState>| async move { state.recorder.render() }))
+        .with_state(state)
 }
 
-async fn ready(State(shared): State<Shared>) -> Response {
-    let parts = shared.health.parts();
+async fn ready(State(state): State<ApiState>) -> Response {
+    let parts = state.health.parts();
     let ready = parts.iter().all(|(_, why)| why.is_none());
     let parts: Map<String, Value> =
         parts.into_iter().map(|(part, why)| (part, why.map_or_else(|| "ready".into(), Into::into))).collect();

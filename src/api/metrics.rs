@@ -1,4 +1,4 @@
-//! The process's metrics, as Prometheus reads them.
+//! The metrics of the process in Prometheus format.
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::sync::OnceLock;
@@ -7,10 +7,10 @@ use std::sync::OnceLock;
 #[derive(Clone)]
 pub(crate) struct Recorder(PrometheusHandle);
 
-/// Installs the recorder; a process has one, however many hosts it runs.
+/// Installs the recorder. All hosts of a process share it.
 ///
 /// # Panics
-/// Where the process has another recorder already.
+/// If the process has another recorder already.
 pub(crate) fn install() -> Recorder {
     static INSTALLED: OnceLock<PrometheusHandle> = OnceLock::new();
     Recorder(
@@ -26,7 +26,7 @@ impl Recorder {
         self.0.render()
     }
 
-    /// One that is not the process's, and what records for it.
+    /// Returns a recorder that is not installed, and its handle.
     #[cfg(test)]
     pub(crate) fn detached() -> (metrics_exporter_prometheus::PrometheusRecorder, Self) {
         let records = PrometheusBuilder::new().build_recorder();
@@ -34,7 +34,7 @@ impl Recorder {
         (records, Self(handle))
     }
 
-    /// Whether the histogram has what was measured. A scrape would fold it.
+    /// Whether the histogram has samples. Rendering would fold them.
     #[cfg(test)]
     pub(crate) fn has_folded(&self, histogram: &str) -> bool {
         let inner = format!("{:?}", self.0);
@@ -42,7 +42,8 @@ impl Recorder {
         folded.split(" distribution_builder: ").next().is_some_and(|it| it.contains(&format!("{histogram:?}")))
     }
 
-    /// Folds what was measured into the histograms. Without this now and then, it piles up where nobody scrapes.
+    /// Folds samples into the histograms. They would accumulate if this were not called and nothing scraped the
+    /// metrics.
     pub(super) fn upkeep(&self) {
         self.0.run_upkeep();
     }

@@ -1,6 +1,8 @@
-//! `/v1/topics`: what there is, what is in it, and publishing to it.
+//! `/v1/topics`: lists topics, reads their rows, publishes to them.
 
-use super::{Shared, refuse, rows};
+use super::refusal::refuse;
+use super::rows;
+use super::state::ApiState;
 use crate::config::OWN_TOPICS;
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -16,17 +18,17 @@ use std::io;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// How much is read at a time.
+/// The size of one read.
 const READ_BYTES: usize = 256 << 10;
-/// How long to look for rows that are said to be there.
-const END_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time limit for reading rows that exist. A hole at the end of a topic never returns rows.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
-pub(super) fn routes(shared: Shared) -> Router {
+pub(super) fn routes(state: ApiState) -> Router {
     Router::new()
         .route("/v1/topics", get(list))
         .route("/v1/topics/{topic}", get(schema).post(publish))
         .route("/v1/topics/{topic}/tail", get(tail))
-        .with_state(shared)
+        .with_state(state)
 }
 
 #[derive(Deserialize)]
@@ -34,9 +36,9 @@ pub(super) fn routes(shared: Shared) -> Router {
 struct TailQuery {
     /// `latest`, `earliest`, or the number of a row.
     from: String,
-    /// At most so many rows.
+    /// Maximum number of rows.
     limit: usize,
-    /// Whether to wait for more.
+    /// Whether to wait for further rows.
     follow: bool,
 }
 
@@ -46,22 +48,22 @@ impl Default for TailQuery {
     }
 }
 
-async fn list(State(shared): State<Shared>) -> Response {
-    let schemas = shared.bus.handle().topics();
-    let status = shared.bus.status().into_iter().map(|topic| {
+async fn list(State(state): State<ApiState>) -> Response {
+    let schemas = state.bus.handle().topics();
+    let status = state.bus.status().into_iter().map(|topic| {
         let schema = schemas.iter().find(|s| s.name() == topic.topic);
-        let (doc, open) = schema.map_or(("", false), |s| (s.doc(), shared.is_open(s)));
+        let (doc, open) = schema.map_or(("", false), |s| (s.doc(), state.is_open(s)));
         let consumers: Vec<Value> =
             topic.consumers.iter().map(|c| json!({"name": c.name, "position": c.position, "lag": c.lag, "required": c.required})).collect();
         json!({"name": topic.topic, "doc": doc, "open": open, "earliest": topic.earliest, "end": topic.end, "bytes": topic.bytes, "consumers": consumers})
     });
     let topics = Value::Array(status.collect());
-    let shard = shared.bus.handle().shard().to_string();
-    Json(json!({"shard": shard, "bytes": shared.bus.log_bytes(), "topics": topics})).into_response()
+    let shard = state.bus.handle().shard().to_string();
+    Json(json!({"shard": shard, "bytes": state.bus.log_bytes(), "topics": topics})).into_response()
 }
 
-async fn schema(State(shared): State<Shared>, Path(topic): Path<String>) -> Response {
-    match shared.bus.handle().publisher(&topic) {
+async fn schema(State(state): State<ApiState>, Path(topic): Path<String>) -> Response {
+    match state.bus.handle().publisher(&topic) {
         Ok(publisher) => {
             ([(header::CONTENT_TYPE, "application/json")], publisher.schema().avro().to_owned()).into_response()
         }
@@ -70,7 +72,7 @@ async fn schema(State(shared): State<Shared>, Path(topic): Path<String>) -> Resp
 }
 
 async fn publish(
-    State(shared): State<Shared>,
+    State(state): State<ApiState>,
     Path(topic): Path<String>,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
@@ -78,18 +80,18 @@ async fn publish(
         Ok(body) => body,
         Err(e) => return refuse(e.status(), &e.body_text()),
     };
-    let publisher = match shared.bus.handle().publisher(&topic) {
+    let publisher = match state.bus.handle().publisher(&topic) {
         Ok(publisher) => publisher,
         Err(e) => return refuse(StatusCode::NOT_FOUND, &e.to_string()),
     };
-    if !shared.is_open(publisher.schema()) {
+    if !state.is_open(publisher.schema()) {
         return refuse(StatusCode::FORBIDDEN, &closed(&topic));
     }
     let rows: Vec<Map<String, Value>> = match serde_json::from_slice(&body) {
         Ok(rows) => rows,
         Err(e) => return refuse(StatusCode::BAD_REQUEST, &format!("the body is not a list of rows: {e}")),
     };
-    // All of them or none: whoever mends a row sends the list again.
+    // All rows are published or none, so that the caller can correct a row and send the list again.
     let count = rows.len() as u64;
     let batch = match rows::batch(publisher.schema(), rows) {
         Ok(batch) => batch,
@@ -111,19 +113,19 @@ async fn publish(
     Json(json!({ "seq": (first..end).collect::<Vec<_>>() })).into_response()
 }
 
-/// Why a topic takes no rows over HTTP, and what to do.
+/// Returns why a topic accepts no rows over HTTP, and the remedy.
 fn closed(topic: &str) -> String {
-    let why = format!("only its plugin publishes to {topic}: a row of anybody else would be a forgery");
+    let why = format!("only its plugin may publish to {topic}: a row from another source would be a forgery");
     match topic.starts_with(OWN_TOPICS) {
         true => why,
         false => format!(
-            "{why}; publish to a topic of your own, which its plugin declares open (`TopicSchema::open`), or add {topic} to `admin.open_topics`"
+            "{why}; publish to a topic that its plugin declares open (`TopicSchema::open`), or add {topic} to `admin.open_topics`"
         ),
     }
 }
 
 async fn tail(
-    State(shared): State<Shared>,
+    State(state): State<ApiState>,
     Path(topic): Path<String>,
     query: Result<Query<TailQuery>, QueryRejection>,
 ) -> Response {
@@ -137,11 +139,11 @@ async fn tail(
         number => match number.parse() {
             Ok(seq) => Some(seq),
             Err(_) => {
-                return refuse(StatusCode::BAD_REQUEST, "`from`: expected `latest`, `earliest` or the number of a row");
+                return refuse(StatusCode::BAD_REQUEST, "`from`: expected `latest`, `earliest` or a row number");
             }
         },
     };
-    let bus = shared.bus.handle();
+    let bus = state.bus.handle();
     let mut consumer = match bus.consumer("tail", &topic, Start::Latest).await {
         Ok(consumer) => consumer,
         Err(e) => return refuse(StatusCode::NOT_FOUND, &e.to_string()),
@@ -150,19 +152,19 @@ async fn tail(
         consumer.seek(seq);
     }
     let end = (!query.follow).then(|| consumer.bounds().end);
-    let state = Tail { consumer, shard: bus.shard().clone(), left: query.limit, end };
-    // A caller that does not read holds back only its own stream.
-    let lines = futures_util::stream::try_unfold(state, Tail::lines);
+    let tail = Tail { consumer, shard: bus.shard().clone(), left: query.limit, end };
+    // A slow caller delays only its own stream.
+    let lines = futures_util::stream::try_unfold(tail, Tail::lines);
     ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
 }
 
-/// A topic on its way to a caller.
+/// Streams a topic to a caller.
 struct Tail {
     consumer: Consumer,
     shard: Shard,
-    /// How many rows the caller still wants.
+    /// How many more rows to send.
     left: usize,
-    /// Where it ends; none where it follows.
+    /// The number after the last row to send; `None` to follow the topic.
     end: Option<u64>,
 }
 
@@ -178,18 +180,17 @@ impl Tail {
             self.left -= lines.len();
             text.extend(lines);
         }
-        // So that /v1/topics shows how far this caller is.
+        // Shows the caller's position in /v1/topics.
         self.consumer.commit(self.consumer.position()).await.map_err(io::Error::other)?;
         Ok((!batches.is_empty()).then_some((text, self)))
     }
 
-    /// The next rows; none at the end.
+    /// Returns the next rows, or none at the end.
     async fn batches(&mut self) -> Result<Vec<Batch>, ReadError> {
         let Some(end) = self.end else { return self.consumer.next(READ_BYTES).await };
         if self.consumer.position() >= end {
             return Ok(Vec::new());
         }
-        // What is there comes at once; a hole at the end never does.
-        timeout(END_TIMEOUT, self.consumer.next(READ_BYTES)).await.unwrap_or(Ok(Vec::new()))
+        timeout(READ_TIMEOUT, self.consumer.next(READ_BYTES)).await.unwrap_or(Ok(Vec::new()))
     }
 }

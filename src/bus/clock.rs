@@ -1,15 +1,15 @@
-//! The clock that times of append come from.
+//! The clock that provides append times.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A source of the time, which tests step both ways. Cheap to clone.
+/// A source of time. Tests move it forwards and backwards. Cheap to clone.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> i64 + Send + Sync>);
 
 impl Clock {
-    /// The machine's wall clock.
+    /// Returns the machine's wall clock.
     #[must_use]
     pub fn system() -> Self {
         Self::new(|| {
@@ -18,12 +18,12 @@ impl Clock {
         })
     }
 
-    /// A clock that shows what `now` returns: microseconds since 1970 UTC.
+    /// Creates a clock that reads `now`, which returns microseconds since 1970 UTC.
     pub fn new(now: impl Fn() -> i64 + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))
     }
 
-    /// Microseconds since 1970 UTC.
+    /// Returns the time in microseconds since 1970 UTC.
     #[must_use]
     pub fn now(&self) -> i64 {
         (self.0)()

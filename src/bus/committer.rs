@@ -1,8 +1,9 @@
-//! The writer's thread: takes what is queued, makes it durable as one group, and says so.
+//! The bus's writer thread. It takes all queued rows, makes them durable as one group, and wakes the tasks that wait
+//! for them.
 
 use super::core::{Core, End};
 use super::gap::Reason;
-use super::group::{Former, Group};
+use super::group::{Group, GroupBuilder};
 use super::metrics::{TopicMetrics, WriterMetrics};
 use super::queue::{Phase, Taken};
 use crate::log::{Body, Frame, LogError, LogWriter};
@@ -12,15 +13,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
-const FIRST_BACKOFF: Duration = Duration::from_millis(100);
-const LAST_BACKOFF: Duration = Duration::from_secs(1);
-/// A clock further behind the last row than this makes the node not ready.
-const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
+const BACKOFF_MIN: Duration = Duration::from_millis(100);
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+/// The node is not ready while its clock is further behind the last row than this.
+const CLOCK_LAG_MAX: Duration = Duration::from_secs(60);
 
-/// The writer's thread.
+/// The state of the writer thread.
 pub(super) struct Committer {
     core: Arc<Core>,
-    former: Former,
+    group_builder: GroupBuilder,
     writer: Box<dyn LogWriter>,
     runtime: Runtime,
     linger: Duration,
@@ -34,27 +35,27 @@ pub(super) struct Committer {
 
 enum Work {
     Group(Taken),
-    /// Nothing is queued: tell that no later row has an earlier time than this.
+    /// Nothing is queued: write that no later row has an earlier time than this.
     Floor(i64),
     Close,
-    Leave,
+    Exit,
 }
 
-/// Why the thread cannot go on.
+/// Why the thread cannot continue.
 enum Stop {
-    /// The bus has to be closed by now; why the log takes nothing.
+    /// The deadline of the close has passed. Holds the reason why the log accepts no rows.
     TimeUp(Arc<str>),
     Failed(Arc<str>),
     Abandoned,
 }
 
-/// How often, and why, the log did not take something.
+/// The delay before the next attempt, which doubles up to [`BACKOFF_MAX`].
 struct Backoff(Duration);
 
 impl Committer {
     pub(super) fn new(
         core: Arc<Core>,
-        former: Former,
+        group_builder: GroupBuilder,
         writer: Box<dyn LogWriter>,
         runtime: Runtime,
         linger: Duration,
@@ -68,7 +69,7 @@ impl Committer {
         let floor_due = Instant::now();
         Self {
             core,
-            former,
+            group_builder,
             writer,
             runtime,
             linger,
@@ -81,12 +82,12 @@ impl Committer {
         }
     }
 
-    /// Runs until the bus is closed, dropped, or the log fails, and says so in any case.
+    /// Runs until the bus is closed or dropped, or the log fails, and always reports how it ended.
     pub(super) fn run_to_end(self) {
         let core = self.core.clone();
-        // The thread ends with the panic: nothing that it may have left half-done is seen again.
+        // The thread ends after a panic, so no state that it left half-done is used again.
         let end = catch_unwind(AssertUnwindSafe(|| self.run()));
-        core.end(end.unwrap_or_else(|_| End::Failed("the writer's thread panicked".into())));
+        core.end(end.unwrap_or_else(|_| End::Failed("the writer thread panicked".into())));
     }
 
     fn run(mut self) -> End {
@@ -95,7 +96,7 @@ impl Committer {
                 Work::Group(taken) => self.commit(taken),
                 Work::Floor(time) => self.floor(time),
                 Work::Close => break self.close(None),
-                Work::Leave => break End::Abandoned,
+                Work::Exit => break End::Abandoned,
             };
             match done {
                 Ok(()) => self.watch_clock(),
@@ -106,13 +107,13 @@ impl Committer {
         }
     }
 
-    /// Waits for something to do; lingers over rows that nobody waits for, so that more of them ride in one group.
+    /// Waits for work. Lingers before it takes rows that no task waits for, so that one group holds more of them.
     fn next(&mut self) -> Work {
         let core = self.core.clone();
         let mut queue = core.queue();
         loop {
             match queue.phase {
-                Phase::Abandoned | Phase::Over => return Work::Leave,
+                Phase::Abandoned | Phase::Ended => return Work::Exit,
                 Phase::Closing(_) if queue.is_empty() => return Work::Close,
                 Phase::Open | Phase::Closing(_) => {}
             }
@@ -128,13 +129,13 @@ impl Committer {
         {
         }
         if matches!(queue.phase, Phase::Abandoned) {
-            return Work::Leave;
+            return Work::Exit;
         }
-        Work::Group(queue.take(core.clock.now(), &mut self.former.spares))
+        Work::Group(queue.take(core.clock.now(), &mut self.group_builder.spares))
     }
 
     fn commit(&mut self, taken: Taken) -> Result<(), Stop> {
-        let mut group = self.former.form(taken);
+        let mut group = self.group_builder.build(taken);
         let result = self.write(&mut group);
         if let Err(Stop::TimeUp(_)) = result {
             return self.give_up(group).and(result);
@@ -144,40 +145,40 @@ impl Committer {
         Ok(())
     }
 
-    /// Appends the group, as often as it takes.
+    /// Appends the group, and retries until it succeeds.
     fn write(&mut self, group: &mut Group) -> Result<(), Stop> {
-        let mut backoff = Backoff(FIRST_BACKOFF);
+        let mut backoff = Backoff(BACKOFF_MIN);
         let mut rest = None;
         loop {
             let frames = rest.as_ref().unwrap_or(&group.frames);
             let started = Instant::now();
             let mut result = self.runtime.block_on(self.writer.append(frames));
-            if matches!(result, Err(LogError::Retry { full: true, .. })) && group.tells_of_gaps_only() {
+            if matches!(result, Err(LogError::Retry { full: true, .. })) && group.has_only_gaps() {
                 result = self.runtime.block_on(self.writer.append_reserved(frames));
             }
             match result {
                 Ok(()) => {
                     self.metrics.append_seconds.record(started.elapsed());
-                    self.well();
+                    self.log_succeeded();
                     return Ok(());
                 }
                 Err(LogError::Unknown(why)) => {
-                    tracing::warn!(%why, "the outcome of an append is unknown; taking a new writer");
+                    tracing::warn!(%why, "the outcome of an append is unknown; opening a new writer");
                     self.reopen()?;
                     rest = Some(self.missing(&group.frames));
                     if rest.as_ref().is_some_and(Vec::is_empty) {
                         return Ok(());
                     }
-                    self.wait_out(LogError::Unknown(why), &mut backoff)?;
+                    self.back_off(LogError::Unknown(why), &mut backoff)?;
                 }
-                Err(other) => self.wait_out(other, &mut backoff)?,
+                Err(other) => self.back_off(other, &mut backoff)?,
             }
         }
     }
 
-    /// Takes a new writer after an append of unknown outcome.
+    /// Opens a new writer after an append whose outcome is unknown.
     fn reopen(&mut self) -> Result<(), Stop> {
-        let mut backoff = Backoff(FIRST_BACKOFF);
+        let mut backoff = Backoff(BACKOFF_MIN);
         loop {
             let opened = self.runtime.block_on(async {
                 let mut writer = self.core.log.writer().await?;
@@ -191,38 +192,38 @@ impl Committer {
                     self.writer = writer;
                     return Ok(());
                 }
-                Err(e) => self.wait_out(e, &mut backoff)?,
+                Err(e) => self.back_off(e, &mut backoff)?,
             }
         }
     }
 
-    /// The frames that the log does not have.
+    /// Returns the frames that the log does not hold.
     fn missing(&self, frames: &[Frame]) -> Vec<Frame> {
         let is_missing = |f: &&Frame| f.first + u64::from(f.rows) > self.core.log.bounds(&f.topic).end;
         frames.iter().filter(is_missing).cloned().collect()
     }
 
-    /// Waits a little where trying again may help; reports the trouble.
-    fn wait_out(&mut self, error: LogError, backoff: &mut Backoff) -> Result<(), Stop> {
+    /// Reports the failure and, if a retry may help, waits for the next attempt.
+    fn back_off(&mut self, error: LogError, backoff: &mut Backoff) -> Result<(), Stop> {
         let (why, full): (Arc<str>, bool) = match error {
             LogError::Retry { reason, full } => (reason.into(), full),
             LogError::Unknown(why) => (why.into(), false),
             other => return Err(Stop::Failed(other.to_string().into())),
         };
-        let effect = "rows wait in memory and are shed, with a gap, when the queue is full";
+        let effect = "rows wait in memory; when the queue is full, they are shed and recorded as a gap";
         self.log_health.not_ready(match full {
-            true => format!("the disk is full: {why}; {effect}; make room"),
-            false => format!("the log takes no rows: {why}; {effect}"),
+            true => format!("the disk is full: {why}; {effect}; free disk space"),
+            false => format!("the log accepts no rows: {why}; {effect}"),
         });
         let mut queue = self.core.queue();
         let reason = if full { Reason::DiskFull } else { Reason::WriteFailed };
-        if queue.trouble.replace(reason) != Some(reason) {
-            tracing::warn!(%why, full, "the log takes no rows; it is tried again, and told when it takes them again");
+        if queue.log_failure.replace(reason) != Some(reason) {
+            tracing::warn!(%why, full, "the log accepts no rows; retrying until it does");
         }
         let until = Instant::now() + backoff.next();
         loop {
             let until = match queue.phase {
-                Phase::Abandoned | Phase::Over => return Err(Stop::Abandoned),
+                Phase::Abandoned | Phase::Ended => return Err(Stop::Abandoned),
                 Phase::Closing(deadline) if Instant::now() >= deadline => return Err(Stop::TimeUp(why)),
                 Phase::Closing(deadline) => until.min(deadline),
                 Phase::Open => until,
@@ -233,16 +234,16 @@ impl Committer {
         }
     }
 
-    /// The log takes rows.
-    fn well(&mut self) {
+    /// Notes that the log accepts rows.
+    fn log_succeeded(&mut self) {
         self.floor_due = Instant::now() + self.floor_interval;
-        if self.core.queue().trouble.take().is_some() {
-            tracing::info!("the log takes rows again");
+        if self.core.queue().log_failure.take().is_some() {
+            tracing::info!("the log accepts rows again");
             self.log_health.ready();
         }
     }
 
-    /// The group is durable: tells those who wait, and frees its memory.
+    /// The group is durable: wakes the tasks that wait for its rows, and releases its memory.
     fn durable(&mut self, group: Group) {
         self.metrics.groups.increment(1);
         let topics = &self.core.topics;
@@ -254,7 +255,7 @@ impl Committer {
                 self.topic_metrics[at].bytes.increment(batch.len() as u64);
             }
         }
-        group.holes.iter().for_each(|(at, first, last, reason)| topics[*at].lose(*first, *last, *reason));
+        group.holes.iter().for_each(|(at, first, last, reason)| topics[*at].add_loss(*first, *last, *reason));
         group.ends.iter().for_each(|(at, end)| topics[*at].advance(*end));
         self.metrics.queue_bytes.set(self.core.release(group.bytes, &group.row_bytes) as f64);
         if !group.gaps.is_empty() {
@@ -262,12 +263,12 @@ impl Committer {
         }
     }
 
-    /// Nothing was published for a while: tells how far time has come.
+    /// Writes the floor after a time without publications.
     fn floor(&mut self, time: i64) -> Result<(), Stop> {
         match self.runtime.block_on(self.writer.floor(time)) {
-            Ok(()) => self.well(),
+            Ok(()) => self.log_succeeded(),
             Err(LogError::Unknown(_)) => self.reopen()?,
-            Err(other) => self.wait_out(other, &mut Backoff(FIRST_BACKOFF))?,
+            Err(other) => self.back_off(other, &mut Backoff(BACKOFF_MIN))?,
         }
         Ok(())
     }
@@ -277,30 +278,30 @@ impl Committer {
         let behind = u64::try_from(self.core.queue().last_time() - now).unwrap_or(0);
         self.metrics.clock_behind.set(behind as f64 / 1e6);
         let behind = Duration::from_micros(behind);
-        if behind <= CLOCK_TOLERANCE {
+        if behind <= CLOCK_LAG_MAX {
             return self.clock_health.ready();
         }
         let behind = Duration::from_secs(behind.as_secs());
         let behind = humantime::format_duration(behind);
         self.clock_health.not_ready(format!(
-            "the machine's clock is {behind} behind the last row: rows get the last row's time until it has caught up; set the clock"
+            "the machine's clock is {behind} behind the last row: until it catches up, new rows get the last row's time; set the clock"
         ));
     }
 
-    /// The deadline has come and the log takes no rows: records the group, and what is queued, as not recorded.
+    /// The deadline has passed and the log accepts no rows: records the group and all queued rows as gaps.
     fn give_up(&mut self, mut group: Group) -> Result<(), Stop> {
         let core = self.core.clone();
         let mut queue = core.queue();
-        let reason = queue.trouble.unwrap_or(Reason::WriteFailed);
+        let reason = queue.log_failure.unwrap_or(Reason::WriteFailed);
         group.give_up(&core.topics, reason);
         group.gaps.drain(..).for_each(|gap| queue.record(&gap));
         queue.give_up(reason);
-        let taken = queue.take(core.clock.now(), &mut self.former.spares);
+        let taken = queue.take(core.clock.now(), &mut self.group_builder.spares);
         drop(queue);
-        group.join(self.former.form(taken));
-        let told = self.runtime.block_on(self.writer.append_reserved(&group.frames));
-        told.map_err(|e| {
-            Stop::Failed(format!("what could not be written could not be recorded as a gap either: {e}").into())
+        group.join(self.group_builder.build(taken));
+        let recorded = self.runtime.block_on(self.writer.append_reserved(&group.frames));
+        recorded.map_err(|e| {
+            Stop::Failed(format!("the rows that could not be written cannot be recorded as a gap: {e}").into())
         })?;
         self.durable(group);
         Ok(())
@@ -308,15 +309,15 @@ impl Committer {
 
     fn close(self, gave_up: Option<Arc<str>>) -> End {
         match (self.runtime.block_on(self.writer.close()), gave_up) {
-            (Err(e), _) => End::Failed(format!("the log could not be closed: {e}").into()),
+            (Err(e), _) => End::Failed(format!("cannot close the log: {e}").into()),
             (Ok(()), Some(why)) => End::GaveUp(why),
             (Ok(()), None) => End::Clean,
         }
     }
 
     fn fail(&self, why: Arc<str>) -> End {
-        tracing::error!(%why, "the log cannot be used any more; the bus is closed");
-        self.log_health.not_ready(format!("the log cannot be used any more: {why}"));
+        tracing::error!(%why, "the log has failed; the bus is closed");
+        self.log_health.not_ready(format!("the log has failed: {why}"));
         End::Failed(why)
     }
 }
@@ -324,7 +325,7 @@ impl Committer {
 impl Backoff {
     fn next(&mut self) -> Duration {
         let now = self.0;
-        self.0 = (now * 2).min(LAST_BACKOFF);
+        self.0 = (now * 2).min(BACKOFF_MAX);
         now
     }
 }

@@ -2,7 +2,7 @@
 
 use super::codec;
 use super::core::Core;
-use super::cursors::Held;
+use super::cursors::OpenCursor;
 use super::topic::Topic;
 use crate::log::{Body, Stored};
 use arrow_schema::SchemaRef;
@@ -22,26 +22,26 @@ pub(super) struct TopicReader {
     position: u64,
     cursor: Cursor,
     changes: watch::Receiver<u64>,
-    /// The columns of older schemas, by fingerprint.
+    /// The columns of older schemas by fingerprint.
     older: HashMap<u64, SchemaRef>,
 }
 
-/// What becomes of a commit.
+/// Where a commit is stored.
 pub(super) enum Cursor {
-    /// It is durable, and retention waits for it.
-    Durable(Held),
-    /// It is only shown.
-    Shown(Arc<AtomicU64>),
+    /// In the consumer's file: it is durable, and retention waits for it.
+    Durable(OpenCursor),
+    /// In memory: it is only shown in the status.
+    StatusOnly(Arc<AtomicU64>),
 }
 
-/// Those who watch a topic, for the status.
+/// The consumers without a durable cursor, for the status.
 #[derive(Default)]
 pub(super) struct Watchers(Mutex<Vec<Watcher>>);
 
 struct Watcher {
     name: String,
     topic: Arc<str>,
-    /// Gone with the watcher's reader.
+    /// Dropped together with the watcher's reader.
     position: Weak<AtomicU64>,
 }
 
@@ -49,14 +49,14 @@ struct Watcher {
 
 impl Watchers {
     pub(super) fn add(&self, name: &str, topic: &Arc<str>, position: u64) -> Arc<AtomicU64> {
-        let shown = Arc::new(AtomicU64::new(position));
+        let current = Arc::new(AtomicU64::new(position));
         let mut all = self.0.lock();
         all.retain(|watcher| watcher.position.strong_count() > 0);
-        all.push(Watcher { name: name.to_owned(), topic: topic.clone(), position: Arc::downgrade(&shown) });
-        shown
+        all.push(Watcher { name: name.to_owned(), topic: topic.clone(), position: Arc::downgrade(&current) });
+        current
     }
 
-    /// Of each: name, topic, position.
+    /// Returns the name, topic and position of each.
     pub(super) fn all(&self) -> Vec<(String, Arc<str>, u64)> {
         let position =
             |w: &Watcher| Some((w.name.clone(), w.topic.clone(), w.position.upgrade()?.load(Ordering::Relaxed)));
@@ -76,27 +76,27 @@ impl TopicReader {
         ReadError { topic: self.topic.name.to_string(), seq: self.position, why: why.to_string() }
     }
 
-    /// What the log has from the position on; nothing where that is yet to come.
+    /// Reads the log from the position on. Returns nothing if no row is durable there yet.
     async fn read(&mut self, max_bytes: usize) -> Result<Vec<Batch>, ReadError> {
         let from = self.position.max(self.bounds().earliest);
         let stored = self.core.log.read(&self.topic.name, from, max_bytes).await.map_err(|e| self.error(e))?;
         stored.into_iter().filter_map(|stored| self.batch(stored, from).transpose()).collect()
     }
 
-    /// The stored rows from `from` on.
+    /// Decodes the stored rows, without those before `from`.
     fn batch(&mut self, stored: Stored, from: u64) -> Result<Option<Batch>, ReadError> {
         let Stored { frame, crc } = stored;
         let Body::Rows { schema, batch } = &frame.body else { return Ok(None) };
         let columns = self.columns(*schema)?;
         let rows = codec::decode(batch, columns)
-            .map_err(|e| self.error(format!("the rows from {} on cannot be decoded: {e}", frame.first)))?;
+            .map_err(|e| self.error(format!("cannot decode the rows from {} on: {e}", frame.first)))?;
         let skip = usize::try_from(from.saturating_sub(frame.first)).unwrap_or(usize::MAX).min(rows.num_rows());
         let rows = rows.slice(skip, rows.num_rows() - skip);
         let first = frame.first + skip as u64;
         Ok((rows.num_rows() > 0).then_some(Batch { first, time: frame.time, digest: crc, rows }))
     }
 
-    /// The columns of the schema with this fingerprint: old rows keep the schema that they were written in.
+    /// Returns the columns of the schema with this fingerprint. Old rows keep the schema that they were written with.
     fn columns(&mut self, fingerprint: u64) -> Result<SchemaRef, ReadError> {
         if fingerprint == self.topic.schema.fingerprint() {
             return Ok(self.topic.schema.columns().clone());
@@ -139,7 +139,7 @@ impl Reader for TopicReader {
                 self.position = last.end();
                 return Ok(batches);
             }
-            // A hole at the end: there is nothing to wait for in it.
+            // The topic may end in a hole, which holds nothing to wait for.
             self.position = self.position.max(end);
             if self.changes.changed().await.is_err() {
                 return Err(self.error("the log is closed"));
@@ -149,13 +149,11 @@ impl Reader for TopicReader {
 
     async fn commit(&mut self, next: u64) -> Result<(), ReadError> {
         match &self.cursor {
-            Cursor::Shown(position) => position.store(next, Ordering::Relaxed),
-            Cursor::Durable(held) => {
-                let (file, topic) = (held.file().clone(), self.topic.name.clone());
+            Cursor::StatusOnly(position) => position.store(next, Ordering::Relaxed),
+            Cursor::Durable(open) => {
+                let (file, topic) = (open.file().clone(), self.topic.name.clone());
                 let saved = tokio::task::spawn_blocking(move || file.commit(&topic, next)).await;
-                saved
-                    .map_err(|e| self.error(e))?
-                    .map_err(|e| self.error(format!("the cursor could not be written: {e}")))?;
+                saved.map_err(|e| self.error(e))?.map_err(|e| self.error(format!("cannot write the cursor: {e}")))?;
             }
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! What publishers, consumers and the writer's thread share.
+//! The state that publishers, consumers and the writer thread share.
 
 use super::clock::Clock;
 use super::gap::{Gap, Reason};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::{Notify, watch};
 
-/// The heart of the bus.
+/// The shared state of the bus.
 pub(super) struct Core {
     pub(super) log: Arc<dyn Log>,
     pub(super) topics: Vec<Arc<Topic>>,
@@ -20,20 +20,20 @@ pub(super) struct Core {
     pub(super) health: Health,
     pub(super) clients: Clients,
     queue: Mutex<Queue>,
-    /// Wakes the writer's thread.
+    /// Wakes the writer thread.
     wake: Condvar,
     room: Notify,
     ended: watch::Sender<Option<End>>,
 }
 
-/// How the writer's thread ended.
+/// How the writer thread ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
     /// Everything is durable and the log is closed.
     Clean,
-    /// The log could not take the rest in time: it is recorded as gaps.
+    /// The log did not accept the remaining rows in time; they are recorded as gaps.
     GaveUp(Arc<str>),
-    /// The log cannot be used any more: an operator must act.
+    /// The log has failed; an operator must act.
     Failed(Arc<str>),
     /// The bus was dropped without being closed.
     Abandoned,
@@ -45,12 +45,11 @@ impl Core {
         Self { log, topics, clock, health, clients: Clients::default(), queue: Mutex::new(queue), wake, room, ended }
     }
 
-    /// The queue.
     pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock()
     }
 
-    /// Lets `push` put something into the queue, and wakes the writer where it has to know.
+    /// Lets `push` add rows to the queue, and wakes the writer thread if it needs to act.
     pub(super) fn publish<T>(&self, push: impl FnOnce(&mut Queue) -> Result<T, Rejected>) -> Result<T, Rejected> {
         let mut queue = self.queue.lock();
         let (was_empty, was_large) = (queue.is_empty(), queue.is_large());
@@ -63,7 +62,6 @@ impl Core {
         result
     }
 
-    /// Records gaps.
     pub(super) fn record(&self, gaps: impl IntoIterator<Item = Gap>) {
         let mut queue = self.queue.lock();
         gaps.into_iter().for_each(|gap| queue.record(&gap));
@@ -71,7 +69,7 @@ impl Core {
         self.wake.notify_one();
     }
 
-    /// Records what the log lost.
+    /// Records rows that the log lost as gaps.
     pub(super) fn record_lost(&self, lost: &[Lost], reason: Reason) {
         for lost in lost {
             let rows = lost.range.map_or(0, |(first, last)| last - first + 1);
@@ -81,8 +79,8 @@ impl Core {
         self.record(lost.iter().map(|lost| Gap::of_lost(lost, reason)));
     }
 
-    /// Asks the writer not to linger over row `seq`.
-    pub(super) fn hurry(&self, topic: usize, seq: u64) {
+    /// Asks the writer thread not to linger over row `seq`.
+    pub(super) fn expedite(&self, topic: usize, seq: u64) {
         let mut queue = self.queue.lock();
         if queue.holds(topic, seq) && !std::mem::replace(&mut queue.urgent, true) {
             drop(queue);
@@ -91,7 +89,7 @@ impl Core {
     }
 
     /// Waits until the queue has room.
-    pub(super) async fn room(&self) {
+    pub(super) async fn wait_for_room(&self) {
         loop {
             let released = self.room.notified();
             tokio::pin!(released);
@@ -103,7 +101,7 @@ impl Core {
         }
     }
 
-    /// What was taken from the queue is no longer in memory.
+    /// Releases the memory of rows that were taken from the queue. Returns the bytes that are left.
     pub(super) fn release(&self, bytes: usize, row_bytes: &[Option<usize>]) -> usize {
         let mut queue = self.queue.lock();
         queue.release(bytes, row_bytes);
@@ -113,15 +111,15 @@ impl Core {
         left
     }
 
-    /// Lets the writer's thread sleep until it is woken, or until `until`; `false` where that time has come.
+    /// Blocks the writer thread until it is woken or until `until`. Returns `false` if the time is up.
     pub(super) fn sleep(&self, queue: &mut MutexGuard<'_, Queue>, until: Instant) -> bool {
         !self.wake.wait_until(queue, until).timed_out()
     }
 
-    /// Leads the bus from being open to another phase.
+    /// Moves the bus to another phase, unless it has ended.
     pub(super) fn enter(&self, phase: Phase) {
         let mut queue = self.queue.lock();
-        if !matches!(queue.phase, Phase::Over) {
+        if !matches!(queue.phase, Phase::Ended) {
             queue.phase = phase;
         }
         drop(queue);
@@ -129,9 +127,9 @@ impl Core {
         self.room.notify_waiters();
     }
 
-    /// The writer's thread has ended: nothing more will be durable.
+    /// The writer thread has ended: no further row becomes durable.
     pub(super) fn end(&self, end: End) {
-        self.queue.lock().phase = Phase::Over;
+        self.queue.lock().phase = Phase::Ended;
         let why: Arc<str> = match &end {
             End::Clean | End::Abandoned => "the bus is closed".into(),
             End::GaveUp(why) | End::Failed(why) => why.clone(),
@@ -141,7 +139,7 @@ impl Core {
         self.ended.send_replace(Some(end));
     }
 
-    /// Tells of the end of the writer's thread.
+    /// Returns a receiver of the writer thread's end.
     pub(super) fn ended(&self) -> watch::Receiver<Option<End>> {
         self.ended.subscribe()
     }

@@ -1,4 +1,4 @@
-//! Where consumers stand: one small file a consumer, replaced as a whole.
+//! The positions of consumers: one small file per consumer, which is replaced as a whole.
 //!
 //! ```text
 //! greyhound cursors of web-1-0badcafe
@@ -29,77 +29,77 @@ pub(super) struct CursorFile {
     fs: SharedFs,
     path: PathBuf,
     shard: Shard,
-    /// Where the consumer stands, durably (or where it began, having committed nothing yet).
+    /// The durable positions by topic, or the start positions if nothing was committed yet.
     durable: Mutex<BTreeMap<String, u64>>,
-    /// What it asked to commit.
-    asked: Mutex<Asked>,
-    /// The version of `asked` that is durable. Held while the file is written, so that commits of the same time share
+    /// The positions that were requested.
+    requested: Mutex<Requested>,
+    /// The version of `requested` that is durable. Locked while the file is written, so that concurrent commits share
     /// one write.
     saved: Mutex<u64>,
-    /// How many read each topic now.
+    /// The number of active readers by topic.
     readers: Mutex<BTreeMap<String, usize>>,
 }
 
-/// A consumer's cursor in one topic, while it reads.
-pub(super) struct Held {
+/// A consumer's cursor in one topic. The consumer is active there until this is dropped.
+pub(super) struct OpenCursor {
     file: Arc<CursorFile>,
     topic: Arc<str>,
 }
 
-/// A cursor was not changed.
+/// Why a cursor was not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum CursorError {
-    /// There is no such cursor.
-    #[error("no consumer `{consumer}` has a cursor{of}; `greyhound consumers` lists those there are")]
+    /// The cursor does not exist.
+    #[error("the consumer `{consumer}` has no cursor{scope}; `greyhound consumers` lists all cursors")]
     Unknown {
         /// The consumer.
         consumer: String,
-        /// In which topic, where one was named.
-        of: String,
+        /// ` in TOPIC` if a topic was named, otherwise empty.
+        scope: String,
     },
-    /// The consumer would go on from where it is, and overwrite the change.
+    /// The consumer is active, and would overwrite the change with its next commit.
     #[error(
-        "the consumer `{consumer}` reads {} now: it would overwrite the change with its next commit. Nothing was changed. Switch off what it \
-         belongs to (such as a plugin, `enabled = false`), start again, then repeat this",
+        "the consumer `{consumer}` is reading {}: its next commit would overwrite the change. Nothing was changed. Disable the plugin that it \
+         belongs to (`enabled = false`), restart Greyhound, and try again",
         topics.join(", ")
     )]
     Active {
         /// The consumer.
         consumer: String,
-        /// What it reads.
+        /// The topics that it reads.
         topics: Vec<String>,
     },
-    /// There is no such row.
+    /// The topic does not have this row.
     #[error(
-        "topic {topic} has the rows {earliest} up to, but not including, {end}: expected `earliest`, `latest` or a number from {earliest} to {end}"
+        "topic {topic} has rows from {earliest} up to, but not including, {end}: expected `earliest`, `latest` or a number from {earliest} to {end}"
     )]
     NoSuchRow {
         /// The topic.
         topic: String,
-        /// Its oldest row.
+        /// The number of its oldest row.
         earliest: u64,
         /// The number after its newest row.
         end: u64,
     },
     /// The file could not be written or removed.
-    #[error("the cursors in {path} could not be written: {why}", path = path.display())]
+    #[error("cannot write the cursors in {path}: {why}", path = path.display())]
     Io {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         why: io::Error,
     },
 }
 
 #[derive(Default)]
-struct Asked {
+struct Requested {
     by_topic: BTreeMap<String, u64>,
     version: u64,
 }
 
 /// A consumer's cursors cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("the cursors in {}: {why}; remove the file to let its consumer begin at the oldest row", path.display())]
+#[error("cannot read the cursors in {}: {why}; if you remove the file, its consumer starts at the oldest row", path.display())]
 pub struct BadCursors {
     path: PathBuf,
     why: String,
@@ -108,7 +108,7 @@ pub struct BadCursors {
 // === impl Cursors ===
 
 impl Cursors {
-    /// Reads the cursors of every consumer of `shard`. Those of another shard, whose rows are gone, are ignored.
+    /// Reads the cursors of every consumer of `shard`. Cursors of another shard, whose rows are gone, are ignored.
     pub(super) fn open(fs: SharedFs, dir: &Path, shard: &Shard) -> Result<Self, BadCursors> {
         fs.create_dir_all(dir).map_err(|e| bad(dir, &e))?;
         let mut files = BTreeMap::new();
@@ -123,8 +123,8 @@ impl Cursors {
         Ok(Self { fs, dir: dir.to_owned(), shard: shard.clone(), files: Mutex::new(files) })
     }
 
-    /// The cursors of the consumer `name`, and where it stands in `topic`: at `start` where it is new there.
-    pub(super) fn of(&self, name: &str, topic: &Arc<str>, start: u64) -> (Held, u64) {
+    /// Opens the cursor of the consumer `name` in `topic`, and returns it with its position: `start` if it is new.
+    pub(super) fn open_cursor(&self, name: &str, topic: &Arc<str>, start: u64) -> (OpenCursor, u64) {
         let mut files = self.files.lock();
         let path = || self.dir.join(file_name(name));
         let file = files
@@ -133,23 +133,23 @@ impl Cursors {
             .clone();
         let position = *file.durable.lock().entry(topic.to_string()).or_insert(start);
         *file.readers.lock().entry(topic.to_string()).or_default() += 1;
-        (Held { file, topic: topic.clone() }, position)
+        (OpenCursor { file, topic: topic.clone() }, position)
     }
 
-    /// Whether the consumer `name` reads `topic` now.
+    /// Whether the consumer `name` is reading `topic`.
     pub(super) fn is_active(&self, name: &str, topic: &str) -> bool {
         self.files.lock().get(name).is_some_and(|file| file.readers.lock().contains_key(topic))
     }
 
-    /// Sets the cursor of a consumer that does not read now. Blocks.
+    /// Sets the cursor of an inactive consumer. Blocks.
     pub(super) fn reset(&self, name: &str, topic: &str, next: u64) -> Result<(), CursorError> {
-        // Kept locked, so that nobody begins to read meanwhile.
+        // Stays locked, so that the consumer cannot become active meanwhile.
         let files = self.files.lock();
         let file = idle(&files, name, Some(topic))?;
         file.commit(topic, next).map_err(|why| CursorError::Io { path: file.path.clone(), why })
     }
 
-    /// Deletes the cursors of a consumer that does not read now: that in `topic`, or all. Blocks.
+    /// Deletes an inactive consumer's cursor in `topic`, or all its cursors. Blocks.
     pub(super) fn delete(&self, name: &str, topic: Option<&str>) -> Result<(), CursorError> {
         let mut files = self.files.lock();
         let file = idle(&files, name, topic)?;
@@ -160,7 +160,7 @@ impl Cursors {
         Ok(())
     }
 
-    /// Every cursor: consumer, topic, number of the first row that it has not committed.
+    /// Returns every cursor: consumer, topic, and number of the first row that it has not committed.
     pub(super) fn all(&self) -> Vec<(String, String, u64)> {
         let files = self.files.lock();
         let of = |(name, file): (&String, &Arc<CursorFile>)| {
@@ -170,7 +170,7 @@ impl Cursors {
         files.iter().flat_map(of).collect()
     }
 
-    /// By topic: the number of the first row that a consumer still needs.
+    /// Returns, by topic, the number of the first row that some consumer still needs.
     pub(super) fn required(&self) -> HashMap<Arc<str>, u64> {
         let mut required = HashMap::new();
         for (_, topic, at) in self.all() {
@@ -180,15 +180,15 @@ impl Cursors {
     }
 }
 
-/// The cursors of the consumer `name`, where it has one in `topic` and does not read now.
+/// Returns the cursors of the consumer `name`, if it has one in `topic` and is inactive there.
 fn idle<'a>(
     files: &'a BTreeMap<String, Arc<CursorFile>>,
     name: &str,
     topic: Option<&str>,
 ) -> Result<&'a CursorFile, CursorError> {
-    let of = || topic.map(|topic| format!(" in {topic}")).unwrap_or_default();
+    let scope = || topic.map(|topic| format!(" in {topic}")).unwrap_or_default();
     let file = files.get(name).filter(|file| topic.is_none_or(|topic| file.durable.lock().contains_key(topic)));
-    let file = file.ok_or_else(|| CursorError::Unknown { consumer: name.to_owned(), of: of() })?;
+    let file = file.ok_or_else(|| CursorError::Unknown { consumer: name.to_owned(), scope: scope() })?;
     let topics: Vec<_> =
         file.readers.lock().keys().filter(|read| topic.is_none_or(|topic| topic == *read)).cloned().collect();
     match topics.is_empty() {
@@ -197,18 +197,18 @@ fn idle<'a>(
     }
 }
 
-/// Looks whether the cursors in `dir` can be read.
+/// Checks that the cursors in `dir` can be read.
 ///
 /// # Errors
-/// [`BadCursors`] with the first that cannot.
-pub fn look(fs: &dyn FileSystem, dir: &Path) -> Result<(), BadCursors> {
+/// [`BadCursors`] for the first file that cannot be read.
+pub fn check(fs: &dyn FileSystem, dir: &Path) -> Result<(), BadCursors> {
     match fs.exists(dir) {
         Ok(true) => cursor_files(fs, dir)?.iter().try_for_each(|(_, path)| read(fs, path).map(drop)),
         _ => Ok(()),
     }
 }
 
-/// The files in `dir`, with their consumers.
+/// Returns the name of each consumer with a file in `dir`, and the path of the file.
 fn cursor_files(fs: &dyn FileSystem, dir: &Path) -> Result<Vec<(String, PathBuf)>, BadCursors> {
     let names = fs.list(dir).map_err(|e| bad(dir, &e))?;
     Ok(names.iter().filter_map(|file| Some((consumer_name(file.strip_suffix(SUFFIX)?)?, dir.join(file)))).collect())
@@ -223,16 +223,16 @@ fn bad(path: &Path, why: &dyn ToString) -> BadCursors {
     BadCursors { path: path.to_owned(), why: why.to_string() }
 }
 
-// === impl Held ===
+// === impl OpenCursor ===
 
-impl Held {
-    /// The consumer's cursors.
+impl OpenCursor {
+    /// The file with all cursors of the consumer.
     pub(super) fn file(&self) -> &Arc<CursorFile> {
         &self.file
     }
 }
 
-impl Drop for Held {
+impl Drop for OpenCursor {
     fn drop(&mut self) {
         let mut readers = self.file.readers.lock();
         if let Some(count) = readers.get_mut(&*self.topic) {
@@ -251,7 +251,7 @@ impl CursorFile {
             path,
             shard,
             durable: Mutex::new(by_topic),
-            asked: Mutex::default(),
+            requested: Mutex::default(),
             saved: Mutex::new(0),
             readers: Mutex::default(),
         }
@@ -259,18 +259,18 @@ impl CursorFile {
 
     /// Makes `next` the durable cursor in `topic`. Blocks.
     ///
-    /// The new cursor counts for retention only once it is durable: until then a power cut brings the old one back.
+    /// Retention uses the new cursor only once it is durable: until then, a power cut would restore the old one.
     pub(super) fn commit(&self, topic: &str, next: u64) -> io::Result<()> {
-        let mine = self.ask(topic, next);
+        let mine = self.request(topic, next);
         let mut saved = self.saved.lock();
         if *saved >= mine {
             return Ok(());
         }
         let mut by_topic = self.durable.lock().clone();
         let version = {
-            let asked = self.asked.lock();
-            by_topic.extend(asked.by_topic.clone());
-            asked.version
+            let requested = self.requested.lock();
+            by_topic.extend(requested.by_topic.clone());
+            requested.version
         };
         fs::replace(&*self.fs, &self.path, &render(&self.shard, &by_topic))?;
         self.durable.lock().extend(by_topic);
@@ -278,7 +278,7 @@ impl CursorFile {
         Ok(())
     }
 
-    /// Forgets the cursor in `topic`, or all; whether none is left. Blocks.
+    /// Forgets the cursor in `topic`, or all cursors. Returns whether none is left. Blocks.
     fn forget(&self, topic: Option<&str>) -> io::Result<bool> {
         let _saved = self.saved.lock();
         let mut left = self.durable.lock().clone();
@@ -287,12 +287,12 @@ impl CursorFile {
             true => self.remove()?,
             false => fs::replace(&*self.fs, &self.path, &render(&self.shard, &left))?,
         }
-        self.asked.lock().by_topic.retain(|of, _| left.contains_key(of));
+        self.requested.lock().by_topic.retain(|of, _| left.contains_key(of));
         *self.durable.lock() = left.clone();
         Ok(left.is_empty())
     }
 
-    /// Removes the file; there may be none yet.
+    /// Removes the file, which may not exist yet.
     fn remove(&self) -> io::Result<()> {
         match self.fs.remove(&self.path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -300,11 +300,11 @@ impl CursorFile {
         }
     }
 
-    fn ask(&self, topic: &str, next: u64) -> u64 {
-        let mut asked = self.asked.lock();
-        asked.by_topic.insert(topic.to_owned(), next);
-        asked.version += 1;
-        asked.version
+    fn request(&self, topic: &str, next: u64) -> u64 {
+        let mut requested = self.requested.lock();
+        requested.by_topic.insert(topic.to_owned(), next);
+        requested.version += 1;
+        requested.version
     }
 }
 
@@ -320,24 +320,26 @@ fn render(shard: &Shard, by_topic: &BTreeMap<String, u64>) -> Vec<u8> {
 
 fn parse(bytes: &[u8]) -> Result<(String, BTreeMap<String, u64>), String> {
     let text = std::str::from_utf8(bytes).map_err(|e| e.to_string())?;
-    let (body, crc) = text.trim_end().rsplit_once("crc32c ").ok_or("it is cut")?;
+    let (body, crc) = text.trim_end().rsplit_once("crc32c ").ok_or("it is truncated")?;
     if u32::from_str_radix(crc, 16) != Ok(crc32c::crc32c(body.as_bytes())) {
         return Err("its checksum is wrong".to_owned());
     }
     let mut lines = body.lines();
-    let shard = lines.next().and_then(|l| l.strip_prefix(HEAD)).ok_or("it begins with something else")?;
+    let shard = lines.next().and_then(|l| l.strip_prefix(HEAD)).ok_or("its first line is not that of a cursor file")?;
     let cursor = |line: &str| {
         let (topic, next) = line.split_once(' ')?;
         Some((topic.to_owned(), next.parse().ok()?))
     };
-    let by_topic = lines.map(|l| cursor(l).ok_or_else(|| format!("`{l}` is no cursor"))).collect::<Result<_, _>>()?;
+    let by_topic =
+        lines.map(|l| cursor(l).ok_or_else(|| format!("`{l}` is not a cursor"))).collect::<Result<_, _>>()?;
     Ok((shard.to_owned(), by_topic))
 }
 
 const HEAD: &str = "greyhound cursors of ";
 const SUFFIX: &str = ".cursors";
 
-/// A consumer's name as a file's: what is not a letter, digit, `_` or `-` as `%xx`.
+/// Returns the file name of a consumer: its name, with every byte other than letters, digits, `_` and `-` escaped as
+/// `%xx`.
 fn file_name(consumer: &str) -> String {
     let mut name = String::new();
     for byte in consumer.bytes() {
@@ -377,10 +379,10 @@ mod tests {
     fn cursors_are_kept_by_consumer_and_topic() {
         let dir = tempfile::tempdir().unwrap();
         let cursors = open(dir.path()).unwrap();
-        let (file, at) = cursors.of("shop/mail.er", &"shop.order".into(), 3);
+        let (file, at) = cursors.open_cursor("shop/mail.er", &"shop.order".into(), 3);
         assert_eq!(at, 3);
         file.file().commit("shop.order", 9).unwrap();
-        cursors.of("shop/mail.er", &"shop.visit".into(), 5).0.file().commit("shop.visit", 6).unwrap();
+        cursors.open_cursor("shop/mail.er", &"shop.visit".into(), 5).0.file().commit("shop.visit", 6).unwrap();
         let again = open(dir.path()).unwrap();
         let all = [("shop/mail.er", "shop.order", 9), ("shop/mail.er", "shop.visit", 6)];
         assert_eq!(again.all(), all.map(|(c, t, at)| (c.to_owned(), t.to_owned(), at)));
@@ -388,22 +390,22 @@ mod tests {
     }
 
     #[test]
-    fn the_one_furthest_behind_is_what_retention_waits_for() {
+    fn retention_waits_for_the_consumer_furthest_behind() {
         let dir = tempfile::tempdir().unwrap();
         let cursors = open(dir.path()).unwrap();
-        cursors.of("a", &"shop.order".into(), 0).0.file().commit("shop.order", 9).unwrap();
-        cursors.of("b", &"shop.order".into(), 4);
+        cursors.open_cursor("a", &"shop.order".into(), 0).0.file().commit("shop.order", 9).unwrap();
+        cursors.open_cursor("b", &"shop.order".into(), 4);
         assert_eq!(cursors.required(), HashMap::from([("shop.order".into(), 4)]));
     }
 
     #[test]
-    fn a_consumer_that_does_not_read_is_reset_and_deleted_durably() {
+    fn an_inactive_consumer_is_reset_and_deleted_durably() {
         let dir = tempfile::tempdir().unwrap();
         let cursors = open(dir.path()).unwrap();
         let (order, visit): (Arc<str>, Arc<str>) = ("shop.order".into(), "shop.visit".into());
-        let (reads, _) = cursors.of("mailer", &order, 0);
+        let (reads, _) = cursors.open_cursor("mailer", &order, 0);
         reads.file().commit("shop.order", 9).unwrap();
-        drop(cursors.of("mailer", &visit, 5));
+        drop(cursors.open_cursor("mailer", &visit, 5));
         let refused = cursors.reset("mailer", "shop.order", 2).unwrap_err();
         assert!(matches!(&refused, CursorError::Active { topics, .. } if topics == &["shop.order"]), "{refused}");
         assert!(matches!(cursors.delete("mailer", None), Err(CursorError::Active { .. })));
@@ -415,13 +417,19 @@ mod tests {
         assert_eq!((cursors.all(), open(dir.path()).unwrap().all()), (vec![cursor.clone()], vec![cursor]));
         cursors.delete("mailer", None).unwrap();
         assert_eq!((cursors.required().len(), open(dir.path()).unwrap().all().len()), (0, 0));
-        assert_eq!(cursors.of("mailer", &order, 7).1, 7);
+        assert_eq!(cursors.open_cursor("mailer", &order, 7).1, 7);
     }
 
     #[test]
     fn damaged_cursors_are_refused_and_those_of_another_shard_ignored() {
         let dir = tempfile::tempdir().unwrap();
-        open(dir.path()).unwrap().of("mailer", &"shop.order".into(), 0).0.file().commit("shop.order", 9).unwrap();
+        open(dir.path())
+            .unwrap()
+            .open_cursor("mailer", &"shop.order".into(), 0)
+            .0
+            .file()
+            .commit("shop.order", 9)
+            .unwrap();
         let other = Cursors::open(Arc::new(OsFileSystem), dir.path(), &Shard::new("web", 8)).unwrap();
         assert!(other.all().is_empty());
         let path = dir.path().join("mailer.cursors");

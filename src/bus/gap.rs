@@ -1,42 +1,42 @@
-//! What is not recorded, recorded as not recorded: the rows of `greyhound.gap`.
+//! The rows of `greyhound.gap`, which record which rows are missing.
 
 use crate::log::Lost;
 use greyhound_sdk::TopicSchema;
 use serde::Serialize;
 
-/// The topic of the gaps.
+/// The topic that records gaps.
 pub const GAP_TOPIC: &str = "greyhound.gap";
 
-/// The schema of the topic of the gaps.
+/// Returns the schema of `greyhound.gap`.
 ///
 /// # Panics
-/// Never: the schema is a part of the program, and a test reads it.
+/// Never: the schema is compiled in, and a test parses it.
 #[must_use]
 pub fn gap_schema() -> TopicSchema {
     TopicSchema::from_avro(include_str!("../../schemas/greyhound.gap.avsc"))
         .expect("the schema of greyhound.gap is valid")
 }
 
-/// Why the bus did not record rows; the words in column `reason`.
+/// Why the bus did not record rows: the values of column `reason`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reason {
-    /// The queue was full because rows came faster than the disk takes them.
+    /// The queue was full because rows arrived faster than the disk accepts them.
     Overload,
     /// A client had used up its share of the queue.
     Share,
-    /// A value was one that no table can hold.
+    /// A row had a value that no table can hold.
     Invalid,
-    /// The queue was full because the disk is.
+    /// The queue was full because the disk is full.
     DiskFull,
     /// The log could not be written.
     WriteFailed,
     /// The last process did not close the log.
     UncleanStop,
-    /// The log holds bytes that are not what was written.
+    /// Bytes in the log are not the bytes that were written.
     Damage,
-    /// Deleted, to keep the disk's cap, before a consumer had read them.
+    /// The rows were deleted to stay below the disk cap, before a consumer had read them.
     Retention,
-    /// Published while the bus closed.
+    /// The rows were published while the bus closed.
     Closed,
 }
 
@@ -69,7 +69,7 @@ pub(super) struct Gap {
 }
 
 impl Gap {
-    /// The rows `first..=last` of `topic`.
+    /// Creates the gap of the rows `first..=last` of `topic`.
     pub(super) fn of_rows(topic: &str, first: u64, last: u64, reason: Reason, from_time: i64, to_time: i64) -> Self {
         let count = last - first + 1;
         Self {
@@ -83,13 +83,13 @@ impl Gap {
         }
     }
 
-    /// After an unclean stop: whatever was accepted after the last durable append, of any topic.
+    /// Creates the gap of an unclean stop: rows of any topic that were accepted after the last durable append.
     pub(super) fn unclean_stop(from_time: i64, to_time: i64) -> Self {
         let reason = Reason::UncleanStop.as_str();
         Self { topic: None, first_seq: None, last_seq: None, row_count: None, reason, from_time, to_time }
     }
 
-    /// What the log lost.
+    /// Creates the gap of rows that the log lost.
     pub(super) fn of_lost(lost: &Lost, reason: Reason) -> Self {
         Self {
             topic: lost.topic.as_deref().map(str::to_owned),

@@ -1,56 +1,56 @@
-//! From what lies in the queue to the frames of one group.
+//! Turns the rows taken from the queue into the frames of one group.
 
 use super::codec::Encoder;
 use super::gap::{GAP_TOPIC, Gap, Reason};
 use super::open_rows::OpenRows;
 use super::queue::{Content, Segment, Taken, sealed, unwritable};
 use super::topic::Topic;
-use crate::log::{Body, Frame, MAX_BODY};
+use crate::log::{Body, Frame, MAX_BODY_BYTES};
 use arrow_array::RecordBatch;
 use arrow_schema::ArrowError;
 use arrow_select::concat::concat_batches;
 use std::sync::Arc;
 
-/// Small neighbours are joined up to this many rows.
-const JOINED_ROWS: usize = 1 << 16;
-/// Small neighbours are joined up to this many bytes.
-const JOINED_BYTES: usize = 1 << 20;
+/// Neighbouring batches are joined up to this many rows.
+const JOINED_ROWS_MAX: usize = 1 << 16;
+/// Neighbouring batches are joined up to this many bytes.
+const JOINED_BYTES_MAX: usize = 1 << 20;
 
 /// Frames that become durable together, by topic in the order of declaration.
 pub(super) struct Group {
     pub(super) frames: Vec<Frame>,
-    /// What it counts in the queue.
+    /// The memory that the group takes in the queue.
     pub(super) bytes: usize,
-    /// What single rows took on average, by topic.
+    /// The average size of a single row, by topic.
     pub(super) row_bytes: Vec<Option<usize>>,
-    /// By topic: the number after its last row here.
+    /// By topic: the number after its last row in this group.
     pub(super) ends: Vec<(usize, u64)>,
-    /// Numbers whose rows are not recorded, by topic: first, last, why.
+    /// Numbers whose rows are not recorded, by topic: first, last, reason.
     pub(super) holes: Vec<(usize, u64, u64, Reason)>,
-    /// Gaps that came up only now; they belong into the next group.
+    /// Gaps found while the group was built; the next group records them.
     pub(super) gaps: Vec<Gap>,
     from: i64,
     time: i64,
 }
 
-/// Forms groups.
-pub(super) struct Former {
+/// Builds groups.
+pub(super) struct GroupBuilder {
     pub(super) topics: Vec<Arc<Topic>>,
-    /// By topic: an empty batch that changes places with the open one of the queue.
+    /// By topic: an empty batch, which is swapped with the open batch of the queue.
     pub(super) spares: Vec<OpenRows>,
     encoder: Encoder,
 }
 
-// === impl Former ===
+// === impl GroupBuilder ===
 
-impl Former {
+impl GroupBuilder {
     pub(super) fn new(topics: Vec<Arc<Topic>>) -> Result<Self, serde_arrow::Error> {
         let spares = topics.iter().map(|t| OpenRows::new(t.schema.columns())).collect::<Result<_, _>>()?;
         Ok(Self { topics, spares, encoder: Encoder::new() })
     }
 
-    /// The frames of what was taken from the queue with [`Former::spares`].
-    pub(super) fn form(&mut self, taken: Taken) -> Group {
+    /// Builds the group of the rows that were taken from the queue with [`GroupBuilder::spares`].
+    pub(super) fn build(&mut self, taken: Taken) -> Group {
         let Taken { from, time, bytes, topics } = taken;
         let row_bytes = Vec::with_capacity(topics.len());
         let mut group = Group {
@@ -68,7 +68,7 @@ impl Former {
             group.row_bytes.push(open.iter().filter_map(row_bytes_of).max());
             for segment in &open {
                 if let Segment { first, content: Content::Hole { count, reason } } = segment {
-                    group.tell(&self.topics[at], *first, *count, *reason);
+                    group.add_gap(&self.topics[at], *first, *count, *reason);
                 }
             }
             segments.extend(open);
@@ -92,7 +92,7 @@ impl Former {
                 }
                 Content::Hole { count, reason } => {
                     self.end_run(at, &mut run, group);
-                    group.hole(at, &self.topics[at], first, count, reason);
+                    group.add_hole(at, &self.topics[at], first, count, reason);
                 }
             }
         }
@@ -106,11 +106,11 @@ impl Former {
         }
         let topic = &self.topics[at];
         match encode(&mut self.encoder, topic, &batches) {
-            Ok(batch) => group.rows(topic, first, count, batch),
+            Ok(batch) => group.add_rows(topic, first, count, batch),
             Err(e) => {
                 if let Content::Hole { count, reason } = unwritable(topic, first, count as u64, &e) {
-                    group.tell(topic, first, count, reason);
-                    group.hole(at, topic, first, count, reason);
+                    group.add_gap(topic, first, count, reason);
+                    group.add_hole(at, topic, first, count, reason);
                 }
             }
         }
@@ -122,8 +122,8 @@ fn encode(encoder: &mut Encoder, topic: &Topic, batches: &[RecordBatch]) -> Resu
         [one] => encoder.encode(one),
         several => encoder.encode(&concat_batches(topic.schema.columns(), several)?),
     }?;
-    match batch.len() > MAX_BODY {
-        true => Err(ArrowError::MemoryError(format!("{} bytes are more than a frame of the log holds", batch.len()))),
+    match batch.len() > MAX_BODY_BYTES {
+        true => Err(ArrowError::MemoryError(format!("{} bytes exceed the size limit of a log frame", batch.len()))),
         false => Ok(batch),
     }
 }
@@ -135,7 +135,7 @@ fn row_bytes_of(open: &Segment) -> Option<usize> {
     }
 }
 
-/// Neighbours that become one frame.
+/// Neighbouring batches that become one frame.
 #[derive(Default)]
 struct Run {
     first: u64,
@@ -146,7 +146,7 @@ struct Run {
 
 impl Run {
     fn takes(&self, rows: &RecordBatch) -> bool {
-        self.rows + rows.num_rows() <= JOINED_ROWS && self.bytes + rows.get_array_memory_size() <= JOINED_BYTES
+        self.rows + rows.num_rows() <= JOINED_ROWS_MAX && self.bytes + rows.get_array_memory_size() <= JOINED_BYTES_MAX
     }
 
     fn push(&mut self, first: u64, rows: RecordBatch) {
@@ -162,12 +162,12 @@ impl Run {
 // === impl Group ===
 
 impl Group {
-    /// Whether it only tells what is not recorded, so that it may use the space that is kept for this.
-    pub(super) fn tells_of_gaps_only(&self) -> bool {
+    /// Whether the group holds only gaps and holes, so that it may use the reserved disk space.
+    pub(super) fn has_only_gaps(&self) -> bool {
         self.frames.iter().all(|f| f.body == Body::Hole || &*f.topic == GAP_TOPIC)
     }
 
-    /// Gives up its rows, but those that tell of gaps; the gaps that are to be told are then in `gaps`.
+    /// Turns all rows except those of `greyhound.gap` into holes, and adds the resulting gaps to `gaps`.
     pub(super) fn give_up(&mut self, topics: &[Arc<Topic>], reason: Reason) {
         for at in 0..self.frames.len() {
             let frame = &mut self.frames[at];
@@ -178,13 +178,13 @@ impl Group {
             let (name, first, count) = (frame.topic.clone(), frame.first, u64::from(frame.rows));
             if let Some(topic) = topics.iter().position(|t| t.name == name) {
                 super::metrics::shed(&name, reason.as_str(), count);
-                self.tell(&topics[topic], first, count, reason);
+                self.add_gap(&topics[topic], first, count, reason);
                 self.holes.push((topic, first, first + count - 1, reason));
             }
         }
     }
 
-    /// Takes the frames of a later group.
+    /// Appends the frames of a later group.
     pub(super) fn join(&mut self, later: Group) {
         self.frames.extend(later.frames);
         self.ends.extend(later.ends);
@@ -192,17 +192,17 @@ impl Group {
         self.bytes += later.bytes;
     }
 
-    fn tell(&mut self, topic: &Topic, first: u64, count: u64, reason: Reason) {
+    fn add_gap(&mut self, topic: &Topic, first: u64, count: u64, reason: Reason) {
         self.gaps.push(Gap::of_rows(&topic.name, first, first + count - 1, reason, self.from, self.time));
     }
 
-    fn rows(&mut self, topic: &Topic, first: u64, count: usize, batch: bytes::Bytes) {
+    fn add_rows(&mut self, topic: &Topic, first: u64, count: usize, batch: bytes::Bytes) {
         let rows = u32::try_from(count).expect("a batch of at most u32::MAX rows: publishing refuses a larger one");
         let body = Body::Rows { schema: topic.schema.fingerprint(), batch };
         self.frames.push(Frame { topic: topic.name.clone(), first, rows, time: self.time, body });
     }
 
-    fn hole(&mut self, at: usize, topic: &Topic, first: u64, count: u64, reason: Reason) {
+    fn add_hole(&mut self, at: usize, topic: &Topic, first: u64, count: u64, reason: Reason) {
         self.holes.push((at, first, first + count - 1, reason));
         let (mut first, end) = (first, first + count);
         while first < end {

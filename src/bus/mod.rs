@@ -1,9 +1,14 @@
-//! The bus: takes rows from publishers, makes them durable in a [`Log`], hands them to consumers.
+//! The bus takes rows from publishers, makes them durable in a [`Log`], and hands them to consumers.
 //!
-//! A row's way: [`queue`] numbers it under one short lock and joins it with its neighbours · [`committer`], a
-//! thread of its own, takes all that is queued at once, [`group`] forms frames of it, and one append makes them
-//! durable · [`topic`] tells those who wait · [`consume`] reads it back. What cannot be recorded is recorded as
-//! a [`gap`].
+//! The path of a row:
+//!
+//! 1. [`queue`] numbers it under one short lock and joins it with its neighbours.
+//! 2. [`committer`], which has its own thread, takes everything that is queued; [`group`] makes frames of it, and one
+//!    append makes them durable.
+//! 3. [`topic`] wakes the tasks that wait for it.
+//! 4. [`consume`] reads it back.
+//!
+//! Rows that cannot be recorded are recorded as a [`gap`].
 
 mod clock;
 mod codec;
@@ -14,12 +19,15 @@ mod core;
 mod cursors;
 mod gap;
 mod group;
+mod inner;
 pub mod metrics;
 mod open_rows;
+mod options;
 mod publish;
 mod queue;
 mod shares;
 mod start;
+mod status;
 #[cfg(test)]
 mod tests;
 mod topic;
@@ -27,193 +35,129 @@ mod topic;
 pub use self::clock::Clock;
 pub use self::consumers::Position;
 pub use self::core::End;
-pub use self::cursors::{BadCursors, CursorError, look as look_at_cursors};
+pub use self::cursors::{BadCursors, CursorError, check as check_cursors};
 pub use self::gap::{GAP_TOPIC, gap_schema};
+pub use self::options::BusOptions;
 pub use self::start::StartError;
+pub use self::status::{ConsumerStatus, TopicStatus};
 
-use self::consume::{Cursor, TopicReader, Watchers};
 use self::core::Core;
-use self::cursors::Cursors;
-use self::gap::Reason;
-use self::publish::TopicWriter;
+use self::inner::Inner;
 use self::queue::Phase;
-use crate::log::{Log, LogError, Retention};
-use async_trait::async_trait;
-use greyhound_sdk::bus::Backend;
-use greyhound_sdk::consumer::Reader;
-use greyhound_sdk::fs::SharedFs;
-use greyhound_sdk::publisher::Writer;
-use greyhound_sdk::{Bus, Health, Shard, Start, TopicSchema, UnknownTopic};
-use std::path::PathBuf;
+use crate::log::{Log, LogError};
+use greyhound_sdk::{Bus, TopicSchema};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::{JoinHandle, JoinSet};
 
-/// What the bus needs to know; see [`BusOptions::new`] for the defaults.
-#[derive(Debug, Clone)]
-pub struct BusOptions {
-    /// Rows that are not yet durable may take this much memory; above it they are shed, with a gap.
-    pub queue_bytes: usize,
-    /// How long rows that nobody waits for may wait for others to ride with.
-    pub linger: Duration,
-    /// How often the floor is told while nothing is published.
-    pub floor_interval: Duration,
-    /// When rows may be deleted.
-    pub retention: Retention,
-    /// How often that is looked at.
-    pub retention_interval: Duration,
-    /// The file layer for the cursors.
-    pub fs: SharedFs,
-    /// Where the cursors are kept; made where it is missing.
-    pub cursors_dir: PathBuf,
-    /// What the times of append come from.
-    pub clock: Clock,
-    /// The bus's voice on `/readyz`; its parts are `log` and `clock`.
-    pub health: Health,
-}
-
-impl BusOptions {
-    /// The defaults.
-    #[must_use]
-    pub fn new(fs: SharedFs, cursors_dir: PathBuf, retention: Retention, health: Health) -> Self {
-        Self {
-            queue_bytes: 64 << 20,
-            linger: Duration::from_millis(10),
-            floor_interval: Duration::from_secs(5),
-            retention,
-            retention_interval: Duration::from_secs(10),
-            fs,
-            cursors_dir,
-            clock: Clock::system(),
-            health,
-        }
-    }
-}
-
-/// How much longer than its limit closing may take before the log counts as hung.
+/// How long past its limit a close may take before the log counts as hung.
 const CLOSE_GRACE: Duration = Duration::from_secs(2);
 
-/// The bus. Dropped without [`EventBus::close`], it stops where it stands, as if the process were killed.
+/// The bus. If it is dropped without [`EventBus::close`], it stops at once, as if the process were killed.
 pub struct EventBus {
     inner: Arc<Inner>,
-    keeper: JoinHandle<()>,
-}
-
-/// What the handles of the bus share.
-struct Inner {
-    core: Arc<Core>,
-    schemas: Vec<Arc<TopicSchema>>,
-    cursors: Arc<Cursors>,
-    watchers: Watchers,
-    retention: Retention,
-}
-
-/// How a topic stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TopicStatus {
-    /// Its name.
-    pub topic: String,
-    /// The oldest row that is kept.
-    pub earliest: u64,
-    /// The number after the newest durable row.
-    pub end: u64,
-    /// The bytes that the log holds of it.
-    pub bytes: u64,
-    /// Who reads it.
-    pub consumers: Vec<ConsumerStatus>,
-}
-
-/// How a consumer of a topic stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConsumerStatus {
-    /// Its name.
-    pub name: String,
-    /// The first row that it has not committed.
-    pub position: u64,
-    /// How many numbers that is behind the end.
-    pub lag: u64,
-    /// Whether retention waits for it.
-    pub required: bool,
-    /// Whether it reads now.
-    pub active: bool,
+    maintenance: JoinHandle<()>,
 }
 
 // === impl EventBus ===
 
 impl EventBus {
-    /// Starts the bus on `log`. The topics stand in the order in which rows may name each other;
-    /// `greyhound.gap` is added as the last. Must be called within a Tokio runtime.
+    /// Starts the bus on `log`. A topic must follow the topics that its rows refer to; `greyhound.gap` is appended as
+    /// the last. Must be called within a Tokio runtime.
     ///
     /// # Errors
-    /// [`StartError`]: a topic given twice, a schema that the log's rows do not fit, damaged cursors, or a log that
-    /// takes no writer.
+    /// [`StartError`] if a topic is declared twice, a schema does not fit the rows in the log, a cursor file is
+    /// damaged, or the log accepts no writer.
     pub async fn start(log: Arc<dyn Log>, topics: Vec<TopicSchema>, options: BusOptions) -> Result<Self, StartError> {
         let interval = options.retention_interval;
         let inner = Arc::new(start::start(log, topics, options).await?);
-        let keeper = tokio::spawn(keep_always(inner.clone(), interval));
-        Ok(Self { inner, keeper })
+        let maintenance = tokio::spawn(supervise_maintenance(inner.clone(), interval));
+        Ok(Self { inner, maintenance })
     }
 
-    /// The handle that plugins get.
+    /// Returns the handle that plugins use.
     #[must_use]
     pub fn handle(&self) -> Bus {
         Bus::new(self.inner.clone())
     }
 
-    /// How each topic stands, in the order of declaration.
+    /// Returns the state of every topic, in the order of declaration.
     #[must_use]
     pub fn status(&self) -> Vec<TopicStatus> {
         self.inner.status()
     }
 
-    /// The bytes that the log holds.
+    /// Returns the size of the log in bytes.
     #[must_use]
     pub fn log_bytes(&self) -> u64 {
         self.inner.core.log.size()
     }
 
-    /// Deletes what retention lets go, now.
+    /// Runs retention now.
     ///
     /// # Errors
-    /// Where the log could not.
+    /// [`LogError`] if the log could not delete old rows.
     pub async fn retain(&self) -> Result<(), LogError> {
         self.inner.retain().await
     }
 
-    /// Waits until the bus can take no more rows, and says why: the process should then end, unless it closed the bus
-    /// itself.
+    /// Moves the cursor of an inactive consumer to `to` and returns the number of that row.
+    ///
+    /// # Errors
+    /// [`CursorError`], in which case nothing was changed.
+    pub async fn reset_consumer(&self, name: &str, topic: &str, to: Position) -> Result<u64, CursorError> {
+        self.inner.reset_consumer(name, topic, to).await
+    }
+
+    /// Deletes an inactive consumer's cursor in `topic`, or all its cursors if `topic` is `None`, so that retention no
+    /// longer waits for it. Returns the topics of the deleted cursors.
+    ///
+    /// # Errors
+    /// [`CursorError`], in which case nothing was changed.
+    pub async fn delete_consumer(&self, name: &str, topic: Option<&str>) -> Result<Vec<String>, CursorError> {
+        self.inner.delete_consumer(name, topic).await
+    }
+
+    /// Returns the topic and state of every consumer, including those of topics that no plugin declares any more.
+    #[must_use]
+    pub fn consumers(&self) -> Vec<(String, ConsumerStatus)> {
+        self.inner.consumers()
+    }
+
+    /// Waits until the bus accepts no more rows, and returns the reason. Unless the process closed the bus itself, it
+    /// should then exit.
     pub async fn ended(&self) -> End {
         ended(&self.inner.core).await
     }
 
-    /// Waits, for `limit` at most, until everything that was published before is durable, or known to be lost.
+    /// Waits, at most for `limit`, until every row published before this call is durable or known to be lost.
     pub async fn flush(&self, limit: Duration) {
         let core = &self.inner.core;
         let published: Vec<_> =
             (0..core.topics.len()).filter_map(|at| Some((at, core.queue().next(at).checked_sub(1)?))).collect();
         let durable = async {
             for (at, last) in published {
-                core.hurry(at, last);
-                // What is lost is told in greyhound.gap.
+                core.expedite(at, last);
+                // Lost rows are recorded in greyhound.gap.
                 let _ = core.topics[at].durable(last).await;
             }
         };
         let _ = tokio::time::timeout(limit, durable).await;
     }
 
-    /// Makes durable what was published, records as gaps what the log does not take within `limit`, and closes the log.
-    /// What is published meanwhile is recorded as a gap.
+    /// Makes all published rows durable and closes the log. Rows that the log does not accept within `limit`, and rows
+    /// published during the close, are recorded as gaps.
     pub async fn close(&self, limit: Duration) -> End {
-        self.keeper.abort();
+        self.maintenance.abort();
         self.inner.core.enter(Phase::Closing(Instant::now() + limit));
         let ended = tokio::time::timeout(limit + CLOSE_GRACE, ended(&self.inner.core)).await;
-        ended.unwrap_or_else(|_| End::Failed("it does not answer".into()))
+        ended.unwrap_or_else(|_| End::Failed("the log did not close in time".into()))
     }
 }
 
 impl Drop for EventBus {
     fn drop(&mut self) {
-        self.keeper.abort();
+        self.maintenance.abort();
         self.inner.core.enter(Phase::Abandoned);
     }
 }
@@ -223,91 +167,28 @@ async fn ended(core: &Core) -> End {
     end.unwrap_or(End::Abandoned)
 }
 
-/// A panic in it must not end retention for good, and unnoticed.
-async fn keep_always(inner: Arc<Inner>, interval: Duration) {
+/// Runs [`maintain`], and starts it again after a panic: otherwise retention would stop silently.
+async fn supervise_maintenance(inner: Arc<Inner>, interval: Duration) {
     loop {
         let mut task = JoinSet::new();
-        task.spawn(keep(inner.clone(), interval));
+        task.spawn(maintain(inner.clone(), interval));
         if let Some(Err(error)) = task.join_next().await {
-            tracing::error!(%error, "retention failed; it goes on");
+            tracing::error!(%error, "retention panicked and is started again");
         }
     }
 }
 
-/// Looks after retention and tells the consumers' lag, until the bus is gone.
-async fn keep(inner: Arc<Inner>, interval: Duration) {
+/// Runs retention and reports the consumers' lag at every `interval`.
+async fn maintain(inner: Arc<Inner>, interval: Duration) {
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         if let Err(e) = inner.retain().await {
-            tracing::warn!(error = %e, "old rows could not be deleted");
+            tracing::warn!(error = %e, "cannot delete old rows");
         }
         for topic in inner.status() {
             topic.consumers.iter().for_each(|c| metrics::lag(&c.name, &topic.topic, c.lag));
         }
-    }
-}
-
-// === impl Inner ===
-
-impl Inner {
-    fn find(&self, topic: &str) -> Result<usize, UnknownTopic> {
-        let known = || self.schemas.iter().map(|s| s.name().to_owned()).collect();
-        let at = self.schemas.iter().position(|s| s.name() == topic);
-        at.ok_or_else(|| UnknownTopic { topic: topic.to_owned(), known: known() })
-    }
-
-    async fn retain(&self) -> Result<(), LogError> {
-        let core = &self.core;
-        core.record_lost(&core.log.damage(), Reason::Damage);
-        let lost = core.log.retain(&self.retention, &self.cursors.required(), core.clock.now()).await?;
-        core.record_lost(&lost, Reason::Retention);
-        Ok(())
-    }
-
-    fn status(&self) -> Vec<TopicStatus> {
-        let consumers = self.consumers();
-        let of_topic = |topic: &Arc<topic::Topic>| {
-            let bounds = self.core.log.bounds(&topic.name);
-            let consumers =
-                consumers.iter().filter(|(of, _)| **of == *topic.name).map(|(_, status)| status.clone()).collect();
-            TopicStatus {
-                topic: topic.name.to_string(),
-                earliest: bounds.earliest,
-                end: bounds.end,
-                bytes: self.core.log.size_of(&topic.name),
-                consumers,
-            }
-        };
-        self.core.topics.iter().map(of_topic).collect()
-    }
-}
-
-#[async_trait]
-impl Backend for Inner {
-    fn shard(&self) -> &Shard {
-        self.core.log.shard()
-    }
-
-    fn topics(&self) -> Vec<Arc<TopicSchema>> {
-        self.schemas.clone()
-    }
-
-    fn writer(&self, topic: &str) -> Result<Arc<dyn Writer>, UnknownTopic> {
-        Ok(Arc::new(TopicWriter { core: self.core.clone(), at: self.find(topic)? }))
-    }
-
-    async fn reader(&self, name: &str, topic: &str, start: Start) -> Result<Box<dyn Reader>, UnknownTopic> {
-        let topic = self.core.topics[self.find(topic)?].clone();
-        let bounds = self.core.log.bounds(&topic.name);
-        let (cursor, position) = match start {
-            Start::Earliest => {
-                let (held, position) = self.cursors.of(name, &topic.name, bounds.earliest);
-                (Cursor::Durable(held), position)
-            }
-            Start::Latest => (Cursor::Shown(self.watchers.add(name, &topic.name, bounds.end)), bounds.end),
-        };
-        Ok(Box::new(TopicReader::new(self.core.clone(), topic, position, cursor)))
     }
 }

@@ -1,4 +1,4 @@
-//! Rows published singly, on their way to become one batch.
+//! Collects rows that were published singly into one batch.
 
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{ArrowError, Field, SchemaRef};
@@ -6,11 +6,11 @@ use serde_arrow::ArrayBuilder;
 use serde_arrow::marrow::array::Array;
 use std::sync::Arc;
 
-/// An open batch. A row that fails half-way leaves its neighbours as they were.
+/// An open batch. A row that fails half-way does not affect its neighbours.
 ///
-/// `ArrayBuilder::push` is not transactional: a row that fails leaves a value in the columns before the
-/// bad one, and a list that promises elements it does not have. So the rows that went in whole are
-/// counted here, and after a failure (or a panic in the row's own `Serialize`) what stands behind them is cut off.
+/// `ArrayBuilder::push` is not transactional: a row that fails leaves values in the columns before the bad one, and may
+/// leave list offsets without their elements. This type counts the complete rows; after a failure, or a panic in the
+/// row's `Serialize`, it cuts off everything behind them.
 pub(super) struct OpenRows {
     builder: ArrayBuilder,
     schema: SchemaRef,
@@ -19,17 +19,17 @@ pub(super) struct OpenRows {
 }
 
 impl OpenRows {
-    /// No rows of `schema`.
+    /// Creates an empty batch of `schema`.
     pub(super) fn new(schema: &SchemaRef) -> Result<Self, serde_arrow::Error> {
         Ok(Self { builder: builder(schema)?, schema: schema.clone(), rows: 0, torn: false })
     }
 
-    /// How many rows went in whole.
+    /// The number of complete rows.
     pub(super) fn len(&self) -> usize {
         self.rows
     }
 
-    /// Whether a row failed half-way: the batch must be finished before the next row goes in.
+    /// Whether a row failed half-way. The batch must then be finished before the next row is added.
     pub(super) fn is_torn(&self) -> bool {
         self.torn
     }
@@ -47,7 +47,7 @@ impl OpenRows {
         Ok(())
     }
 
-    /// The rows that went in whole, as a batch; empties this.
+    /// Returns the complete rows as a batch, and starts a new one.
     pub(super) fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
         let (rows, torn) = (std::mem::take(&mut self.rows), std::mem::take(&mut self.torn));
         let arrays = self.builder.to_marrow().map_err(|e| ArrowError::ExternalError(Box::new(e)))?;
@@ -59,7 +59,7 @@ impl OpenRows {
     }
 }
 
-/// Without the fields' metadata, which the builder would copy for every batch.
+/// Creates a builder without the fields' metadata, which it would copy for every batch.
 fn builder(schema: &SchemaRef) -> Result<ArrayBuilder, serde_arrow::Error> {
     let plain = |f: &Arc<Field>| Arc::new(Field::new(f.name(), f.data_type().clone(), f.is_nullable()));
     ArrayBuilder::from_arrow(&schema.fields().iter().map(plain).collect::<Vec<_>>())
@@ -69,7 +69,7 @@ fn to_arrow(array: Array) -> Result<ArrayRef, ArrowError> {
     ArrayRef::try_from(array).map_err(|e| ArrowError::ExternalError(Box::new(e)))
 }
 
-/// Takes away the offsets of a list behind its first `rows`: they may point behind its elements.
+/// Cuts off the list offsets after the first `rows`: they may point past the elements.
 fn cut_list(array: Array, rows: usize) -> Array {
     match array {
         Array::List(mut list) => {
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_row_leaves_its_neighbours_whole() {
+    fn a_bad_row_does_not_affect_its_neighbours() {
         let bad = [
             json!({"id": 9}),
             json!({"id": "nine", "rooms": [], "age": 1}),
@@ -112,7 +112,7 @@ mod tests {
             json!({"id": 9, "user": "x", "rooms": ["a", "b"], "age": 1_i64 << 40}),
             json!({"id": 9, "user": "x", "rooms": 5, "age": 1}),
             json!({"id": 9, "user": "x", "rooms": ["a"], "age": 1, "known": "yes"}),
-            json!("no record at all"),
+            json!("not a record"),
         ];
         for bad in bad {
             for before in [0, 1, 9] {

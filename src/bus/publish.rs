@@ -27,29 +27,29 @@ impl TopicWriter {
             Rejected::Shed { first, reason } => {
                 Refused::Shed { topic, count, first: Some(first), reason: reason.as_str() }
             }
-            Rejected::Over => Refused::Shed { topic, count, first: None, reason: "the bus is closed" },
+            Rejected::Ended => Refused::Shed { topic, count, first: None, reason: "the bus is closed" },
             Rejected::Unfit(why) => self.unfit(why),
         }
     }
 
-    /// The batch with the topic's own schema; refuses what the topic's table could not hold.
+    /// Returns the batch with the topic's own schema. Refuses rows that the topic's table cannot hold.
     fn fit(&self, rows: RecordBatch) -> Result<RecordBatch, Refused> {
         let rows = self.typed(rows)?;
         self.schema().check(&rows).map_err(|bad| self.unfit(bad))?;
-        // What a slice takes is looked at only if the memory below it is much: that is not free.
+        // Measuring a slice is not free, so it is done only if the underlying memory is large.
         match rows.get_array_memory_size() > MAX_BATCH_BYTES && size(&rows) > MAX_BATCH_BYTES {
             true => Err(self.unfit(format!(
-                "a batch can have at most {MAX_BATCH_BYTES} bytes, and this one has {}: publish fewer rows at a time",
+                "a batch is limited to {MAX_BATCH_BYTES} bytes, but this one has {}: publish fewer rows at a time",
                 size(&rows)
             ))),
             false => Ok(rows),
         }
     }
 
-    /// Refuses columns of other types, and nulls where there must be none.
+    /// Refuses columns of other types, and nulls in columns that are not nullable.
     fn typed(&self, rows: RecordBatch) -> Result<RecordBatch, Refused> {
         if u32::try_from(rows.num_rows()).is_err() {
-            return Err(self.unfit("a batch can have at most 4,294,967,295 rows"));
+            return Err(self.unfit("a batch is limited to 4,294,967,295 rows: publish fewer rows at a time"));
         }
         let columns = self.schema().columns();
         if Arc::ptr_eq(rows.schema_ref(), columns) {
@@ -58,7 +58,7 @@ impl TopicWriter {
         if let Some((is, must)) =
             rows.schema_ref().fields().iter().zip(columns.fields()).find(|(is, must)| is.name() != must.name())
         {
-            return Err(self.unfit(format!("column `{}` stands in the place of `{}`", is.name(), must.name())));
+            return Err(self.unfit(format!("column `{}` is in the place of column `{}`", is.name(), must.name())));
         }
         RecordBatch::try_new(columns.clone(), rows.columns().to_vec()).map_err(|e| self.unfit(e))
     }
@@ -86,12 +86,12 @@ impl Writer for TopicWriter {
         self.core.publish(|queue| queue.push_batch(self.at, rows)).map_err(|e| self.refused(e, count))
     }
 
-    async fn room(&self) {
-        self.core.room().await;
+    async fn wait_for_room(&self) {
+        self.core.wait_for_room().await;
     }
 
     async fn durable(&self, seq: u64) -> Result<(), NotDurable> {
-        self.core.hurry(self.at, seq);
+        self.core.expedite(self.at, seq);
         self.core.topics[self.at].durable(seq).await
     }
 }

@@ -1,7 +1,7 @@
-//! The rows between their publication and the log.
+//! Holds rows between their publication and the log.
 //!
-//! All topics are behind one lock, so that one look at the queue is a consistent cut through all of them:
-//! where it holds a row, it holds every row that was published before and not yet written.
+//! One lock covers all topics, so that taking the queue is a consistent cut through all of them: it holds every row
+//! that was published before any row it holds and is not yet written.
 
 use super::gap::{Gap, Reason};
 use super::metrics;
@@ -15,54 +15,54 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// An open batch is sealed at this many rows, so that its real size is known.
-const OPEN_ROWS: usize = 1024;
-/// ... or when their texts have so many bytes.
-const OPEN_BYTES: usize = 1 << 20;
-/// What a segment costs beside its rows.
+const OPEN_ROWS_MAX: usize = 1024;
+/// An open batch is sealed at this estimated size.
+const OPEN_BYTES_MAX: usize = 1 << 20;
+/// The memory of a segment besides its rows.
 const SEGMENT_BYTES: usize = 256;
-/// `greyhound.gap` may take this much more than the limit: what is shed must be told.
-const GAP_RESERVE: usize = 1 << 20;
+/// `greyhound.gap` may exceed the limit by this much, so that shed rows can be recorded.
+const GAP_RESERVE_BYTES: usize = 1 << 20;
 
-/// What the bus does.
+/// The phase of the bus.
 #[derive(Debug, Clone)]
 pub(super) enum Phase {
-    /// It takes rows.
+    /// The bus accepts rows.
     Open,
-    /// It writes what it has, until this time.
+    /// The bus writes its queued rows until this time.
     Closing(Instant),
-    /// It leaves everything as it is.
+    /// The bus was dropped and leaves everything as it is.
     Abandoned,
-    /// It can take no more rows.
-    Over,
+    /// The writer thread has ended.
+    Ended,
 }
 
-/// The queue. See the module.
+/// The queue; see the module.
 pub(super) struct Queue {
     pub(super) phase: Phase,
-    /// Somebody waits for a row that is in the queue: do not linger.
+    /// A task waits for a row in the queue: do not linger.
     pub(super) urgent: bool,
-    /// The log takes no rows now, and that is why rows are shed.
-    pub(super) trouble: Option<Reason>,
+    /// Set while the log accepts no rows: the reason why rows are shed.
+    pub(super) log_failure: Option<Reason>,
     topics: Vec<TopicQueue>,
-    /// Not yet durable: queued or in the hands of the writer.
+    /// The memory of all rows that are not yet durable: queued or being written.
     bytes: usize,
-    /// Of these, those that are queued.
+    /// The part of `bytes` that is queued.
     queued: usize,
     limit: usize,
     shares: Shares,
-    /// The shard's last time of append.
+    /// The shard's last append time.
     last_time: i64,
 }
 
 struct TopicQueue {
     topic: Arc<Topic>,
     next: u64,
-    /// What stands before this is no longer in the queue.
+    /// Rows before this number are no longer in the queue.
     taken: u64,
     sealed: Vec<Segment>,
     open: OpenRows,
     open_bytes: usize,
-    /// What a row took lately: the estimate for open rows.
+    /// The recent size of a row: the estimate for open rows.
     row_bytes: usize,
 }
 
@@ -72,48 +72,45 @@ pub(super) struct Segment {
     pub(super) content: Content,
 }
 
-/// What the numbers were given to.
+/// The content of a segment.
 pub(super) enum Content {
-    /// Rows.
     Rows(RecordBatch),
-    /// Rows that are not recorded.
+    /// Numbers of rows that are not recorded.
     Hole {
-        /// How many.
         count: u64,
-        /// Why.
         reason: Reason,
     },
 }
 
-/// What the writer took from the queue at once.
+/// Everything that the writer thread takes from the queue at once.
 pub(super) struct Taken {
-    /// The time of append before it.
+    /// The previous append time.
     pub(super) from: i64,
-    /// The time of append of all of it.
+    /// The append time of all rows.
     pub(super) time: i64,
-    /// What it counts in [`Queue::release`].
+    /// The memory to pass to [`Queue::release`].
     pub(super) bytes: usize,
-    /// By topic: its sealed segments, and the number of the first of its open rows, which lie in the spare.
+    /// By topic: its sealed segments, and the number of the first of its open rows, which are in the spare.
     pub(super) topics: Vec<(Vec<Segment>, u64)>,
 }
 
-/// Why a row was not taken.
+/// Why a row was rejected.
 pub(super) enum Rejected {
     Shed { first: u64, reason: Reason },
-    Over,
+    Ended,
     Unfit(serde_arrow::Error),
 }
 
 // === impl Queue ===
 
 impl Queue {
-    /// An empty queue; each topic goes on at its `end()`. The last topic is that of the gaps.
+    /// Creates an empty queue. Each topic continues at its `end()`. The last topic must be `greyhound.gap`.
     pub(super) fn new(topics: &[Arc<Topic>], limit: usize, last_time: i64) -> Result<Self, serde_arrow::Error> {
         let topics = topics.iter().map(TopicQueue::new).collect::<Result<_, _>>()?;
         Ok(Self {
             phase: Phase::Open,
             urgent: false,
-            trouble: None,
+            log_failure: None,
             topics,
             bytes: 0,
             queued: 0,
@@ -123,17 +120,17 @@ impl Queue {
         })
     }
 
-    /// Bytes that are not yet durable.
+    /// The bytes that are not yet durable.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Whether a publisher that waits may go on. Below the limit, so that those who wait do not shed.
+    /// Whether a waiting publisher may continue. The threshold is below the limit, so that its row is not shed.
     pub(super) fn has_room(&self) -> bool {
         self.bytes < self.limit / 4 * 3 || !matches!(self.phase, Phase::Open)
     }
 
-    /// Whether so much is queued that lingering brings nothing.
+    /// Whether so much is queued that lingering gains nothing.
     pub(super) fn is_large(&self) -> bool {
         self.queued >= (self.limit / 8).min(1 << 20)
     }
@@ -143,7 +140,7 @@ impl Queue {
         self.queued == 0
     }
 
-    /// Whether row `seq` of the topic is still queued.
+    /// Whether row `seq` of the topic is queued, or yet to be published.
     pub(super) fn holds(&self, topic: usize, seq: u64) -> bool {
         self.topics[topic].taken <= seq
     }
@@ -153,7 +150,7 @@ impl Queue {
         self.topics[topic].next
     }
 
-    /// Adds one row, whose texts have `texts` bytes, as far as that is known; `client` caused it.
+    /// Adds one row that `client` caused. `texts` is the size of its texts in bytes, or 0 if unknown.
     pub(super) fn push(
         &mut self,
         at: usize,
@@ -164,7 +161,7 @@ impl Queue {
         self.admit(at, 1, client)?;
         let topic = &mut self.topics[at];
         if topic.open.is_torn() {
-            // A row's own Serialize panicked in the push before.
+            // The previous row's Serialize panicked.
             self.seal(at);
         }
         let topic = &mut self.topics[at];
@@ -175,7 +172,7 @@ impl Queue {
         let (seq, bytes) = (topic.next, topic.row_bytes.max(texts));
         topic.next += 1;
         topic.open_bytes += bytes;
-        let full = topic.open.len() >= OPEN_ROWS || topic.open_bytes >= OPEN_BYTES;
+        let full = topic.open.len() >= OPEN_ROWS_MAX || topic.open_bytes >= OPEN_BYTES_MAX;
         self.add(bytes);
         self.shares.charge(client, bytes);
         if full {
@@ -201,12 +198,12 @@ impl Queue {
         Ok(first)
     }
 
-    /// Adds a row to `greyhound.gap`, whatever the limit says.
+    /// Adds a row to `greyhound.gap`, regardless of the limit.
     pub(super) fn record(&mut self, gap: &Gap) {
         let at = self.topics.len() - 1;
         let topic = &mut self.topics[at];
         if let Err(e) = topic.open.push(&mut |columns| columns.push(gap)) {
-            tracing::error!(error = %e, ?gap, "a gap could not be recorded");
+            tracing::error!(error = %e, ?gap, "cannot record a gap");
             return self.seal(at);
         }
         topic.next += 1;
@@ -215,7 +212,7 @@ impl Queue {
         self.add(bytes);
     }
 
-    /// Gives `count` numbers of the topic to rows that are not recorded.
+    /// Assigns `count` numbers of the topic to rows that are not recorded.
     pub(super) fn shed(&mut self, at: usize, count: u64, reason: Reason) {
         self.seal(at);
         let topic = &mut self.topics[at];
@@ -233,7 +230,7 @@ impl Queue {
         }
     }
 
-    /// Takes everything. `spares` has an empty batch for each topic, which changes places with the open one.
+    /// Takes everything. `spares` holds an empty batch for each topic, which is swapped with its open batch.
     pub(super) fn take(&mut self, now: i64, spares: &mut [OpenRows]) -> Taken {
         let (from, time) = (self.last_time, self.time(now));
         for gap in self.holes(from, time) {
@@ -251,14 +248,14 @@ impl Queue {
         self.last_time
     }
 
-    /// The time of an append now: never before the one before.
+    /// Returns the append time for `now`, which is never earlier than the previous one.
     pub(super) fn time(&mut self, now: i64) -> i64 {
         self.last_time = self.last_time.max(now);
         self.last_time
     }
 
-    /// What was taken needs no more memory. `row_bytes` has what a single row of a topic took on average, where there
-    /// were any.
+    /// Releases the memory of taken rows. `row_bytes` holds, by topic, the average size of a single row, if there were
+    /// any.
     pub(super) fn release(&mut self, bytes: usize, row_bytes: &[Option<usize>]) {
         self.bytes -= bytes;
         self.shares.release();
@@ -267,7 +264,7 @@ impl Queue {
         }
     }
 
-    /// Gives up all rows that are queued, but those that tell of gaps.
+    /// Turns all queued rows except those of `greyhound.gap` into holes.
     pub(super) fn give_up(&mut self, reason: Reason) {
         for at in 0..self.topics.len() - 1 {
             self.seal(at);
@@ -278,18 +275,18 @@ impl Queue {
     }
 
     fn admit(&mut self, at: usize, count: u64, client: Option<Client>) -> Result<(), Rejected> {
-        let reserve = if at + 1 == self.topics.len() { GAP_RESERVE } else { 0 };
+        let reserve = if at + 1 == self.topics.len() { GAP_RESERVE_BYTES } else { 0 };
         let limit = self.limit + reserve;
         if self.bytes >= limit {
-            // The open rows may be smaller than was thought.
+            // The open rows may be smaller than estimated.
             self.seal(at);
         }
         let reason = match self.phase {
             Phase::Open if self.bytes < limit && self.shares.admit(client, self.limit) => return Ok(()),
-            Phase::Open if self.bytes < limit => self.trouble.unwrap_or(Reason::Share),
-            Phase::Open => self.trouble.unwrap_or(Reason::Overload),
+            Phase::Open if self.bytes < limit => self.log_failure.unwrap_or(Reason::Share),
+            Phase::Open => self.log_failure.unwrap_or(Reason::Overload),
             Phase::Closing(_) => Reason::Closed,
-            Phase::Abandoned | Phase::Over => return Err(Rejected::Over),
+            Phase::Abandoned | Phase::Ended => return Err(Rejected::Ended),
         };
         let first = self.topics[at].next;
         self.shed(at, count, reason);
@@ -301,7 +298,7 @@ impl Queue {
         self.queued += bytes;
     }
 
-    /// Makes a batch of the open rows, which puts the real size in the place of the estimate.
+    /// Makes a batch of the open rows, which replaces their estimated size by the real one.
     fn seal(&mut self, at: usize) {
         let topic = &mut self.topics[at];
         let count = topic.open.len();
@@ -331,26 +328,26 @@ impl Queue {
     }
 }
 
-/// The open rows of a topic as segments: rows, and holes in the place of those that its table could not hold; a single
-/// hole if they cannot be made a batch.
+/// Returns the open rows of a topic as segments. Rows that its table cannot hold become holes; if Arrow cannot make a
+/// batch of the rows, all of them become one hole.
 pub(super) fn sealed(topic: &Topic, first: u64, open: &mut OpenRows) -> Vec<Segment> {
     let count = open.len() as u64;
     match open.finish() {
         _ if count == 0 => Vec::new(),
-        Ok(rows) => sound(topic, first, rows),
+        Ok(rows) => split_invalid(topic, first, rows),
         Err(e) => vec![Segment { first, content: unwritable(topic, first, count, &e) }],
     }
 }
 
-/// `rows`, with holes in the place of those that the topic's table could not hold.
-fn sound(topic: &Topic, mut first: u64, mut rows: RecordBatch) -> Vec<Segment> {
+/// Splits `rows` into segments, with a hole for each row that the topic's table cannot hold.
+fn split_invalid(topic: &Topic, mut first: u64, mut rows: RecordBatch) -> Vec<Segment> {
     let mut segments = Vec::new();
     while let Err(bad) = topic.schema.check(&rows) {
         if bad.row > 0 {
             segments.push(Segment { first, content: Content::Rows(rows.slice(0, bad.row)) });
         }
         first += bad.row as u64;
-        tracing::error!(topic = %topic.name, seq = first, column = bad.column, why = bad.why, "a row is not recorded: no table can hold it");
+        tracing::error!(topic = %topic.name, seq = first, column = bad.column, why = bad.why, "a row was not recorded: no table can hold it");
         metrics::shed(&topic.name, Reason::Invalid.as_str(), 1);
         segments.push(Segment { first, content: Content::Hole { count: 1, reason: Reason::Invalid } });
         first += 1;
@@ -362,9 +359,9 @@ fn sound(topic: &Topic, mut first: u64, mut rows: RecordBatch) -> Vec<Segment> {
     segments
 }
 
-/// The hole in the place of rows that Arrow refuses.
+/// Returns the hole that replaces rows which Arrow refuses.
 pub(super) fn unwritable(topic: &Topic, first: u64, count: u64, why: &ArrowError) -> Content {
-    tracing::error!(topic = %topic.name, first, count, error = %why, "rows could not be made a batch");
+    tracing::error!(topic = %topic.name, first, count, error = %why, "cannot make a batch of rows");
     metrics::shed(&topic.name, Reason::WriteFailed.as_str(), count);
     Content::Hole { count, reason: Reason::WriteFailed }
 }
@@ -375,14 +372,14 @@ impl TopicQueue {
     fn new(topic: &Arc<Topic>) -> Result<Self, serde_arrow::Error> {
         let columns = topic.schema.columns();
         let end = topic.end();
-        // Until rows were measured: what texts take as a rule, rather too much than too little.
+        // Until rows are measured: 64 bytes for a text, which is more than most texts take.
         let row_bytes =
             columns.fields().iter().map(|f| f.data_type().primitive_width().unwrap_or(64)).sum::<usize>().max(1);
         let open = OpenRows::new(columns)?;
         Ok(Self { topic: topic.clone(), next: end, taken: end, sealed: Vec::new(), open, open_bytes: 0, row_bytes })
     }
 
-    /// Goes up at once and down slowly: large rows must not slip in as small ones.
+    /// Updates the estimate. It rises at once and falls slowly, so that large rows do not count as small ones.
     fn measured(&mut self, row_bytes: Option<usize>) {
         let Some(measured) = row_bytes else { return };
         self.row_bytes = measured.max(self.row_bytes - self.row_bytes / 8).max(1);
@@ -400,7 +397,7 @@ impl TopicQueue {
 // === impl Segment ===
 
 impl Segment {
-    /// How many numbers it has.
+    /// The count of its numbers.
     pub(super) fn count(&self) -> u64 {
         match &self.content {
             Content::Rows(rows) => rows.num_rows() as u64,

@@ -1,86 +1,91 @@
-//! Shares of the queue: what clients cause takes a part of it at most, so that neither one of them nor all together
-//! starve the rest.
+//! Limits the part of the queue that clients may use, so that neither one client nor all clients together starve the
+//! rest.
 
 use greyhound_sdk::Share;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
-/// One client, and all strangers together, may take this part of the queue ...
-const ONE: usize = 8;
-const STRANGERS: usize = 4;
-/// ... and all clients together this.
-const CLIENTS: usize = 2;
+/// One client may use an eighth of the queue.
+const CLIENT_DIVISOR: usize = 8;
+/// All anonymous clients together may use a quarter of the queue.
+const ANONYMOUS_DIVISOR: usize = 4;
+/// All clients together may use half of the queue.
+const ALL_CLIENTS_DIVISOR: usize = 2;
 
 /// A client that rows are charged to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Client {
     id: u64,
-    is_stranger: bool,
+    is_anonymous: bool,
 }
 
-/// Whom rows are charged to.
+/// Hashes the identities of clients.
 #[derive(Default)]
 pub(super) struct Clients(RandomState);
 
 impl Clients {
-    /// The client of a share; none of the program's own.
+    /// Returns the client of a share, or `None` for the program itself.
     pub(super) fn of(&self, share: Share<'_>) -> Option<Client> {
         match share {
-            Share::Own => None,
-            Share::Stranger(address) => Some(Client { id: self.0.hash_one((true, address)), is_stranger: true }),
-            Share::User(user) => Some(Client { id: self.0.hash_one((false, user)), is_stranger: false }),
+            Share::Program => None,
+            Share::Anonymous(address) => Some(Client { id: self.0.hash_one((true, address)), is_anonymous: true }),
+            Share::User(user) => Some(Client { id: self.0.hash_one((false, user)), is_anonymous: false }),
         }
     }
 }
 
-/// What clients have in the queue.
+/// The bytes that clients use in the queue.
 #[derive(Default)]
 pub(super) struct Shares {
     queued: Tally,
-    /// In the hands of the writer.
+    /// Being written by the writer thread.
     taken: Tally,
 }
 
 #[derive(Default)]
 struct Tally {
-    clients: usize,
-    strangers: usize,
-    /// By client: those that have something in the queue.
-    each: HashMap<u64, usize>,
+    all: usize,
+    anonymous: usize,
+    /// By client, for clients with rows in the queue.
+    by_client: HashMap<u64, usize>,
 }
 
 impl Shares {
-    /// Whether the client has something left of its shares of a queue of `limit` bytes. As for the whole queue, a row
-    /// goes in whatever its size.
+    /// Whether the client may add a row to a queue of `limit` bytes. As with the whole queue, the size of that row does
+    /// not matter.
     pub(super) fn admit(&self, client: Option<Client>, limit: usize) -> bool {
         let Some(client) = client else { return true };
         let used = |of: fn(&Tally) -> usize| of(&self.queued) + of(&self.taken);
-        let one = [&self.queued, &self.taken].into_iter().filter_map(|tally| tally.each.get(&client.id)).sum::<usize>();
-        one < limit / ONE
-            && used(|tally| tally.clients) < limit / CLIENTS
-            && (!client.is_stranger || used(|tally| tally.strangers) < limit / STRANGERS)
+        let tallies = [&self.queued, &self.taken].into_iter();
+        let by_client = tallies.filter_map(|tally| tally.by_client.get(&client.id)).sum::<usize>();
+        by_client < limit / CLIENT_DIVISOR
+            && used(|tally| tally.all) < limit / ALL_CLIENTS_DIVISOR
+            && (!client.is_anonymous || used(|tally| tally.anonymous) < limit / ANONYMOUS_DIVISOR)
     }
 
-    /// Adds a row of a client.
+    /// Charges a row to a client.
     pub(super) fn charge(&mut self, client: Option<Client>, bytes: usize) {
         let Some(client) = client else { return };
-        self.queued.clients += bytes;
-        self.queued.strangers += if client.is_stranger { bytes } else { 0 };
-        *self.queued.each.entry(client.id).or_default() += bytes;
+        self.queued.all += bytes;
+        self.queued.anonymous += if client.is_anonymous { bytes } else { 0 };
+        *self.queued.by_client.entry(client.id).or_default() += bytes;
     }
 
-    /// The writer takes all that is queued.
+    /// The writer thread takes everything that is queued.
     pub(super) fn take(&mut self) {
-        let Tally { clients, strangers, each } = std::mem::take(&mut self.queued);
-        self.taken.clients += clients;
-        self.taken.strangers += strangers;
-        match self.taken.each.is_empty() {
-            true => self.taken.each = each,
-            false => each.into_iter().for_each(|(client, bytes)| *self.taken.each.entry(client).or_default() += bytes),
+        let Tally { all, anonymous, by_client } = std::mem::take(&mut self.queued);
+        self.taken.all += all;
+        self.taken.anonymous += anonymous;
+        if self.taken.by_client.is_empty() {
+            self.taken.by_client = by_client;
+        } else {
+            for (client, bytes) in by_client {
+                *self.taken.by_client.entry(client).or_default() += bytes;
+            }
         }
     }
 
-    /// What the writer took is no longer in memory.
+    /// The rows that the writer thread took are no longer in memory.
     pub(super) fn release(&mut self) {
         self.taken = Tally::default();
     }
@@ -92,7 +97,7 @@ mod tests {
 
     const LIMIT: usize = 800;
 
-    /// How many rows of 10 bytes of `share` go in.
+    /// Adds rows of 10 bytes until one is refused; returns how many were accepted.
     fn fill(shares: &mut Shares, clients: &Clients, share: Share<'_>) -> usize {
         let client = clients.of(share);
         let add = |shares: &mut Shares| shares.admit(client, LIMIT).then(|| shares.charge(client, 10));
@@ -100,23 +105,23 @@ mod tests {
     }
 
     #[test]
-    fn a_client_takes_its_part_strangers_theirs_and_the_program_all() {
+    fn each_client_all_anonymous_clients_and_the_program_have_their_limits() {
         let (mut shares, clients) = (Shares::default(), Clients::default());
         assert_eq!(
-            ["1.1.1.1", "1.1.1.1", "2.2.2.2", "3.3.3.3"].map(|it| fill(&mut shares, &clients, Share::Stranger(it))),
+            ["1.1.1.1", "1.1.1.1", "2.2.2.2", "3.3.3.3"].map(|it| fill(&mut shares, &clients, Share::Anonymous(it))),
             [10, 0, 10, 0]
         );
         assert_eq!(["1", "1", "2", "3"].map(|it| fill(&mut shares, &clients, Share::User(it))), [10, 0, 10, 0]);
-        assert_eq!(fill(&mut shares, &clients, Share::Own), 1000);
+        assert_eq!(fill(&mut shares, &clients, Share::Program), 1000);
         shares.take();
-        assert_eq!(fill(&mut shares, &clients, Share::User("1")), 0, "the writer still has them");
+        assert_eq!(fill(&mut shares, &clients, Share::User("1")), 0, "the writer thread still has the rows");
         shares.release();
         assert_eq!(fill(&mut shares, &clients, Share::User("1")), 10);
-        assert_eq!(fill(&mut shares, &clients, Share::Stranger("1")), 10, "a user's name is no address");
+        assert_eq!(fill(&mut shares, &clients, Share::Anonymous("1")), 10, "a user's name is not an address");
     }
 
     #[test]
-    fn a_row_that_is_larger_than_its_share_goes_in_alone() {
+    fn a_row_larger_than_its_share_is_accepted_alone() {
         let (mut shares, clients) = (Shares::default(), Clients::default());
         let user = clients.of(Share::User("1"));
         assert!(shares.admit(user, LIMIT));

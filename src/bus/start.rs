@@ -1,14 +1,16 @@
-//! How the bus starts: what the log holds must fit what the program knows, and what was lost is recorded.
+//! Starts the bus: checks the log's schemas against the declared ones, and records lost rows.
 
 use super::committer::Committer;
 use super::consume::Watchers;
 use super::core::Core;
 use super::cursors::{BadCursors, Cursors};
 use super::gap::{Gap, Reason, gap_schema};
-use super::group::Former;
+use super::group::GroupBuilder;
+use super::inner::Inner;
+use super::metrics;
+use super::options::BusOptions;
 use super::queue::Queue;
 use super::topic::Topic;
-use super::{BusOptions, Inner, metrics};
 use crate::log::{Log, LogError, LogWriter, Lost};
 use greyhound_sdk::sql::table_name;
 use greyhound_sdk::{SchemaError, TopicSchema};
@@ -16,44 +18,46 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
-/// The bus cannot start.
+/// Why the bus cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Two plugins declare the same topic, or one declares `greyhound.gap`.
-    #[error("topic {0} is declared twice; give one of them another name")]
+    #[error("topic {0} is declared twice; rename one of the two")]
     DuplicateTopic(String),
-    /// Two topics that are not the same have the same table.
-    #[error("the tables of the topics {0} and {1} have names that engines do not tell apart; rename one of them")]
-    OneTable(String, String),
-    /// A schema that rows in the log do not fit.
+    /// Two different topics have the same table name.
+    #[error(
+        "the topics {0} and {1} would have the same table, because engines ignore case and a dot becomes `_`; rename one of them"
+    )]
+    SharedTable(String, String),
+    /// A declared schema does not fit the rows in the log.
     #[error(transparent)]
     Schema(#[from] SchemaError),
-    /// A schema that the log keeps cannot be read.
+    /// A schema stored in the log cannot be read.
     #[error(
-        "the log's own copy of an older schema of {topic} is damaged ({why}): put it back from a backup; the rows of it cannot be read without"
+        "the log's copy of an older schema of {topic} is damaged ({why}): restore it from a backup; without it, the rows written with it cannot be read"
     )]
-    Kept {
+    DamagedSchema {
         /// The topic.
         topic: String,
-        /// Why.
+        /// The cause.
         why: String,
     },
-    /// A schema that rows cannot be published in.
-    #[error("schema {topic}: no rows can be made of it: {why}")]
+    /// No rows can be built for a schema.
+    #[error("schema {topic}: cannot build rows for it: {why}")]
     Rows {
         /// The topic.
         topic: String,
-        /// Why.
+        /// The cause.
         why: String,
     },
-    /// Cursors that cannot be read.
+    /// The cursors cannot be read.
     #[error(transparent)]
     Cursors(#[from] BadCursors),
-    /// The log takes no writer.
+    /// The log accepts no writer.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// The machine gives no thread.
-    #[error("the bus's thread could not be started: {0}")]
+    /// The operating system refuses a thread.
+    #[error("cannot start the bus's thread: {0}")]
     Thread(io::Error),
 }
 
@@ -70,13 +74,14 @@ pub(super) async fn start(
     let topics: Vec<_> = schemas.into_iter().map(|s| Arc::new(topic(&*log, s))).collect();
     let rows = |e: serde_arrow::Error| StartError::Rows { topic: "?".to_owned(), why: e.to_string() };
     let mut queue = Queue::new(&topics, options.queue_bytes, log.recovery().floor).map_err(rows)?;
-    let former = Former::new(topics.clone()).map_err(rows)?;
+    let group_builder = GroupBuilder::new(topics.clone()).map_err(rows)?;
     skip_lost_numbers(&mut queue, &topics, &cursors);
     let core = Arc::new(Core::new(log, topics, queue, options.clock, options.health));
     record_recovery(&core);
-    record_trimmed(&core, &cursors);
+    record_deleted(&core, &cursors);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
-    let committer = Committer::new(core.clone(), former, writer, runtime, options.linger, options.floor_interval);
+    let committer =
+        Committer::new(core.clone(), group_builder, writer, runtime, options.linger, options.floor_interval);
     std::thread::Builder::new()
         .name("bus-writer".to_owned())
         .spawn(|| committer.run_to_end())
@@ -91,19 +96,19 @@ fn declared(mut topics: Vec<TopicSchema>) -> Result<Vec<TopicSchema>, StartError
     for name in topics.iter().map(TopicSchema::name) {
         match tables.insert(table_name(name).to_ascii_lowercase(), name) {
             Some(other) if other == name => return Err(StartError::DuplicateTopic(name.to_owned())),
-            Some(other) => return Err(StartError::OneTable(other.to_owned(), name.to_owned())),
+            Some(other) => return Err(StartError::SharedTable(other.to_owned(), name.to_owned())),
             None => {}
         }
     }
     Ok(topics)
 }
 
-/// Every schema whose rows the log holds must be one that the topic's present schema can follow.
+/// Checks that each topic's present schema is compatible with every schema whose rows the log holds.
 fn check_against(log: &dyn Log, schemas: &[TopicSchema]) -> Result<(), StartError> {
     for schema in schemas {
         for old in log.schemas(schema.name()) {
             let unreadable =
-                |why: SchemaError| StartError::Kept { topic: schema.name().to_owned(), why: why.to_string() };
+                |why: SchemaError| StartError::DamagedSchema { topic: schema.name().to_owned(), why: why.to_string() };
             schema.check_successor_of(&TopicSchema::from_avro(&old).map_err(unreadable)?)?;
         }
     }
@@ -129,8 +134,9 @@ fn topic(log: &dyn Log, schema: TopicSchema) -> Topic {
     Topic::new(schema, end)
 }
 
-/// Below the level `fsync`, a power cut may take rows that a consumer has committed already. Their numbers
-/// must not be given again: the consumer would miss the new rows, and its output would have two of a number.
+/// Skips the numbers of rows that a consumer has committed but the log no longer holds. Below the level `fsync`, a
+/// power cut can cause this. Numbers must not be assigned twice: the consumer would miss the new rows, and its output
+/// would hold two rows with one number.
 fn skip_lost_numbers(queue: &mut Queue, topics: &[Arc<Topic>], cursors: &Cursors) {
     for (consumer, name, next) in cursors.all() {
         let Some(at) = topics.iter().position(|t| *t.name == *name) else { continue };
@@ -139,25 +145,26 @@ fn skip_lost_numbers(queue: &mut Queue, topics: &[Arc<Topic>], cursors: &Cursors
                 consumer,
                 topic = name,
                 lost,
-                "rows that were consumed are no longer in the log; their numbers are skipped"
+                "consumed rows are no longer in the log; their numbers are skipped"
             );
             queue.shed(at, lost, Reason::UncleanStop);
         }
     }
 }
 
-/// Records what opening the log found.
+/// Records the losses that were found when the log was opened.
 fn record_recovery(core: &Core) {
     let recovery = core.log.recovery();
     if !recovery.clean && !recovery.new {
-        tracing::warn!("the last process did not close the log; what it had accepted and not yet written is lost");
+        tracing::warn!("the last process did not close the log; rows that it accepted but did not write are lost");
         core.record([Gap::unclean_stop(recovery.floor, core.clock.now().max(recovery.floor))]);
     }
     core.record_lost(&recovery.damage, Reason::Damage);
 }
 
-/// Rows that retention deleted before a consumer had read them, and whose gap the last process did not live to record.
-fn record_trimmed(core: &Core, cursors: &Cursors) {
+/// Records rows that retention deleted before a consumer had read them, if the last process ended before it recorded
+/// their gap.
+fn record_deleted(core: &Core, cursors: &Cursors) {
     for (consumer, topic, next) in cursors.all() {
         let bounds = core.log.bounds(&topic);
         if next < bounds.earliest {

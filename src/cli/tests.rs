@@ -166,7 +166,7 @@ fn only_a_program_that_runs_refuses_sections_and_topics_of_other_plugins() {
     for told in [
         "plugins.shop: this program has no such plugin; expected one of: messaging, activity",
         "plugins.actvity: this program has no such plugin; did you mean `activity`?",
-        "admin.open_topics: there is no topic shop.order",
+        "admin.open_topics: unknown topic shop.order",
     ] {
         assert!(refused.contains(told), "{refused}");
     }

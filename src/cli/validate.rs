@@ -21,7 +21,7 @@ impl Validate {
     pub(super) async fn run(self, program: Program) -> Result<(), Failure> {
         let source_name = program.source_name().to_owned();
         let host = program.host()?;
-        let problems = host.look().await;
+        let problems = host.inspect().await;
         if !problems.is_empty() {
             return Err(ConfigError { source_name, problems }.into());
         }

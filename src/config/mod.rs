@@ -19,7 +19,7 @@ pub use tree::{Layers, Tree};
 
 use bytesize::ByteSize;
 use greyhound_sdk::config::{Problems, duration};
-use greyhound_sdk::place;
+use greyhound_sdk::paths;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
@@ -295,9 +295,9 @@ impl Admin {
     pub fn bearer(&self) -> Result<Option<Secret>, TokenFileError> {
         let Some(path) = &self.token_file else { return Ok(self.token.clone()) };
         let error = |why: String| TokenFileError { why };
-        place::file(path).map_err(|why| error(format!("{why}: put the token into it, or name another file")))?;
+        paths::check_file(path).map_err(|why| error(format!("{why}: put the token into it, or name another file")))?;
         let text = std::fs::read_to_string(path)
-            .map_err(|e| error(format!("{} cannot be read: {e}", place::shown_file(path))))?;
+            .map_err(|e| error(format!("{} cannot be read: {e}", paths::redacted(path))))?;
         Ok(Some(Secret::new(text.trim())))
     }
 

@@ -1,21 +1,20 @@
-//! What the operator sees at start, on stdout.
+//! Prints addresses and paths for the operator at start, on stdout.
 
-use super::{is_coloured, json_line};
+use super::logging::{is_coloured, json_line};
 use crate::config::LogFormat;
 use std::io::{self, Write};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Prints what is where.
+/// Prints a name and a value for each of `lines`.
 pub(super) fn print(lines: Vec<(String, String)>, format: LogFormat) {
-    // A closed pipe is no reason not to run.
+    // The program also runs if stdout is closed.
     let _ = match format {
         LogFormat::Text => print_text(&lines),
         LogFormat::Json => print_json(lines),
     };
 }
 
-/// One line each.
 fn print_text(lines: &[(String, String)]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     let (bold, plain) = if is_coloured(&out) { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
@@ -27,7 +26,7 @@ fn print_text(lines: &[(String, String)]) -> io::Result<()> {
     out.flush()
 }
 
-/// One line for all, with a field each.
+/// Prints one JSON line with a field for each line.
 fn print_json(lines: Vec<(String, String)>) -> io::Result<()> {
     let fields = lines.into_iter().map(|(name, value)| (name.replace(' ', "_"), value));
     let version = ("version".to_owned(), VERSION.to_owned());

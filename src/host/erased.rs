@@ -1,4 +1,4 @@
-//! Plugins without their types.
+//! Type erasure for plugins.
 
 use crate::config::{ENABLED, Tree, knows};
 use async_trait::async_trait;
@@ -8,23 +8,23 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-/// A plugin.
+/// A plugin without its type.
 pub(super) trait ErasedPlugin: Send + Sync {
     fn name(&self) -> &'static str;
     fn topics(&self) -> Result<Vec<TopicSchema>, SchemaError>;
     /// Whether the plugin's section has this key.
     fn knows(&self, key: &[String]) -> bool;
-    /// Reads the plugin's section, reporting its problems. `None` where it is switched off.
+    /// Reads the plugin's section and reports its problems. Returns `None` if the plugin is disabled.
     fn configure(&self, tree: &mut Tree, problems: &mut Vec<Problem>) -> Option<Arc<dyn Configured>>;
 }
 
-/// A plugin with its configuration: can be built, again and again.
+/// A plugin with its configuration, which can be built repeatedly.
 #[async_trait]
 pub(super) trait Configured: Send + Sync {
     fn name(&self) -> &'static str;
-    /// Where it will listen, with the full paths of the keys.
+    /// Returns the addresses on which it listens, with the full paths of their keys.
     fn listens(&self) -> Vec<(String, SocketAddr)>;
-    async fn look(&self, data_dir: &Path) -> Vec<Problem>;
+    async fn inspect(&self, data_dir: &Path) -> Vec<Problem>;
     async fn check(&self) -> Vec<Check>;
     async fn build(&self, context: Context) -> Result<Box<dyn Component>, Error>;
 }
@@ -57,9 +57,9 @@ impl<P: Plugin> ErasedPlugin for Typed<P> {
         let section = section(self.name());
         let enabled = enabled(tree, &section, problems);
         let config: P::Config = tree.read(&section, problems);
-        let mut impossible = Problems::below(&section);
-        self.0.validate(&config, &mut impossible);
-        problems.extend(impossible.into_list());
+        let mut invalid = Problems::below(&section);
+        self.0.validate(&config, &mut invalid);
+        problems.extend(invalid.into_list());
         enabled.then(|| Arc::new(TypedConfigured { plugin: self.0.clone(), config }) as Arc<dyn Configured>)
     }
 }
@@ -75,10 +75,10 @@ impl<P: Plugin> Configured for TypedConfigured<P> {
         self.plugin.listens(&self.config).into_iter().map(full).collect()
     }
 
-    async fn look(&self, data_dir: &Path) -> Vec<Problem> {
-        let mut missing = Problems::below(&section(self.name()));
-        self.plugin.look(&self.config, data_dir, &mut missing).await;
-        missing.into_list()
+    async fn inspect(&self, data_dir: &Path) -> Vec<Problem> {
+        let mut problems = Problems::below(&section(self.name()));
+        self.plugin.inspect(&self.config, data_dir, &mut problems).await;
+        problems.into_list()
     }
 
     async fn check(&self) -> Vec<Check> {
@@ -90,12 +90,12 @@ impl<P: Plugin> Configured for TypedConfigured<P> {
     }
 }
 
-/// The plugin's section.
+/// Returns the path of the plugin's section.
 fn section(name: &str) -> String {
     format!("plugins.{name}")
 }
 
-/// The key `enabled`, which every plugin has: the host's, not the plugin's.
+/// Reads the key `enabled`, which the host handles for every plugin.
 fn enabled(tree: &mut Tree, section: &str, problems: &mut Vec<Problem>) -> bool {
     let key = format!("{section}.{ENABLED}");
     let Some(value) = tree.take(&key) else { return true };

@@ -1,24 +1,24 @@
-//! What the program says while it runs, on stderr.
+//! Logging to stderr.
 
-use super::is_coloured;
 use crate::config::LogFormat;
 use serde_json::{Map, Value};
 use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io::IsTerminal;
 use std::panic::PanicHookInfo;
 use std::time::SystemTime;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
-/// The client of HDFS warns at each try of each call; the sink says once what is wrong, in words for operators.
-const QUIET: &str = "hdfs_native=off";
+/// Silences the HDFS client, which warns at every attempt of every call. The sink reports a failure once.
+const HDFS_CLIENT_OFF: &str = "hdfs_native=off";
 
-/// Sets up logging to stderr: what `RUST_LOG` asks for, `info` where it does not say. Does nothing where the
-/// program has set up logging already.
+/// Sets up logging to stderr with the filter in `RUST_LOG`, or `info` if it is not set. Does nothing if the program has
+/// set up logging already.
 pub fn init(format: LogFormat) {
-    let asked = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|it| !it.trim().is_empty());
-    let (filter, wrong) = match filter(asked.as_deref().unwrap_or("info")) {
+    let directives = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|it| !it.trim().is_empty());
+    let (filter, invalid) = match filter(directives.as_deref().unwrap_or("info")) {
         Ok(filter) => (filter, None),
-        Err(wrong) => (EnvFilter::new(format!("{QUIET},info")), Some(wrong)),
+        Err(invalid) => (EnvFilter::new(format!("{HDFS_CLIENT_OFF},info")), Some(invalid)),
     };
     let base = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let colours = is_coloured(&std::io::stderr());
@@ -29,13 +29,19 @@ pub fn init(format: LogFormat) {
     if first.is_err() {
         return;
     }
-    std::panic::set_hook(Box::new(tell_panic));
-    if let Some(wrong) = wrong {
-        tracing::warn!(error = %wrong, "RUST_LOG is ignored: expected such as `info` or `warn,greyhound=debug`");
+    std::panic::set_hook(Box::new(log_panic));
+    if let Some(invalid) = invalid {
+        tracing::warn!(error = %invalid, "RUST_LOG is ignored; expected a filter such as `info` or `warn,greyhound=debug`");
     }
 }
 
-/// A line as logging writes it with `log_format = "json"`, whatever `RUST_LOG` says.
+/// Whether to use colours on `out`: it is a terminal, and `NO_COLOR` is not set (<https://no-color.org>).
+#[must_use]
+pub fn is_coloured(out: &impl IsTerminal) -> bool {
+    out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty())
+}
+
+/// Formats a line like the log lines of `log_format = "json"`, regardless of `RUST_LOG`.
 #[must_use]
 pub fn json_line(level: &str, message: &str, fields: impl IntoIterator<Item = (String, String)>) -> String {
     let now = humantime::format_rfc3339_micros(SystemTime::now()).to_string();
@@ -45,16 +51,16 @@ pub fn json_line(level: &str, message: &str, fields: impl IntoIterator<Item = (S
     Value::Object(line).to_string()
 }
 
-fn filter(asked: &str) -> Result<EnvFilter, ParseError> {
-    EnvFilter::builder().parse(format!("{QUIET},{asked}"))
+fn filter(directives: &str) -> Result<EnvFilter, ParseError> {
+    EnvFilter::builder().parse(format!("{HDFS_CLIENT_OFF},{directives}"))
 }
 
-/// A panic is a line like any other.
-fn tell_panic(panic: &PanicHookInfo<'_>) {
+/// Logs a panic as one line.
+fn log_panic(panic: &PanicHookInfo<'_>) {
     let thread = std::thread::current();
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
     let backtrace = Backtrace::capture();
     let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| tracing::field::display(backtrace));
-    let what = panic.payload_as_str().unwrap_or("no text");
-    tracing::error!(thread = thread.name(), place, backtrace, "panicked: {what}");
+    let message = panic.payload_as_str().unwrap_or("no text");
+    tracing::error!(thread = thread.name(), place, backtrace, "panicked: {message}");
 }

@@ -1,8 +1,8 @@
 //! The host's metrics.
 
-/// How often a plugin failed and was started again, by `plugin`.
+/// How often a failed plugin was restarted, by `plugin`.
 pub const RESTARTS: &str = "greyhound_plugin_restarts_total";
 
 pub(super) fn describe() {
-    metrics::describe_counter!(RESTARTS, "Plugins that failed and were started again");
+    metrics::describe_counter!(RESTARTS, "How often a failed plugin was restarted.");
 }

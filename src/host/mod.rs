@@ -1,10 +1,10 @@
-//! The life of the program: configuration, log, bus, plugins, the admin listener, and their end.
+//! Configures, starts, supervises and stops the program: log, bus, plugins and admin listener.
 
 mod banner;
 mod erased;
 mod error;
+mod inspect;
 mod logging;
-mod look;
 pub mod metrics;
 mod running;
 mod signals;
@@ -12,10 +12,9 @@ mod storage;
 mod supervise;
 #[cfg(test)]
 mod tests;
-pub(crate) mod workers;
 
 pub(crate) use error::RunError;
-pub(crate) use logging::{init as init_logging, json_line};
+pub(crate) use logging::{init as init_logging, is_coloured, json_line};
 pub(crate) use signals::signals;
 
 use crate::api;
@@ -24,7 +23,6 @@ use erased::{Configured, ErasedPlugin};
 use greyhound_sdk::config::{Problem, Problems};
 use greyhound_sdk::{Check, Plugin, SchemaError, TopicSchema, descriptors};
 use running::Running;
-use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -34,51 +32,46 @@ pub struct HostBuilder {
     plugins: Vec<Box<dyn ErasedPlugin>>,
 }
 
-/// The program with its configuration, which was found valid.
+/// The program with its valid configuration.
 pub struct Host {
-    /// All plugins: the topics of one that is switched off may still have rows.
+    /// All plugins, because the topics of a disabled plugin may still have rows.
     plugins: HostBuilder,
     settings: Settings,
     enabled: Vec<Arc<dyn Configured>>,
     lines: Vec<(String, String)>,
 }
 
-/// Whether people look at what is written to `out`, and want colours (<https://no-color.org>).
-pub(crate) fn is_coloured(out: &impl IsTerminal) -> bool {
-    out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty())
-}
-
 // === impl Host ===
 
 impl Host {
-    /// A program without plugins.
+    /// Returns a builder without plugins.
     #[must_use]
     pub fn builder() -> HostBuilder {
         HostBuilder::default()
     }
 
-    /// Whether the plugin `name` is there and switched on.
+    /// Whether the plugin `name` exists and is enabled.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.enabled.iter().any(|plugin| plugin.name() == name)
     }
 
-    /// Adds a line to what is printed at start.
+    /// Adds a line to those that are printed at start.
     pub(crate) fn announce(&mut self, name: &str, value: impl Into<String>) {
         self.lines.push((name.to_owned(), value.into()));
     }
 
-    /// Looks on this machine for what the configuration names, without changing anything; what is not there, or in the
-    /// way.
-    pub(crate) async fn look(&self) -> Vec<Problem> {
-        let mut missing = look::own(&self.settings, self.enabled.iter().map(|plugin| plugin.name()));
-        missing.extend(look::listeners(&self.settings, &listens(&self.settings, &self.enabled)));
+    /// Checks the files, directories and addresses in the configuration on this machine, without changing anything.
+    /// Returns the problems.
+    pub(crate) async fn inspect(&self) -> Vec<Problem> {
+        let mut problems = inspect::files(&self.settings, self.enabled.iter().map(|plugin| plugin.name()));
+        problems.extend(inspect::listeners(&self.settings, &listens(&self.settings, &self.enabled)));
         for plugin in &self.enabled {
-            missing.extend(plugin.look(&self.settings.plugin_dir(plugin.name())).await);
+            problems.extend(plugin.inspect(&self.settings.plugin_dir(plugin.name())).await);
         }
-        missing
+        problems
     }
 
-    /// Tries what the plugins depend on; the checks of each by its name.
+    /// Tries the dependencies of the plugins. Returns the name and the checks of each plugin.
     pub(crate) async fn check(&self) -> Vec<(&'static str, Vec<Check>)> {
         let mut checks = Vec::new();
         for plugin in &self.enabled {
@@ -87,21 +80,26 @@ impl Host {
         checks
     }
 
-    /// Runs the program until `shutdown` is done, then drains it. Logs to stderr, unless logging is set up already.
+    /// Runs the program until `shutdown` completes, then drains it. Logs to stderr unless logging is set up already.
     pub(crate) async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
         logging::init(self.settings.host.log_format);
         let (node, data_dir) = (self.settings.node.name.clone(), self.settings.node.data_dir.display().to_string());
         tracing::info!(version = env!("CARGO_PKG_VERSION"), node, data_dir, "starting");
         descriptors::raise();
-        let mut running = Running::start(self, api::metrics::install()).await?;
+        let mut running = self.start(api::metrics::install()).await?;
         let ended = running.until(shutdown).await;
         let drained = running.drain().await;
         tracing::info!("stopped");
         ended.and(drained)
     }
+
+    async fn start(self, recorder: api::metrics::Recorder) -> Result<Running, RunError> {
+        let topics = self.plugins.topics()?;
+        Running::start(self.settings, topics, self.enabled, self.lines, recorder).await
+    }
 }
 
-/// Every address on which the program will listen, with its key.
+/// Returns every address on which the program listens, with its key.
 fn listens(settings: &Settings, plugins: &[Arc<dyn Configured>]) -> Vec<(String, SocketAddr)> {
     let own = ("admin.listen".to_owned(), settings.admin.listen);
     [own].into_iter().chain(plugins.iter().flat_map(|plugin| plugin.listens())).collect()
@@ -110,8 +108,8 @@ fn listens(settings: &Settings, plugins: &[Arc<dyn Configured>]) -> Vec<(String,
 // === impl HostBuilder ===
 
 impl HostBuilder {
-    /// Adds a plugin. They stand in the order in which rows flow, sources first and sinks last: they are drained in
-    /// this order, and started in the reverse.
+    /// Adds a plugin. Add plugins in the order in which rows flow, sources first and sinks last: they are drained in
+    /// this order and started in reverse.
     ///
     /// # Panics
     /// If another plugin has the same name.
@@ -122,18 +120,18 @@ impl HostBuilder {
         self
     }
 
-    /// Whether the plugin `name` is part of the program, switched on or off.
+    /// Whether the plugin `name` is part of the program, enabled or not.
     pub(crate) fn contains(&self, name: &str) -> bool {
         self.plugins.iter().any(|plugin| plugin.name() == name)
     }
 
-    /// The topics of all plugins, in the order in which rows may name each other. The bus adds `greyhound.gap`.
+    /// Returns the topics of all plugins, each after the topics that its rows refer to. The bus adds `greyhound.gap`.
     pub(crate) fn topics(&self) -> Result<Vec<TopicSchema>, SchemaError> {
         let topics: Result<Vec<_>, _> = self.plugins.iter().map(|plugin| plugin.topics()).collect();
         Ok(topics?.into_iter().flatten().collect())
     }
 
-    /// Reads the configuration, without any I/O, for a program that runs the plugins.
+    /// Reads and validates the configuration, without I/O, for a program that runs the plugins.
     pub(crate) fn configure(self, mut config: Tree) -> Result<Host, ConfigError> {
         let (settings, enabled, mut problems) = self.read(&mut config);
         problems.extend(self.unknown_sections(&config));
@@ -144,8 +142,8 @@ impl HostBuilder {
         }
     }
 
-    /// Reads the program's own part of the configuration, for commands that run no plugin. The file may also have
-    /// sections and topics of plugins that this program does not know: it may be that of another program.
+    /// Reads the program's own part of the configuration, for commands that run no plugin. The file may be that of
+    /// another program, and have sections and topics of plugins that this program does not have.
     pub(crate) fn settings(&self, config: &Tree) -> Result<Settings, ConfigError> {
         let (settings, _, problems) = self.read(&mut config.clone());
         match problems.is_empty() {
@@ -154,16 +152,16 @@ impl HostBuilder {
         }
     }
 
-    /// Reads what the program and its plugins know of the configuration: the settings, the plugins that are switched
-    /// on, and what is wrong.
+    /// Reads the configuration of the program and its plugins. Returns the settings, the enabled plugins and the
+    /// problems.
     fn read(&self, config: &mut Tree) -> (Settings, Vec<Arc<dyn Configured>>, Vec<Problem>) {
         let mut problems = Vec::new();
         let settings: Settings = config.read("", &mut problems);
-        let mut impossible = Problems::default();
-        settings.validate(&mut impossible);
-        problems.extend(impossible.into_list());
+        let mut invalid = Problems::default();
+        settings.validate(&mut invalid);
+        problems.extend(invalid.into_list());
         let enabled: Vec<_> = self.plugins.iter().filter_map(|p| p.configure(config, &mut problems)).collect();
-        problems.extend(look::clashes(&listens(&settings, &enabled)));
+        problems.extend(inspect::clashes(&listens(&settings, &enabled)));
         problems.extend(config.misspelt(|key| self.knows(key)));
         (settings, enabled, problems)
     }
@@ -181,7 +179,7 @@ impl HostBuilder {
         let topics: Vec<_> = self.plugins.iter().filter_map(|plugin| plugin.topics().ok()).flatten().collect();
         let names: Vec<_> = topics.iter().map(TopicSchema::name).collect();
         let open = settings.admin.open_topics.iter().filter(|topic| !names.contains(&topic.as_str()));
-        let message = |topic: &String| format!("there is no topic {topic}; expected some of: {}", names.join(", "));
+        let message = |topic: &String| format!("unknown topic {topic}; expected any of: {}", names.join(", "));
         open.map(|topic| Problem { key: "admin.open_topics".into(), message: message(topic) }).collect()
     }
 

@@ -1,30 +1,29 @@
-//! The parts that run, from their start to their drain.
+//! Starts, watches and drains the parts of the program.
 
 use super::erased::Configured;
 use super::supervise::{self, Supervised};
-use super::workers::{Watchdog, Workers};
-use super::{Host, RunError, banner, metrics, storage};
+use super::{RunError, banner, metrics, storage};
 use crate::api::{self, Listener};
 use crate::bus::{End, EventBus};
 use crate::config::Settings;
+use crate::workers::{Watchdog, Workers};
 use greyhound_sdk::fs::{FileSystem, OsFileSystem};
 use greyhound_sdk::plugin::DrainHandle;
-use greyhound_sdk::{Component, Context, Drain, Health};
+use greyhound_sdk::{Component, Context, Drain, Health, TopicSchema};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-/// How long requests to the admin listener may still take at the end.
-const LAST_REQUESTS: Duration = Duration::from_secs(1);
-/// The log gets so long to close, even where plugins took all the time.
-const LAST_ROWS: Duration = Duration::from_secs(1);
+/// Drain timeout of requests to the admin listener.
+const API_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+/// Minimum time for closing the log, even if the plugins used up the deadline.
+const LOG_CLOSE_TIMEOUT_MIN: Duration = Duration::from_secs(1);
+/// How often the readiness is polled at start.
+const READINESS_POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How often to look at start whether everything works.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
-
-/// The parts that run.
+/// The running parts of the program.
 pub(super) struct Running {
     settings: Settings,
     bus: Arc<EventBus>,
@@ -33,11 +32,11 @@ pub(super) struct Running {
     api: Option<(DrainHandle, JoinHandle<()>)>,
     workers: Workers,
     watchdog: Watchdog,
-    /// A worker is kept by a task: what runs on it cannot be drained.
+    /// A task blocks a worker thread, so what runs on it cannot be drained.
     is_stalled: bool,
 }
 
-/// A plugin that was built and does not run yet.
+/// A plugin that was built but is not running yet.
 struct Built {
     plugin: Arc<dyn Configured>,
     component: Box<dyn Component>,
@@ -45,11 +44,15 @@ struct Built {
 }
 
 impl Running {
-    pub(super) async fn start(host: Host, recorder: api::metrics::Recorder) -> Result<Self, RunError> {
+    pub(super) async fn start(
+        settings: Settings,
+        topics: Vec<TopicSchema>,
+        plugins: Vec<Arc<dyn Configured>>,
+        lines: Vec<(String, String)>,
+        recorder: api::metrics::Recorder,
+    ) -> Result<Self, RunError> {
         metrics::describe();
         let health = Health::default();
-        let topics = host.plugins.topics()?;
-        let Host { settings, enabled, lines, .. } = host;
         let log = storage::open(&settings).await?;
         let bus = Arc::new(EventBus::start(log, topics, storage::bus_options(&settings, &health)).await?);
         let workers = Workers::start().map_err(RunError::Threads)?;
@@ -57,10 +60,10 @@ impl Running {
             .map_err(RunError::Threads)?;
         let mut running =
             Self { settings, bus, health, plugins: Vec::new(), api: None, workers, watchdog, is_stalled: false };
-        match running.start_parts(enabled, lines, recorder).await {
+        match running.start_parts(plugins, lines, recorder).await {
             Ok(()) => Ok(running),
             Err(e) => {
-                // The log is closed cleanly all the same.
+                // Closes the log cleanly.
                 let _ = running.drain().await;
                 Err(e)
             }
@@ -69,12 +72,12 @@ impl Running {
 
     async fn start_parts(
         &mut self,
-        enabled: Vec<Arc<dyn Configured>>,
+        plugins: Vec<Arc<dyn Configured>>,
         more_lines: Vec<(String, String)>,
         recorder: api::metrics::Recorder,
     ) -> Result<(), RunError> {
         let listener = Listener::bind(&self.settings.admin).await?;
-        let mut built = self.build(enabled).await?;
+        let mut built = self.build(plugins).await?;
         let routes = built.iter_mut().map(|it| (it.plugin.name(), it.component.routes())).collect();
         let mut lines: Vec<_> = built.iter().flat_map(|it| it.component.announce()).collect();
         lines.push(("admin".into(), format!("http://{}", listener.address())));
@@ -84,18 +87,18 @@ impl Running {
         let start = |it: Built| Supervised::start(it.plugin, it.component, it.context, on_failure, workers.clone());
         self.plugins = built.into_iter().map(start).collect();
         let (handle, drain) = Drain::new();
-        let shared = api::Shared {
+        let state = api::ApiState {
             bus: self.bus.clone(),
             health: self.health.clone(),
             recorder,
             open_topics: self.settings.admin.open_topics.clone().into(),
         };
-        self.api = Some((handle, tokio::spawn(listener.serve(shared, routes, workers, drain))));
+        self.api = Some((handle, tokio::spawn(listener.serve(state, routes, workers, drain))));
         banner::print(lines, self.settings.host.log_format);
         Ok(())
     }
 
-    /// Builds sinks before sources, so that a source takes nothing that has nowhere to go.
+    /// Builds sinks before sources, so that a source accepts no data before its sinks exist.
     async fn build(&self, plugins: Vec<Arc<dyn Configured>>) -> Result<Vec<Built>, RunError> {
         let mut built = Vec::new();
         for plugin in plugins.into_iter().rev() {
@@ -121,25 +124,25 @@ impl Running {
         })
     }
 
-    /// Runs until `shutdown` is done, or until something fails that cannot be restarted.
+    /// Runs until `shutdown` completes, or until a part fails that cannot be restarted.
     pub(super) async fn until(&mut self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
         let health = self.health.clone();
         let ended = tokio::select! {
             () = shutdown => Ok(()),
             failed = self.failure() => Err(failed),
-            never = tell_ready(&health) => match never {},
+            never = log_ready(&health) => match never {},
         };
         let deadline = humantime::format_duration(self.settings.host.shutdown_deadline);
         match &ended {
             Ok(()) => tracing::info!(%deadline, "draining"),
             Err(why) => {
-                tracing::error!(error = %why, %deadline, "draining, because something failed that is not restarted")
+                tracing::error!(error = %why, %deadline, "draining after a failure")
             }
         }
         ended
     }
 
-    /// Waits until something fails that cannot be restarted.
+    /// Waits until a part fails that cannot be restarted.
     async fn failure(&mut self) -> RunError {
         let plugins: Vec<_> = self.plugins.iter_mut().map(|p| Box::pin(p.failed())).collect();
         let any_plugin = async {
@@ -156,21 +159,21 @@ impl Running {
         };
         let failed = tokio::select! {
             failed = any_plugin => failed,
-            ended = api => RunError::AdminEnded(ended.err().map_or_else(|| "nobody told it to".to_owned(), |e| e.to_string())),
-            kept = self.watchdog.stalled() => RunError::Stalled(kept),
+            ended = api => RunError::AdminEnded(ended.err().map_or_else(|| "it was not drained".to_owned(), |e| e.to_string())),
+            blocked = self.watchdog.stalled() => RunError::Stalled(blocked),
             end = self.bus.ended() => closed(end).err().unwrap_or_else(|| RunError::LogFailed("it was closed".into())),
         };
         match &failed {
             RunError::Stalled(_) => self.is_stalled = true,
-            // It is not asked a second time.
+            // Its task has completed and must not be awaited again.
             RunError::AdminEnded(_) => self.api = None,
             _ => {}
         }
         failed
     }
 
-    /// Ends everything within the deadline: plugins in the order in which rows flow, then the admin listener, then the
-    /// log.
+    /// Stops everything within the deadline: the plugins in the order in which rows flow, then the admin listener, then
+    /// the log.
     pub(super) async fn drain(self) -> Result<(), RunError> {
         let Self { settings, bus, health, plugins, api, workers: _workers, watchdog, is_stalled } = self;
         health.of("host").not_ready("draining");
@@ -178,31 +181,31 @@ impl Running {
             sleep(settings.host.drain_wait).await;
         }
         let limit = if is_stalled { Duration::ZERO } else { settings.host.shutdown_deadline };
-        // Of a drain the deadline is the end; of one without plugins the watchdog.
+        // The deadline bounds a normal drain. If the workers are stalled, the watchdog stays alive to bound it.
         let _watchdog = is_stalled.then_some(watchdog);
         let start = Instant::now();
         let (plugins_end, end) = (start + limit * 9 / 10, start + limit);
         let mut left = plugins.len();
         for plugin in plugins {
             left -= 1;
-            // Who comes later is left some time, whatever this one takes.
+            // Every plugin but the last may use half of the remaining time.
             let share = until(plugins_end) / if left > 0 { 2 } else { 1 };
             plugin.drain(share).await;
-            // What it published last is durable before those that consume it are told to finish.
+            // Its last rows must be durable before their consumers are told to finish.
             bus.flush(until(plugins_end)).await;
         }
         if let Some((handle, task)) = api {
-            handle.request(LAST_REQUESTS.min(until(end)));
+            handle.request(API_DRAIN_TIMEOUT.min(until(end)));
             let _ = task.await;
         }
-        closed(bus.close(until(end).max(LAST_ROWS)).await)
+        closed(bus.close(until(end).max(LOG_CLOSE_TIMEOUT_MIN)).await)
     }
 }
 
-/// Logs that everything works, as soon as `/readyz` says so.
-async fn tell_ready(health: &Health) -> Infallible {
+/// Logs `ready` as soon as all parts are ready.
+async fn log_ready(health: &Health) -> Infallible {
     loop {
-        sleep(LOOK_EVERY).await;
+        sleep(READINESS_POLL_INTERVAL).await;
         if health.parts().iter().all(|(_, why)| why.is_none()) {
             tracing::info!("ready");
             return std::future::pending().await;
@@ -218,20 +221,21 @@ fn closed(end: End) -> Result<(), RunError> {
     match end {
         End::Clean => Ok(()),
         End::GaveUp(why) | End::Failed(why) => Err(RunError::LogFailed(why)),
-        End::Abandoned => Err(RunError::LogFailed("it was left without being closed".into())),
+        End::Abandoned => Err(RunError::LogFailed("it was dropped without being closed".into())),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::Host;
     use crate::host::tests::config;
     use std::future::pending;
     use tokio::time::timeout;
 
     async fn running(dir: &tempfile::TempDir, recorder: api::metrics::Recorder) -> Running {
         let host = Host::builder().configure(config(dir.path(), "")).unwrap();
-        Running::start(host, recorder).await.unwrap()
+        host.start(recorder).await.unwrap()
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -246,13 +250,13 @@ mod tests {
         running.drain().await.unwrap();
     }
 
-    /// What is measured is kept one by one until it is folded into its histogram.
+    /// Samples are kept one by one until they are folded into their histogram.
     #[tokio::test(flavor = "multi_thread")]
-    async fn what_is_measured_is_folded_although_nobody_scrapes() {
+    async fn samples_are_folded_even_without_a_scrape() {
         let dir = tempfile::tempdir().unwrap();
         let (records, recorder) = api::metrics::Recorder::detached();
         let running = running(&dir, recorder.clone()).await;
-        // The listener folds at once when it starts: the second one is folded later.
+        // The listener folds once when it starts; the second sample is folded later.
         for name in ["first", "second"] {
             ::metrics::with_local_recorder(&records, || ::metrics::histogram!(name).record(1.0));
             let folded = async {

@@ -3,14 +3,14 @@
 use std::io::IsTerminal;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Listens for signals from now on, and waits for the first that ends the program: SIGTERM, SIGINT, or SIGHUP when the
-/// terminal is closed that it was started from. After it, a second one ends the process at once, with the exit status
-/// that a shell shows for a process which that signal ended: 130 for SIGINT, 143 for SIGTERM.
+/// Installs signal handlers, and returns a future that completes at the first signal to stop: SIGTERM, SIGINT, or
+/// SIGHUP because the terminal was closed. After that, a second SIGTERM or SIGINT ends the process at once, with the
+/// exit status that shells use for that signal: 143 or 130.
 ///
-/// A program that was not started from a terminal ignores SIGHUP, and says so.
+/// A program that was not started from a terminal ignores SIGHUP and logs a warning.
 ///
 /// # Panics
-/// Outside a Tokio runtime, and where the process cannot have signal handlers.
+/// Outside a Tokio runtime, or if signal handlers cannot be installed.
 pub fn signals() -> impl Future<Output = ()> {
     let mut terminate = signal(SignalKind::terminate()).expect("a handler for SIGTERM");
     let mut interrupt = signal(SignalKind::interrupt()).expect("a handler for SIGINT");
@@ -21,19 +21,19 @@ pub fn signals() -> impl Future<Output = ()> {
             (name, _) = first(&mut terminate, &mut interrupt) => name,
             () = hung_up(&mut hangup, in_terminal) => "SIGHUP",
         };
-        tracing::info!(signal = name, "told to stop; a second SIGTERM or SIGINT ends the process at once");
+        tracing::info!(signal = name, "stopping; a second SIGTERM or SIGINT ends the process at once");
         tokio::spawn(async move {
             let (name, status) = first(&mut terminate, &mut interrupt).await;
             tracing::warn!(
                 signal = name,
-                "told to stop again: the process ends at once, without finishing what it accepted"
+                "second signal to stop: the process ends at once and does not finish its accepted work"
             );
             std::process::exit(status)
         });
     }
 }
 
-/// The first of the two, and the exit status that a shell shows for it.
+/// Waits for the first of the two. Returns its name and the exit status that shells use for it.
 async fn first(terminate: &mut Signal, interrupt: &mut Signal) -> (&'static str, i32) {
     tokio::select! {
         _ = terminate.recv() => ("SIGTERM", 143),
@@ -41,14 +41,14 @@ async fn first(terminate: &mut Signal, interrupt: &mut Signal) -> (&'static str,
     }
 }
 
-/// Waits until the terminal is closed; without one, for ever.
+/// Waits until the terminal is closed. Without a terminal, it never completes.
 async fn hung_up(hangup: &mut Signal, in_terminal: bool) {
     while hangup.recv().await.is_some() {
         if in_terminal {
             return;
         }
         tracing::warn!(
-            "SIGHUP is ignored: the configuration is read at start only, and no log file is kept open; restart to change the configuration"
+            "SIGHUP is ignored: the configuration is read only at start, and no log file is open; restart to apply a changed configuration"
         );
     }
     std::future::pending().await

@@ -1,15 +1,15 @@
-//! The log and the bus, as configured.
+//! Creates the log and the options of the bus from the configuration.
 
 use super::RunError;
 use crate::bus::BusOptions;
-use crate::config::{Level as Durability, Settings};
-use crate::log::journal::{Journal, Level, Options};
+use crate::config::{Level, Settings};
+use crate::log::journal::{Journal, Options, SyncPolicy};
 use crate::log::{Log, Retention};
 use greyhound_sdk::Health;
 use greyhound_sdk::fs::{FileSystem, OsFileSystem};
 use std::sync::Arc;
 
-/// Opens the journal, off the async workers.
+/// Opens the journal on a blocking thread.
 pub(super) async fn open(settings: &Settings) -> Result<Arc<dyn Log>, RunError> {
     let data_dir = settings.node.data_dir.clone();
     OsFileSystem
@@ -17,10 +17,10 @@ pub(super) async fn open(settings: &Settings) -> Result<Arc<dyn Log>, RunError> 
         .map_err(|e| RunError::DataDir { path: data_dir.clone(), why: e.to_string() })?;
     let options = Options {
         node: settings.node.name.clone(),
-        level: match settings.log.durability {
-            Durability::Fsync => Level::Fsync,
-            Durability::Interval => Level::Interval(settings.log.interval),
-            Durability::Memory => Level::Memory,
+        sync: match settings.log.durability {
+            Level::Fsync => SyncPolicy::Fsync,
+            Level::Interval => SyncPolicy::Interval(settings.log.interval),
+            Level::Memory => SyncPolicy::Memory,
         },
         segment_size: settings.log.segment_size.as_u64(),
     };
@@ -31,7 +31,7 @@ pub(super) async fn open(settings: &Settings) -> Result<Arc<dyn Log>, RunError> 
     Ok(journal)
 }
 
-/// What the bus is told.
+/// Returns the options of the bus.
 pub(super) fn bus_options(settings: &Settings, health: &Health) -> BusOptions {
     let retention = Retention {
         bytes: settings.log.retention.bytes.as_u64(),

@@ -1,10 +1,10 @@
-//! Keeps a plugin running: one that fails is never half-dead in silence.
+//! Runs a plugin, and restarts it or ends the process if it fails.
 
 use super::RunError;
 use super::erased::Configured;
 use super::metrics::RESTARTS;
-use super::workers;
 use crate::config::OnFailure;
+use crate::workers;
 use greyhound_sdk::plugin::DrainHandle;
 use greyhound_sdk::{Component, Context, Drain, Error};
 use std::sync::Arc;
@@ -14,14 +14,14 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LAST_PAUSE: Duration = Duration::from_secs(30);
-/// A plugin that ran so long begins again with the shortest pause.
-const WELL_AFTER: Duration = Duration::from_secs(60);
-/// A plugin knows best how to stop in time: only this much later it is cut off.
-const GRACE: Duration = Duration::from_millis(500);
+const RESTART_DELAY_MIN: Duration = Duration::from_secs(1);
+const RESTART_DELAY_MAX: Duration = Duration::from_secs(30);
+/// A plugin that ran this long restarts after the minimum delay.
+const DELAY_RESET_AFTER: Duration = Duration::from_secs(60);
+/// A plugin is aborted only this long after its deadline.
+const DRAIN_GRACE: Duration = Duration::from_millis(500);
 
-/// A plugin that runs.
+/// A running plugin.
 pub(super) struct Supervised {
     name: &'static str,
     drain: DrainHandle,
@@ -29,14 +29,14 @@ pub(super) struct Supervised {
     failed: oneshot::Receiver<Error>,
 }
 
-/// What is needed to run a plugin again.
-struct Keeper {
+/// Runs and restarts a plugin.
+struct Supervisor {
     plugin: Arc<dyn Configured>,
     context: Context,
     on_failure: OnFailure,
     workers: Handle,
     drain: Drain,
-    pause: Duration,
+    restart_delay: Duration,
 }
 
 // === impl Supervised ===
@@ -50,37 +50,37 @@ impl Supervised {
         workers: Handle,
     ) -> Self {
         let (handle, drain) = Drain::new();
-        let (tell, failed) = oneshot::channel();
+        let (report, failed) = oneshot::channel();
         let name = plugin.name();
-        let keeper = Keeper { plugin, context, on_failure, workers, drain, pause: FIRST_PAUSE };
+        let supervisor = Supervisor { plugin, context, on_failure, workers, drain, restart_delay: RESTART_DELAY_MIN };
         let task = tokio::spawn(async move {
-            if let Err(why) = keeper.keep(component).await {
-                let _ = tell.send(why);
+            if let Err(why) = supervisor.supervise(component).await {
+                let _ = report.send(why);
             }
         });
         Self { name, drain: handle, task, failed }
     }
 
-    /// Waits until it failed and may not be restarted.
+    /// Waits until the plugin has failed and is not restarted.
     pub(super) async fn failed(&mut self) -> RunError {
         match (&mut self.failed).await {
             Ok(why) => RunError::Plugin { name: self.name, why },
-            // It ends without a word only by a panic of its own, or when it is drained, and then nobody asks.
-            Err(_) => RunError::Plugin { name: self.name, why: "it could not be started again".into() },
+            // The supervisor panicked, or was drained, in which case nothing awaits this.
+            Err(_) => RunError::Plugin { name: self.name, why: "it could not be restarted".into() },
         }
     }
 
-    /// Tells it to finish within `limit`, and waits until it has.
+    /// Tells the plugin to finish within `limit`, and waits until it has.
     pub(super) async fn drain(mut self, limit: Duration) {
         self.drain.request(limit);
-        if timeout(limit + GRACE, &mut self.task).await.is_err() {
-            tracing::warn!(plugin = self.name, "did not finish in time");
+        if timeout(limit + DRAIN_GRACE, &mut self.task).await.is_err() {
+            tracing::warn!(plugin = self.name, "the plugin did not finish in time and was aborted");
             self.task.abort();
         }
     }
 }
 
-/// Builds a plugin on the threads that it is to run on.
+/// Builds a plugin on the worker threads.
 pub(super) async fn build(
     workers: &Handle,
     plugin: &Arc<dyn Configured>,
@@ -90,46 +90,46 @@ pub(super) async fn build(
     workers::on(workers, async move { plugin.build(context).await }).await?
 }
 
-// === impl Keeper ===
+// === impl Supervisor ===
 
-impl Keeper {
-    /// Runs the plugin, again and again, until it is drained.
-    async fn keep(mut self, mut component: Box<dyn Component>) -> Result<(), Error> {
+impl Supervisor {
+    /// Runs the plugin until it is drained, and restarts it if it fails.
+    async fn supervise(mut self, mut component: Box<dyn Component>) -> Result<(), Error> {
         loop {
             let started = Instant::now();
             let why = match self.run(component).await {
                 Ok(()) if self.drain.is_requested() => return Ok(()),
-                Ok(()) => "it ended by itself".into(),
+                Ok(()) => "it ended unexpectedly".into(),
                 Err(why) => why,
             };
             if self.on_failure == OnFailure::Exit {
                 return Err(why);
             }
-            if started.elapsed() > WELL_AFTER {
-                self.pause = FIRST_PAUSE;
+            if started.elapsed() > DELAY_RESET_AFTER {
+                self.restart_delay = RESTART_DELAY_MIN;
             }
-            component = match self.build_again(why).await {
+            component = match self.rebuild(why).await {
                 Some(component) => component,
                 None => return Ok(()),
             };
         }
     }
 
-    /// Runs it in a task of its own, so that a panic is its alone; the task ends with this future.
+    /// Runs the plugin in its own task, so that a panic does not spread. The task ends with this future.
     async fn run(&self, component: Box<dyn Component>) -> Result<(), Error> {
         workers::on(&self.workers, component.run(self.drain.clone())).await?
     }
 
-    /// Builds it again, as often as it takes. `None` where it is to be drained.
-    async fn build_again(&mut self, mut why: Error) -> Option<Box<dyn Component>> {
+    /// Builds the plugin again, and retries until it succeeds. Returns `None` if a drain is requested.
+    async fn rebuild(&mut self, mut why: Error) -> Option<Box<dyn Component>> {
         loop {
-            tracing::error!(plugin = self.plugin.name(), error = %why, again_in = %humantime::format_duration(self.pause), "a plugin failed");
-            self.context.health.not_ready(format!("failed: {why}; it is started again"));
+            tracing::error!(plugin = self.plugin.name(), error = %why, restart_in = %humantime::format_duration(self.restart_delay), "a plugin failed");
+            self.context.health.not_ready(format!("failed: {why}; it will be restarted"));
             tokio::select! {
-                () = sleep(self.pause) => {}
+                () = sleep(self.restart_delay) => {}
                 _ = self.drain.requested() => return None,
             }
-            self.pause = (self.pause * 2).min(LAST_PAUSE);
+            self.restart_delay = (self.restart_delay * 2).min(RESTART_DELAY_MAX);
             metrics::counter!(RESTARTS, "plugin" => self.plugin.name()).increment(1);
             match build(&self.workers, &self.plugin, self.context.clone()).await {
                 Ok(component) => {

@@ -23,7 +23,7 @@ struct Note {
     text: String,
 }
 
-/// What a test sees of its plugins.
+/// What the plugins of a test have done.
 #[derive(Clone, Default)]
 struct Seen {
     lines: Arc<Mutex<Vec<String>>>,
@@ -42,18 +42,18 @@ impl Seen {
 enum Kind {
     /// Publishes a note when it is drained.
     Source,
-    /// Reads notes until the end of what is durable.
+    /// Reads notes up to the last durable one when it is drained.
     Sink,
-    /// Fails when it runs for the first time.
+    /// Fails on its first run.
     Fails,
     Panics,
     /// Cannot be built.
     Unbuildable,
-    /// Does not drain.
+    /// Ignores the drain.
     Deaf,
-    /// Keeps all threads that plugins run on.
+    /// Blocks all worker threads.
     Blocks,
-    /// Keeps one of them.
+    /// Blocks one worker thread.
     BlocksOne,
 }
 
@@ -126,14 +126,14 @@ impl Component for Running {
     }
 }
 
-/// What a decoder does that loops for ever.
+/// Blocks the thread, like a decoder in an endless loop.
 async fn block(released: Arc<AtomicBool>) {
     while !released.load(Ordering::SeqCst) {
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// The answer to `GET path`.
+/// Returns the response to `GET path`.
 async fn get(port: u16, path: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     stream
@@ -160,7 +160,7 @@ async fn run(dir: &Path, more: &str, kinds: &[Kind], seen: &Seen) -> Result<(), 
     let running = seen.running.clone();
     let host = host.configure(config(dir, more)).unwrap();
     let run = host.run(async move { running.notified().await });
-    tokio::time::timeout(Duration::from_secs(30), run).await.expect("it ends in time")
+    tokio::time::timeout(Duration::from_secs(30), run).await.expect("ends in time")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -171,7 +171,7 @@ async fn sinks_start_before_sources_and_get_their_last_rows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_fails_or_panics_is_started_again() {
+async fn a_plugin_that_fails_or_panics_is_restarted() {
     for kind in [Kind::Fails, Kind::Panics] {
         let (dir, seen) = (tempfile::tempdir().unwrap(), Seen::default());
         run(dir.path(), "", &[kind], &seen).await.unwrap();
@@ -181,7 +181,7 @@ async fn what_fails_or_panics_is_started_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_fails_ends_the_process_where_that_is_configured() {
+async fn a_failed_plugin_ends_the_process_if_configured() {
     let (dir, seen) = (tempfile::tempdir().unwrap(), Seen::default());
     let error = run(dir.path(), "[host]\non_failure = \"exit\"", &[Kind::Fails], &seen).await.unwrap_err();
     assert_eq!(error.to_string(), "plugin source: out of order");
@@ -189,7 +189,7 @@ async fn what_fails_ends_the_process_where_that_is_configured() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_built_leaves_the_directory_free() {
+async fn a_plugin_that_cannot_be_built_does_not_leave_the_directory_locked() {
     let (dir, seen) = (tempfile::tempdir().unwrap(), Seen::default());
     let error = run(dir.path(), "", &[Kind::Unbuildable], &seen).await.unwrap_err();
     assert_eq!(error.to_string(), "plugin source: no luck");
@@ -197,7 +197,7 @@ async fn what_cannot_be_built_leaves_the_directory_free() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_does_not_drain_is_cut_off_at_the_deadline() {
+async fn a_plugin_that_does_not_drain_is_aborted_after_the_deadline() {
     let (dir, seen) = (tempfile::tempdir().unwrap(), Seen::default());
     let started = std::time::Instant::now();
     run(dir.path(), "[host]\nshutdown_deadline = \"1s\"", &[Kind::Deaf], &seen).await.unwrap();
@@ -205,7 +205,7 @@ async fn what_does_not_drain_is_cut_off_at_the_deadline() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_directory_belongs_to_one() {
+async fn only_one_program_can_use_a_data_directory() {
     let (dir, seen) = (tempfile::tempdir().unwrap(), Seen::default());
     let stop = Arc::new(Notify::new());
     let (until, first) = (
@@ -221,7 +221,7 @@ async fn a_directory_belongs_to_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_taken_admin_address_names_the_key() {
+async fn the_error_of_a_used_admin_address_names_the_key() {
     let (dir, seen) = (tempfile::tempdir().unwrap(), Seen::default());
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut config = config(dir.path(), "");
@@ -232,13 +232,13 @@ async fn a_taken_admin_address_names_the_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plugin_that_keeps_workers_holds_up_neither_health_nor_the_end() {
+async fn a_plugin_that_blocks_workers_delays_neither_health_nor_the_exit() {
     for kind in [Kind::Blocks, Kind::BlocksOne] {
-        holds_up_neither_health_nor_the_end(kind).await;
+        check_that_blocked_workers_delay_neither_health_nor_the_exit(kind).await;
     }
 }
 
-async fn holds_up_neither_health_nor_the_end(kind: Kind) {
+async fn check_that_blocked_workers_delay_neither_health_nor_the_exit(kind: Kind) {
     let (dir, seen) = (tempfile::tempdir().unwrap(), Seen::default());
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut config = config(dir.path(), "[host]\nwatchdog = \"2s\"");
@@ -248,16 +248,16 @@ async fn holds_up_neither_health_nor_the_end(kind: Kind) {
     seen.running.notified().await;
     tokio::time::timeout(Duration::from_secs(20), async {
         assert!(get(port, "/healthz").await.contains("200 OK"));
-        while !get(port, "/readyz").await.contains("a task of a plugin has kept a worker for") {
+        while !get(port, "/readyz").await.contains("a task of a plugin has blocked a worker thread for") {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let ended = running.await.unwrap().unwrap_err();
-        assert!(matches!(ended, RunError::Stalled(kept) if kept >= Duration::from_secs(2)), "{ended}");
+        assert!(matches!(ended, RunError::Stalled(blocked) if blocked >= Duration::from_secs(2)), "{ended}");
     })
     .await
     .unwrap();
     seen.released.store(true, Ordering::SeqCst);
-    // The log was closed, and the directory is free as soon as the last worker lets go of it.
+    // The log is closed. The directory is unlocked as soon as the last worker ends.
     let again = async {
         while let Err(held) = run(dir.path(), "", &[Kind::Source], &Seen::default()).await {
             assert!(matches!(held, RunError::Log(_)), "{held}");
@@ -268,7 +268,7 @@ async fn holds_up_neither_health_nor_the_end(kind: Kind) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_program_whose_workers_are_all_kept_stops_when_it_is_told_to() {
+async fn a_program_whose_workers_are_blocked_stops_on_request() {
     let (dir, seen) = (tempfile::tempdir().unwrap(), Seen::default());
     let started = std::time::Instant::now();
     run(dir.path(), "[host]\nshutdown_deadline = \"1s\"", &[Kind::Blocks], &seen).await.unwrap();

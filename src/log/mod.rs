@@ -1,8 +1,8 @@
-//! The log under the bus: durable, ordered frames of rows, one writer a shard.
+//! The log under the bus: durable, ordered frames of rows, with one writer per shard.
 //!
-//! [`Log`] is what an engine must do; the embedded [`journal`] is the default engine. The identity of a
-//! frame is the writer's own dense numbering (`first`, `rows`) within (topic, shard), never an engine's
-//! offset, so that an engine whose offsets have holes (Kafka's transactions, for one) fits as well.
+//! [`Log`] is the interface of an engine; the embedded [`journal`] is the default engine. A frame is identified by the
+//! writer's own consecutive numbers (`first`, `rows`) within (topic, shard), never by an offset of the engine.
+//! Therefore engines whose offsets have holes, such as Kafka with transactions, fit as well.
 
 #[cfg(test)]
 pub(crate) mod conformance;
@@ -16,65 +16,65 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Consecutive rows of one topic, as one unit of the log.
+/// Consecutive rows of one topic: the unit of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
     /// The topic.
     pub topic: Arc<str>,
-    /// The number of the first row: the number after the topic's last frame.
+    /// The number of the first row, which follows the numbers of the topic's previous frame.
     pub first: u64,
-    /// How many numbers it takes; at least 1.
+    /// How many numbers the frame uses; at least 1.
     pub rows: u32,
-    /// The time of append of all its rows, microseconds since 1970 UTC; never before an earlier frame's.
+    /// The append time of all its rows in microseconds since 1970 UTC; never earlier than that of an earlier frame.
     pub time: i64,
-    /// The rows, or the word that there are none.
+    /// The rows, or a hole.
     pub body: Body,
 }
 
-/// What a frame holds.
+/// The content of a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Body {
-    /// Rows: an Arrow IPC record batch message without its schema, which has this fingerprint.
+    /// Rows as an Arrow IPC record batch message without its schema.
     Rows {
         /// [`greyhound_sdk::TopicSchema::fingerprint`] of the rows' schema.
         schema: u64,
         /// The encoded batch.
         batch: Bytes,
     },
-    /// Numbers that were given to rows which are not recorded. Keeps the numbers from being given again.
+    /// Numbers of rows that are not recorded. The hole prevents the numbers from being assigned again.
     Hole,
 }
 
-/// A frame read back, with the CRC-32C of its body.
+/// A frame read from the log, with the CRC-32C of its body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
     /// The frame.
     pub frame: Frame,
-    /// The CRC-32C of the encoded batch, verified; 0 for a hole.
+    /// The verified CRC-32C of the encoded batch; 0 for a hole.
     pub crc: u32,
 }
 
-/// The longest encoded batch of a frame.
-pub const MAX_BODY: usize = 1 << 30;
+/// The maximum size of a frame's encoded batch.
+pub const MAX_BODY_BYTES: usize = 1 << 30;
 
-/// What went wrong, by what the caller must do.
+/// An error of the log. The variants differ in what the caller must do.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// A newer writer has taken over this shard: stop, never retry.
+    /// A newer writer has taken over this shard. Stop, never retry.
     #[error("a newer writer has taken over the shard; this one must stop")]
     Fenced,
-    /// The append may or may not have been applied: get a new writer and go on after its [`Log::bounds`].
+    /// The append may or may not have been applied. Get a new writer and continue after its [`Log::bounds`].
     #[error("the outcome of an append is unknown: {0}")]
     Unknown(String),
-    /// Nothing was applied: try again later.
-    #[error("the log cannot take rows now: {reason}")]
+    /// Nothing was applied. Retry later.
+    #[error("the log cannot accept rows now: {reason}")]
     Retry {
-        /// Why, in words for the operator.
+        /// The reason, for the operator.
         reason: String,
-        /// Whether the disk (or quota) is full.
+        /// Whether the disk or quota is full.
         full: bool,
     },
-    /// The log cannot be used: an operator must act.
+    /// The log cannot be used; an operator must act.
     #[error("{0}")]
     Fatal(String),
 }
@@ -82,24 +82,24 @@ pub enum LogError {
 /// When rows may be deleted.
 #[derive(Debug, Clone)]
 pub struct Retention {
-    /// Keep at most this many bytes, but all that a required consumer has not read.
+    /// Size limit. It does not apply to rows that a required consumer has not committed.
     pub bytes: u64,
-    /// Keep at most this long, but all that a required consumer has not read.
+    /// Age limit. It does not apply to rows that a required consumer has not committed.
     pub age: Duration,
-    /// Never keep more bytes than this, whoever has not read them.
+    /// Hard size limit. It also applies to rows that a required consumer has not committed.
     pub disk_cap: u64,
 }
 
 /// Rows of one topic that were deleted or found damaged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lost {
-    /// The topic; `None` where the damage does not tell.
+    /// The topic; `None` if unknown.
     pub topic: Option<Arc<str>>,
-    /// The numbers lost, first and last; `None` where unknown.
+    /// The first and last lost number; `None` if unknown.
     pub range: Option<(u64, u64)>,
-    /// Nothing is missing before this time (microseconds since 1970 UTC).
+    /// No row is missing before this time (microseconds since 1970 UTC).
     pub from: i64,
-    /// Nothing is missing after this time.
+    /// No row is missing after this time (microseconds since 1970 UTC).
     pub to: i64,
 }
 
@@ -113,69 +113,71 @@ impl std::fmt::Display for Lost {
     }
 }
 
-/// What opening a log found.
+/// The state in which a log was found when it was opened.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recovery {
     /// Whether the last writer closed the log. If not, rows after `floor` may have been lost.
     pub clean: bool,
-    /// Whether the log was made just now.
+    /// Whether the log was created by this open.
     pub new: bool,
-    /// The time of the last durable append or floor, microseconds since 1970 UTC.
+    /// The time of the last durable append or floor, in microseconds since 1970 UTC.
     pub floor: i64,
-    /// Damage in the middle, quarantined.
+    /// Rows that were found damaged, other than a torn end.
     pub damage: Vec<Lost>,
 }
 
-/// An engine that keeps one shard's frames. See the conformance suite (`conformance`) for what each method must hold.
+/// An engine that stores the frames of one shard. The suite in `conformance` tests what each method must guarantee.
 #[async_trait]
 pub trait Log: Send + Sync + 'static {
-    /// What an acknowledged append survives.
+    /// Returns what an acknowledged append survives.
     fn durability(&self) -> Durability;
-    /// The shard that this log is for.
+    /// Returns the shard of this log.
     fn shard(&self) -> &Shard;
-    /// What opening it found.
+    /// Returns the state in which the log was found when it was opened.
     fn recovery(&self) -> &Recovery;
     /// Takes over the shard: fences every earlier writer, which can never append again.
     async fn writer(&self) -> Result<Box<dyn LogWriter>, LogError>;
-    /// Durable frames of `topic` from the one that holds row `from` (or the next there is), in order, up to about
-    /// `max_bytes` but at least one; none where nothing is durable from there on. Holes are left out. Cancel-safe.
+    /// Returns durable frames of `topic` in order, starting at the frame that holds row `from`, or the next one.
+    /// Returns about `max_bytes`, but at least one frame; none if no row from there on is durable. Omits holes.
+    /// Cancel-safe.
     async fn read(&self, topic: &str, from: u64, max_bytes: usize) -> Result<Vec<Stored>, LogError>;
-    /// What is durable of `topic`, consistent in itself; all zero for a topic without rows (with the shard's floor).
+    /// Returns a consistent view of the durable range of `topic`. For a topic without rows, the numbers are 0 and the
+    /// floor is that of the shard.
     fn bounds(&self, topic: &str) -> Bounds;
-    /// A counter that changes with every durable append or floor.
+    /// Returns a counter that changes with every durable append or floor.
     fn changes(&self) -> watch::Receiver<u64>;
-    /// Deletes what `policy` lets go. `required` has, by topic, the number of the first row that some
-    /// consumer still needs. Returns what had to go although it was needed.
+    /// Deletes old rows according to `policy`. `required` holds, by topic, the number of the first row that some
+    /// consumer still needs. Returns the deleted rows that were still needed.
     async fn retain(
         &self,
         policy: &Retention,
         required: &HashMap<Arc<str>, u64>,
         now: i64,
     ) -> Result<Vec<Lost>, LogError>;
-    /// Damage that was found since the log was opened, or since the last call: rows that were to be read and are lost.
+    /// Returns the rows that reads found damaged since the log was opened, or since the last call.
     fn damage(&self) -> Vec<Lost>;
-    /// The schema (Avro text) that was registered under `fingerprint`.
+    /// Returns the schema (Avro text) that was registered under `fingerprint`.
     fn schema(&self, topic: &str, fingerprint: u64) -> Option<Arc<str>>;
-    /// Every schema of `topic` whose rows may be in the log, oldest first.
+    /// Returns every schema of `topic` whose rows may be in the log, oldest first.
     fn schemas(&self, topic: &str) -> Vec<Arc<str>>;
-    /// The bytes that the log holds.
+    /// Returns the size of the log in bytes.
     fn size(&self) -> u64;
-    /// The bytes that it holds of `topic`.
+    /// Returns the size of `topic` in bytes.
     fn size_of(&self, topic: &str) -> u64;
 }
 
-/// The one writer of a shard. The bus gives it a thread of its own: an append may block it.
+/// The only writer of a shard. The bus runs it on its own thread, which an append may block.
 #[async_trait]
 pub trait LogWriter: Send {
-    /// Makes a schema readable later, durably, before the first frame of it. Idempotent.
+    /// Stores a schema durably. Must be called before the first frame with this schema is appended. Idempotent.
     async fn register(&mut self, topic: &str, fingerprint: u64, avro: &str) -> Result<(), LogError>;
-    /// Appends a group of frames, in order; durable, at the engine's level, when it returns. After a crash
-    /// in the midst a prefix of the group may be there, never a later frame without an earlier one.
+    /// Appends a group of frames in order. When it returns, they are durable as [`Log::durability`] says. After a crash
+    /// during the append, a prefix of the group may be in the log, but never a later frame without an earlier one.
     async fn append(&mut self, group: &[Frame]) -> Result<(), LogError>;
-    /// Makes durable that no later frame has an earlier time than `time`.
+    /// Durably promises that no later frame has an earlier time than `time`.
     async fn floor(&mut self, time: i64) -> Result<(), LogError>;
-    /// As `append`, for the few rows that tell of gaps: may use the space that is kept in reserve.
+    /// Like `append`, but may use the reserved disk space. Only for gaps.
     async fn append_reserved(&mut self, group: &[Frame]) -> Result<(), LogError>;
-    /// Flushes and marks the log as closed: the next [`Recovery`] is clean.
+    /// Flushes the log and marks it as closed, so that the next [`Recovery`] is clean.
     async fn close(self: Box<Self>) -> Result<(), LogError>;
 }

@@ -190,24 +190,24 @@ for (const [what, { env = {}, plainEnv, before, told, starts = false }] of Objec
   'a missing token file': { env: { ADMIN__TOKEN_FILE: './token' }, told: /admin\.token_file: \.\/token cannot be read: No such file.*put the token into it/ },
   'an empty token file': { env: { ADMIN__TOKEN_FILE: 'empty' }, told: /admin\.token_file: empty is empty/ },
   'a missing bundle': { env: { PLUGINS__MESSAGING__CLIENT_BUNDLE: './bundle.js' }, told: /messaging\.client_bundle: \.\/bundle\.js cannot be read: .*leave it out/, starts: true },
-  'a file for a data directory': { env: { NODE__DATA_DIR: 'empty' }, told: /node\.data_dir: .*\/empty is no directory: move it away, or name another one/ },
+  'a file for a data directory': { env: { NODE__DATA_DIR: 'empty' }, told: /node\.data_dir: .*\/empty is not a directory: move it away, or set another directory/ },
   'a data directory below a file': { env: { NODE__DATA_DIR: 'empty/a/b' }, told: /node\.data_dir: .*\/empty/ },
   'a file for the journal': { before: async ({ dataDir }) => {
     await mkdir(dataDir)
     await writeFile(join(dataDir, 'journal'), '')
-  }, told: /node\.data_dir: .*journal is no directory/ },
+  }, told: /node\.data_dir: .*journal is not a directory/ },
   'cursors that are damaged': { before: async ({ dataDir }) => {
     await mkdir(join(dataDir, 'cursors'), { recursive: true })
     await writeFile(join(dataDir, 'cursors/activity.cursors'), 'x')
-  }, told: /node\.data_dir: the cursors in .*activity\.cursors: it is cut; remove the file/ },
+  }, told: /node\.data_dir: cannot read the cursors in .*activity\.cursors: it is truncated; if you remove the file/ },
   'a journal of nobody': { before: async ({ dataDir }) => {
     await mkdir(join(dataDir, 'journal'), { recursive: true })
     await writeFile(join(dataDir, 'journal/shard'), 'x')
   }, told: /node\.data_dir: .*journal\/shard: / },
-  'a file for the tables': { env: { PLUGINS__ACTIVITY__STORE: 'empty' }, told: /plugins\.activity\.store: .*\/empty is no directory/, starts: true },
-  'one port for two': { env: { ADMIN__LISTEN: '0.0.0.0:45678', PLUGINS__MESSAGING__LISTEN: '127.0.0.1:45678' }, told: /plugins\.messaging\.listen: is 127\.0\.0\.1:45678, and admin\.listen is 0\.0\.0\.0:45678: two listeners/ },
+  'a file for the tables': { env: { PLUGINS__ACTIVITY__STORE: 'empty' }, told: /plugins\.activity\.store: .*\/empty is not a directory/, starts: true },
+  'one port for two': { env: { ADMIN__LISTEN: '0.0.0.0:45678', PLUGINS__MESSAGING__LISTEN: '127.0.0.1:45678' }, told: /plugins\.messaging\.listen: is 127\.0\.0\.1:45678, but admin\.listen is 0\.0\.0\.0:45678: two listeners/ },
   'one port for two, by PORT': { env: { ADMIN__LISTEN: '127.0.0.1:45678' }, plainEnv: { PORT: '45678' }, told: /plugins\.messaging\.listen: is .*two listeners/ },
-  'a port that is taken': { before: (greyhound, t) => listening(t, greyhound.port), told: /plugins\.messaging\.listen: cannot listen on .*in use.*another program listens there/, },
+  'a port that is taken': { before: (greyhound, t) => listening(t, greyhound.port), told: /plugins\.messaging\.listen: cannot listen on .*in use.*another program uses it/, },
   'an address of another machine': { env: { ADMIN__LISTEN: '192.0.2.1:3001' }, told: /admin\.listen: cannot listen on 192\.0\.2\.1:3001: .*an address of this machine/ },
   'certificates that are not there': { env: { PLUGINS__MESSAGING__REDIS__URL: 'rediss://127.0.0.1:1' }, plainEnv: { SSL_CERT_FILE: './ca' }, told: /redis\.url: SSL_CERT_FILE: \.\/ca cannot be read/, starts: true },
 })) {
@@ -238,8 +238,8 @@ test('validate finds directories that cannot be written to', async t => {
   const { code, stderr } = await greyhound.cli(...args, 'validate')
   if (/Permission denied/.test(stderr) && args.length) return t.skip('the program is in a directory that nobody else may enter')
   assert.equal(code, 2, stderr)
-  assert.match(stderr, /node\.data_dir: .*\/locked cannot be written to by the user \d+: let this user write there/)
-  assert.match(stderr, /plugins\.activity\.store: .*\/locked\/tables cannot be made in .*\/locked by the user/)
+  assert.match(stderr, /node\.data_dir: .*\/locked is not writable for the user \d+: give this user write access/)
+  assert.match(stderr, /plugins\.activity\.store: .*\/locked\/tables cannot be created in .*\/locked for the user/)
 })
 
 test('a configuration is valid while the program runs with it', async t => {

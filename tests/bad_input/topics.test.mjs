@@ -50,11 +50,11 @@ describe('rows that are published over HTTP', () => {
     assert.equal((await publish({ outcome: 1 })).status, 200)
     assert.deepEqual((await open.rows('messaging.delivery')).map(row => row.outcome), ['acked', 'unsent', 'acked', 'dropped'])
     for (const [change, why] of [
-      [{ outcome: 9 }, /row 1 .*column `outcome`: 9 is the place of no symbol; expected one of `queued` \(0\)/],
+      [{ outcome: 9 }, /row 1 .*column `outcome`: 9 is not the index of a symbol; expected one of `queued` \(0\)/],
       [{ outcome: -1 }, /column `outcome`: -1/],
-      [{ outcome: 'lost' }, /row 1, column `outcome`: `lost` is none of queued, dropped/],
+      [{ outcome: 'lost' }, /row 1, column `outcome`: `lost` is not one of queued, dropped/],
       [{ outcome: null }, /outcome/],
-      [{ outcom: 1 }, /row 1 has a column `outcom`, which there is not; expected message_seq/],
+      [{ outcom: 1 }, /row 1: unknown column `outcom`; expected message_seq/],
       [{ latency_us: 2 ** 40 }, /latency_us|i32/],
     ]) {
       const { status, json } = await publish(change)

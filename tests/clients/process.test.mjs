@@ -130,7 +130,7 @@ test('a consumer that does not read is reset and deleted while it runs; one that
   assert.match((await greyhound.cli('consumers')).stdout, /activity +messaging\.push +5 +0 +yes +yes/)
   const active = await greyhound.cli('consumers', 'delete', 'activity')
   assert.equal(active.code, 1)
-  assert.match(active.stderr, /the consumer `activity` reads .*messaging\.push.* now.*Nothing was changed\. Switch off/)
+  assert.match(active.stderr, /the consumer `activity` is reading .*messaging\.push.*Nothing was changed\. Disable the plugin/)
   await greyhound.stop()
 
   greyhound.settings.PLUGINS__ACTIVITY__ENABLED = 'false'
@@ -142,7 +142,7 @@ test('a consumer that does not read is reset and deleted while it runs; one that
   }
   assert.equal((await cursor()).position, 3)
   assert.match((await greyhound.cli('consumers', 'reset', 'activity', 'messaging.push', '6')).stderr, /a number from 0 to 5/)
-  assert.match((await greyhound.cli('consumers', 'reset', 'nobody', 'messaging.push', '3')).stderr, /no consumer `nobody`/)
+  assert.match((await greyhound.cli('consumers', 'reset', 'nobody', 'messaging.push', '3')).stderr, /the consumer `nobody` has no cursor/)
   await greyhound.restart()
   assert.equal((await cursor()).position, 3, 'it is durable')
   assert.match((await greyhound.cli('consumers', 'delete', 'activity', 'messaging.push')).stdout, /^activity is deleted in messaging\.push\n$/)

@@ -78,7 +78,7 @@ def test_an_incompatible_change_is_refused(version, change, why):
     assert f"schema messaging.push: field {why}" in refused.stderr
 
 
-@pytest.mark.parametrize("name, why", [("Event", "`Event`: engines do not tell it from the column `event`"), ("2nd", "`2nd`: expected a name")])
+@pytest.mark.parametrize("name, why", [("Event", "`Event`: engines ignore case, so its name clashes with the column `event`"), ("2nd", "`2nd`: expected a name")])
 def test_a_column_that_no_table_can_have_is_refused(version, name, why):
     topic = version(Earlier, lambda fields: fields + [{"name": name, "type": ["null", "string"], "default": None}])
     refused = subprocess.run(topic.command, cwd=topic.home, env=topic.env, capture_output=True, text=True, timeout=60)

@@ -33,7 +33,7 @@ pub use config::Config;
 use desk::Desk;
 use greyhound_sdk::config::Problems;
 use greyhound_sdk::fs::OsFileSystem;
-use greyhound_sdk::place;
+use greyhound_sdk::paths;
 use greyhound_sdk::{Check, Component, Context, Drain, Error, Health, Plugin, SchemaError, Start, TopicSchema};
 use record::SINK_TOPIC;
 use roll::Policy;
@@ -80,9 +80,9 @@ impl Plugin for Activity {
         config.check(problems);
     }
 
-    async fn look(&self, config: &Config, _: &Path, problems: &mut Problems) {
+    async fn inspect(&self, config: &Config, _: &Path, problems: &mut Problems) {
         let looked = match config.store.parse() {
-            Ok(Location::Local(path)) => place::directory(&path),
+            Ok(Location::Local(path)) => paths::check_directory(&path),
             Ok(Location::Hdfs(location)) => HdfsStore::look(location, &config.hdfs).await.map_err(|e| e.to_string()),
             Err(_) => return,
         };

@@ -4,7 +4,7 @@ pub use crate::auth::AuthConfig;
 use crate::auth::{Secret, base_domain, normal_origin};
 use crate::redis::is_over_tls;
 use greyhound_sdk::config::{ByteSize, Problems, duration};
-use greyhound_sdk::place;
+use greyhound_sdk::paths;
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -231,12 +231,12 @@ impl Config {
             let key = if self.auth.secret_file.is_some() { "auth.secret_file" } else { "auth" };
             problems.report(key, why);
         }
-        if let Some(Err(e)) = self.client_bundle.as_deref().map(place::file) {
+        if let Some(Err(e)) = self.client_bundle.as_deref().map(paths::check_file) {
             problems.report("client_bundle", format!("{e}: name a socket.io.min.js, or leave it out"));
         }
         let authorities =
             std::env::var_os("SSL_CERT_FILE").filter(|_| self.redis.url.as_ref().is_some_and(|url| is_over_tls(url)));
-        if let Some(Err(e)) = authorities.map(|path| place::file(Path::new(&path))) {
+        if let Some(Err(e)) = authorities.map(|path| paths::check_file(Path::new(&path))) {
             problems.report(
                 "redis.url",
                 format!("SSL_CERT_FILE: {e}: name a file with the certificates to trust, or unset it"),

@@ -79,7 +79,7 @@ impl Plugin for Messaging {
         vec![("listen", config.listen)]
     }
 
-    async fn look(&self, config: &Config, data_dir: &Path, problems: &mut Problems) {
+    async fn inspect(&self, config: &Config, data_dir: &Path, problems: &mut Problems) {
         config.look(data_dir, problems);
     }
 

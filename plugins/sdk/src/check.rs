@@ -1,21 +1,21 @@
-//! What a plugin finds when it tries what it depends on.
+//! Results of a plugin's checks of its dependencies.
 
-/// One thing that was looked at.
+/// One check of a dependency.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    /// What, in a word or two: `writable`.
+    /// The name of the check, in a word or two, such as `writable`.
     pub name: &'static str,
-    /// What came of it.
+    /// The result.
     pub verdict: Verdict,
 }
 
-/// What came of a [`Check`].
+/// The result of a [`Check`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// It works: what was seen.
+    /// It works. The text says what was observed.
     Works(String),
-    /// It does not: what is wrong, where, and what to do.
+    /// It fails. The text names the fault, the place and the remedy.
     Fails(String),
-    /// It was pointless to try, because something before it fails.
+    /// It was not tried, because an earlier check fails.
     NotTried,
 }

@@ -1,35 +1,36 @@
-//! The building blocks of a plugin's configuration.
+//! Building blocks of a plugin's configuration.
 //!
 //! Durations and sizes are strings (`"5s"`, `"64MiB"`): use [`duration`] with `#[serde(with)]` and [`ByteSize`].
 
 pub use bytesize::ByteSize;
-/// `#[serde(with = "greyhound_sdk::config::duration")]`: a `Duration` as a string such as `"5s"` or `"1m 30s"`.
+/// For `#[serde(with = "greyhound_sdk::config::duration")]`: reads a `Duration` from a string such as `"5s"` or `"1m
+/// 30s"`.
 pub use humantime_serde as duration;
 
-/// What is wrong with a configuration: all of it, so that the operator mends it in one go.
+/// Collects all problems of a configuration, so that the operator can fix them at once.
 #[derive(Debug, Default)]
 pub struct Problems {
     prefix: String,
     list: Vec<Problem>,
 }
 
-/// One thing that is wrong.
+/// A problem with one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The key's full path, such as `plugins.messaging.listen`.
     pub key: String,
-    /// What is wrong and what was expected.
+    /// The fault, and what was expected.
     pub message: String,
 }
 
 impl Problems {
-    /// No problems yet; keys are reported below `prefix`.
+    /// Creates an empty list. Keys are reported below `prefix`.
     #[must_use]
     pub fn below(prefix: &str) -> Self {
         Self { prefix: prefix.to_owned(), list: Vec::new() }
     }
 
-    /// Reports that the value of `key` (below the prefix) is not acceptable.
+    /// Reports that the value of `key`, a path below the prefix, is not acceptable.
     pub fn report(&mut self, key: &str, message: impl Into<String>) {
         let key = match (self.prefix.is_empty(), key.is_empty()) {
             (true, _) => key.to_owned(),
@@ -39,7 +40,7 @@ impl Problems {
         self.list.push(Problem { key, message: message.into() });
     }
 
-    /// All that was reported, in the order of the reports.
+    /// Returns all problems in the order in which they were reported.
     #[must_use]
     pub fn into_list(self) -> Vec<Problem> {
         self.list

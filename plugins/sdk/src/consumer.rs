@@ -8,29 +8,30 @@ use std::sync::Arc;
 
 /// Reads one topic of this node's shard, in the order of `seq`, from a durable cursor.
 ///
-/// At least once: what was not [committed](Consumer::commit) is read again after a restart. A sink
-/// that keeps its position with its output is exactly-once: it [seeks](Consumer::seek) there.
+/// Delivery is at least once: rows that were not [committed](Consumer::commit) are read again after a restart. A sink
+/// that stores its position with its output gets exactly-once results if it [seeks](Consumer::seek) to that position.
 pub struct Consumer(Box<dyn Reader>);
 
-/// Where a consumer without a cursor begins.
+/// Where a consumer without a cursor starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
-    /// At the oldest row that is kept. Such a consumer is *required*: retention keeps what it has not read.
+    /// At the oldest row that is kept. Such a consumer is *required*: retention keeps the rows that it has not
+    /// committed.
     Earliest,
-    /// At the next row. For those who watch: retention does not wait for them and their cursor is not kept.
+    /// At the next row. Retention does not wait for such a consumer, and its cursor is not kept.
     Latest,
 }
 
-/// Rows as they were appended: dense numbers from `first`, one time of append.
+/// Rows as they were appended, with consecutive numbers from `first` and one append time.
 #[derive(Debug, Clone)]
 pub struct Batch {
     /// The number of the first row.
     pub first: u64,
-    /// When the rows were appended, microseconds since 1970 UTC. Never falls within a shard.
+    /// When the rows were appended, in microseconds since 1970 UTC. Never decreases within a shard.
     pub time: i64,
-    /// The CRC-32C of the batch as the log holds it: the same rows read again have the same.
+    /// The CRC-32C of the batch as stored in the log. It is the same each time the batch is read.
     pub digest: u32,
-    /// The rows, in the topic's schema at the time of their append.
+    /// The rows, in the schema that the topic had when they were appended.
     pub rows: RecordBatch,
 }
 
@@ -50,39 +51,39 @@ impl Batch {
     }
 }
 
-/// What is durable of a topic.
+/// The range of a topic's durable rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// The oldest row that is kept.
+    /// The number of the oldest row that is kept.
     pub earliest: u64,
     /// The number after the newest durable row.
     pub end: u64,
-    /// No row from `end` on has an earlier time (microseconds since 1970 UTC).
+    /// No row from `end` on has an earlier append time (microseconds since 1970 UTC).
     pub floor: i64,
 }
 
 /// The log could not be read.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read topic {topic} at {seq}: {why}")]
+#[error("cannot read topic {topic} at row {seq}: {why}")]
 pub struct ReadError {
     /// The topic.
     pub topic: String,
-    /// Where.
+    /// The consumer's position.
     pub seq: u64,
-    /// What happened, and what to do.
+    /// The cause.
     pub why: String,
 }
 
-/// What stands behind a [`Consumer`].
+/// The implementation behind a [`Consumer`].
 #[async_trait]
 pub trait Reader: Send + 'static {
-    /// The topic's schema.
+    /// Returns the topic's schema.
     fn schema(&self) -> &Arc<TopicSchema>;
-    /// The number of the next row to read.
+    /// Returns the number of the next row to read.
     fn position(&self) -> u64;
-    /// Continues at `seq`.
+    /// Moves the position to `seq`.
     fn seek(&mut self, seq: u64);
-    /// What is durable.
+    /// Returns the range of durable rows.
     fn bounds(&self) -> Bounds;
     /// Waits for rows; see [`Consumer::next`].
     async fn next(&mut self, max_bytes: usize) -> Result<Vec<Batch>, ReadError>;
@@ -91,43 +92,43 @@ pub trait Reader: Send + 'static {
 }
 
 impl Consumer {
-    /// A consumer on `reader`.
+    /// Creates a consumer on `reader`.
     #[must_use]
     pub fn new(reader: Box<dyn Reader>) -> Self {
         Self(reader)
     }
 
-    /// The topic's schema as this program knows it; a batch may have an older one.
+    /// Returns the topic's schema as this program declares it. A batch may have an older one.
     #[must_use]
     pub fn schema(&self) -> &Arc<TopicSchema> {
         self.0.schema()
     }
 
-    /// The number of the next row to read.
+    /// Returns the number of the next row to read.
     #[must_use]
     pub fn position(&self) -> u64 {
         self.0.position()
     }
 
-    /// Continues at `seq`.
+    /// Moves the position to `seq`.
     pub fn seek(&mut self, seq: u64) {
         self.0.seek(seq);
     }
 
-    /// What is durable of the topic.
+    /// Returns the range of the topic's durable rows.
     #[must_use]
     pub fn bounds(&self) -> Bounds {
         self.0.bounds()
     }
 
-    /// The next durable rows: waits for at least one batch, then returns what is there up to about
-    /// `max_bytes`, and moves the position behind it. Cancel-safe.
+    /// Waits for at least one durable batch, returns batches of about `max_bytes` in total, and moves the position past
+    /// them. Cancel-safe.
     ///
-    /// A batch whose `first` is above the position before it tells of a hole: rows that were lost or
-    /// deleted, which `greyhound.gap` names.
+    /// If `first` of a batch is greater than the previous position, the rows between are lost or deleted;
+    /// `greyhound.gap` lists them.
     ///
     /// # Errors
-    /// [`ReadError`] where the log cannot be read; damage is not an error but a hole.
+    /// [`ReadError`] if the log cannot be read. Damaged rows are not an error: they are skipped.
     pub async fn next(&mut self, max_bytes: usize) -> Result<Vec<Batch>, ReadError> {
         self.0.next(max_bytes).await
     }
@@ -135,7 +136,7 @@ impl Consumer {
     /// Makes `next`, the number of the first row that is not yet processed, this consumer's durable cursor.
     ///
     /// # Errors
-    /// [`ReadError`] where the cursor could not be written.
+    /// [`ReadError`] if the cursor cannot be written.
     pub async fn commit(&mut self, next: u64) -> Result<(), ReadError> {
         self.0.commit(next).await
     }

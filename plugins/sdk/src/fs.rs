@@ -1,5 +1,5 @@
-//! The few operations on files that durability rests on, behind a trait, so that tests can cut the power
-//! between any two of them.
+//! The file operations that durability depends on, behind a trait, so that tests can simulate a power cut between any
+//! two of them.
 
 use std::fmt::Debug;
 use std::fs;
@@ -8,16 +8,16 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The most that others may do with files and directories that are made: the group may read. The umask may allow less.
+/// Modes of new files and directories: the group may read, others may not. The umask may remove more.
 const FILE_MODE: u32 = 0o640;
 const DIRECTORY_MODE: u32 = 0o750;
 
 /// A shared file layer.
 pub type SharedFs = Arc<dyn FileSystem>;
 
-/// A directory tree. All operations block: never call them on an async worker.
+/// A directory tree. All operations block, so never call them on an async worker.
 pub trait FileSystem: Debug + Send + Sync + 'static {
-    /// Creates a new file for reading and writing; fails with `AlreadyExists` where there is one.
+    /// Creates a new file for reading and writing; fails with `AlreadyExists` if it exists.
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn File>>;
     /// Opens an existing file for reading and writing.
     fn open(&self, path: &Path) -> io::Result<Box<dyn File>>;
@@ -25,35 +25,36 @@ pub trait FileSystem: Debug + Send + Sync + 'static {
     fn open_read(&self, path: &Path) -> io::Result<Box<dyn File>>;
     /// Creates the directory and its parents, and makes their entries durable.
     fn create_dir_all(&self, path: &Path) -> io::Result<()>;
-    /// The names in a directory, sorted.
+    /// Returns the names in a directory, sorted.
     fn list(&self, path: &Path) -> io::Result<Vec<String>>;
-    /// Whether there is a file or directory.
+    /// Whether a file or directory exists at `path`.
     fn exists(&self, path: &Path) -> io::Result<bool>;
-    /// Renames a file, over another one where there is one. Durable after [`FileSystem::sync_dir`] of the parents.
+    /// Renames a file, and replaces the destination if it exists. Durable after [`FileSystem::sync_dir`] of the
+    /// parents.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
-    /// Renames a file or a directory; fails with `AlreadyExists` where the destination exists: a compare-and-swap.
+    /// Renames a file or directory; fails with `AlreadyExists` if the destination exists. Check and rename are atomic.
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
-    /// Removes a directory and all that is in it.
+    /// Removes a directory and its contents.
     fn remove_all(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
-    /// Opens a directory, whose names can then be made durable when nothing more can be opened.
+    /// Opens a directory, so that it can still be synced when no further file can be opened.
     fn open_dir(&self, path: &Path) -> io::Result<Box<dyn Directory>>;
-    /// Locks the file at `path`, made where there is none, until the [`Lock`] is dropped or the process
-    /// ends. `holder` is what others are told.
+    /// Locks the file at `path` until the [`Lock`] is dropped or the process ends. Creates the file if it is missing.
+    /// `holder` is the text that others see in [`LockError::Held`].
     ///
     /// # Errors
-    /// [`LockError::Held`] at once where another one, in this process or another, holds it.
+    /// [`LockError::Held`], without waiting, if this or another process holds the lock.
     fn try_lock(&self, path: &Path, holder: &str) -> Result<Lock, LockError>;
 }
 
-/// A lock that is held; dropping it sets it free.
+/// A held lock, which is released on drop.
 pub struct Lock(#[allow(dead_code, reason = "held for its Drop")] Box<dyn Send + Sync>);
 
 impl Lock {
-    /// A lock that is held until `guard` is dropped.
+    /// Creates a lock that drops `guard` when it is released.
     #[must_use]
     pub fn new(guard: impl Send + Sync + 'static) -> Self {
         Self(Box::new(guard))
@@ -66,10 +67,10 @@ impl Debug for Lock {
     }
 }
 
-/// A lock could not be had.
+/// Why a file could not be locked.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Another one has it: what its holder said of itself.
+    /// The lock is held. The text describes the holder, and may be empty.
     #[error("held by {0}")]
     Held(String),
     /// The lock file could not be used.
@@ -79,7 +80,7 @@ pub enum LockError {
 
 /// An open directory.
 pub trait Directory: Debug + Send + Sync + 'static {
-    /// As [`FileSystem::sync_dir`].
+    /// Makes the names in the directory durable, like [`FileSystem::sync_dir`].
     fn sync(&self) -> io::Result<()>;
 }
 
@@ -87,27 +88,27 @@ pub trait Directory: Debug + Send + Sync + 'static {
 pub trait File: Debug + Send + Sync + 'static {
     /// Writes all of `bytes` at `offset`.
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
-    /// Reads up to `buffer.len()` bytes at `offset`; 0 at the end.
+    /// Reads up to `buffer.len()` bytes at `offset` and returns how many; 0 at the end.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
-    /// The length in bytes.
+    /// Returns the length in bytes.
     fn len(&self) -> io::Result<u64>;
-    /// Whether it is empty.
+    /// Whether the file is empty.
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
     }
-    /// Cuts or extends the file.
+    /// Truncates or extends the file.
     fn set_len(&self, len: u64) -> io::Result<()>;
-    /// Reserves disk space for the first `len` bytes, so that writing them cannot fail for lack of it.
+    /// Reserves disk space for the first `len` bytes, so that writing them cannot fail because the disk is full.
     fn allocate(&self, len: u64) -> io::Result<()>;
     /// Makes the content and the length durable.
     fn sync(&self) -> io::Result<()>;
 }
 
-/// Replaces the content of `path` with `bytes` atomically and durably: temporary file, sync, rename, sync of the
-/// directory.
+/// Replaces the content of `path` with `bytes` atomically and durably: writes and syncs a temporary file, renames it,
+/// and syncs the directory.
 ///
 /// # Errors
-/// Whatever the file system says; the old content is then still there.
+/// Any error of the file system. The file then has its old or its new content, never a part of either.
 pub fn replace(fs: &dyn FileSystem, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let parent = path.parent().unwrap_or(Path::new("."));
     let temporary = path.with_extension("tmp");
@@ -123,19 +124,19 @@ pub fn replace(fs: &dyn FileSystem, path: &Path, bytes: &[u8]) -> io::Result<()>
     fs.sync_dir(parent)
 }
 
-/// The whole content of a file.
+/// Reads the whole content of a file.
 ///
 /// # Errors
-/// Whatever the file system says.
+/// Any error of the file system.
 pub fn read(fs: &dyn FileSystem, path: &Path) -> io::Result<Vec<u8>> {
     let file = fs.open_read(path)?;
     read_range(file.as_ref(), 0, usize::try_from(file.len()?).map_err(io::Error::other)?)
 }
 
-/// Up to `len` bytes of a file from `offset` on; fewer where it ends.
+/// Reads up to `len` bytes of a file from `offset` on; fewer if the file ends earlier.
 ///
 /// # Errors
-/// Whatever the file system says.
+/// Any error of the file system.
 pub fn read_range(file: &dyn File, offset: u64, len: usize) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; len];
     let mut at = 0;
@@ -195,12 +196,12 @@ impl FileSystem for OsFileSystem {
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
         use rustix::fs::{CWD, RenameFlags, renameat_with};
         match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-            // Some network file systems cannot. Over a directory that is not empty no rename goes ...
+            // Some network file systems lack NOREPLACE. A rename never replaces a directory that is not empty ...
             Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) if from.is_dir() => match fs::rename(from, to) {
                 Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => Err(io::ErrorKind::AlreadyExists.into()),
                 other => other,
             },
-            // ... and a link fails where the name exists, as well.
+            // ... and a hard link fails if the name exists.
             Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
                 fs::hard_link(from, to)?;
                 fs::remove_file(from)
@@ -233,10 +234,10 @@ impl FileSystem for OsFileSystem {
             Err(fs::TryLockError::WouldBlock) => return Err(LockError::Held(fs::read_to_string(path)?)),
             Err(fs::TryLockError::Error(e)) => return Err(e.into()),
         }
-        // The lock is what counts: a full disk must not keep a program from starting, it only cannot say who it is.
+        // Only the lock matters. A full disk must not prevent the start, so the name of the holder may be missing.
         let named = file.set_len(0).and_then(|()| FileExt::write_all_at(&file, holder.as_bytes(), 0));
         if let Err(e) = named {
-            tracing::debug!(path = %path.display(), error = %e, "the lock file does not name its holder");
+            tracing::debug!(path = %path.display(), error = %e, "cannot write the holder's name to the lock file");
         }
         Ok(Lock::new(file))
     }

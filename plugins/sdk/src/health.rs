@@ -1,12 +1,12 @@
-//! What `/readyz` says.
+//! Readiness, as `/readyz` reports it.
 
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// One part's voice on `/readyz`: each part says whether it is ready, and if not, why.
+/// Reports the readiness of one part of the program on `/readyz`.
 ///
-/// Cheap to clone. A part that never spoke is not listed.
+/// Cheap to clone. A part that never reported is not listed.
 #[derive(Debug, Clone, Default)]
 pub struct Health {
     prefix: String,
@@ -14,24 +14,24 @@ pub struct Health {
 }
 
 impl Health {
-    /// The same board, where this part's names begin with `prefix`.
+    /// Returns a handle for the part `prefix` below this part.
     #[must_use]
     pub fn of(&self, prefix: &str) -> Self {
         let prefix = if self.prefix.is_empty() { prefix.to_owned() } else { format!("{}.{prefix}", self.prefix) };
         Self { prefix, parts: self.parts.clone() }
     }
 
-    /// This part is ready.
+    /// Reports that this part is ready.
     pub fn ready(&self) {
         self.parts.lock().insert(self.prefix.clone(), None);
     }
 
-    /// This part is not ready, and what the operator should know or do.
+    /// Reports that this part is not ready. `why` tells the operator the reason and the remedy.
     pub fn not_ready(&self, why: impl Into<String>) {
         self.parts.lock().insert(self.prefix.clone(), Some(why.into()));
     }
 
-    /// Every part that spoke: its name and, where it is not ready, why.
+    /// Returns the name of every part that reported, and the reason if it is not ready.
     #[must_use]
     pub fn parts(&self) -> Vec<(String, Option<String>)> {
         self.parts.lock().iter().map(|(k, v)| (k.clone(), v.clone())).collect()

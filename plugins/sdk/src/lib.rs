@@ -1,12 +1,11 @@
-//! What a Greyhound plugin sees of the bus.
+//! The API for Greyhound plugins.
 //!
-//! A plugin implements [`Plugin`]: it is validated (configuration only, no I/O), built (may do I/O,
-//! spawns nothing) and run (owns its tasks until told to drain). It reaches the bus through the
-//! [`Bus`] in its [`Context`]: a [`Publisher`] appends rows to a topic, a [`Consumer`] reads a topic
-//! from a durable position.
+//! A plugin implements [`Plugin`]. The host validates it (configuration only, no I/O), builds it (may do I/O, spawns
+//! nothing) and runs it (it owns its tasks until it is told to drain). The plugin accesses the bus through the [`Bus`]
+//! in its [`Context`]: a [`Publisher`] appends rows to a topic, a [`Consumer`] reads a topic from a durable position.
 //!
-//! Everything on a topic is an Arrow `RecordBatch` of the topic's one schema ([`TopicSchema`],
-//! written in Avro), from the publisher to the table that an analyst reads.
+//! All data on a topic is Arrow `RecordBatch`es of the topic's one schema ([`TopicSchema`], written in Avro), from the
+//! publisher to the table that an analyst reads.
 
 pub mod bus;
 pub mod check;
@@ -16,7 +15,7 @@ pub mod descriptors;
 pub mod fs;
 pub mod health;
 pub mod local;
-pub mod place;
+pub mod paths;
 pub mod plugin;
 pub mod publisher;
 pub mod schema;

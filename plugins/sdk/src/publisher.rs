@@ -9,61 +9,62 @@ use std::sync::Arc;
 
 /// Appends rows to one topic. Cheap to clone.
 ///
-/// A row has its number (`seq`) as soon as it is published, so that later rows can name it; it is
-/// durable a little later, when the group that it rides in is written. No row becomes durable before
-/// a row that was published earlier to a topic that was declared earlier.
+/// A row gets its number (`seq`) when it is published, so that later rows can refer to it. It becomes durable a little
+/// later, when the group that holds it is written. No row becomes durable before a row that was published earlier to a
+/// topic that was declared earlier.
 #[derive(Clone)]
 pub struct Publisher(Arc<dyn Writer>);
 
-/// How much of the bus's queue, where rows wait for the disk, a row may take: it depends on who causes it.
+/// Who caused a row. This limits the part of the bus's queue, in which rows wait for the disk, that such rows may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Share<'a> {
-    /// The program itself: all of it.
-    Own,
-    /// A user, by its id: an eighth. All clients together, users and strangers, have half of the queue.
+    /// The program itself: the whole queue.
+    Program,
+    /// A user, by id: an eighth of the queue. All clients together, users and anonymous ones, may use half.
     User(&'a str),
-    /// Somebody who has not authenticated, by address: an eighth. All strangers together have a quarter of the queue.
-    Stranger(&'a str),
+    /// A client that has not authenticated, by address: an eighth of the queue. All anonymous clients together may use
+    /// a quarter.
+    Anonymous(&'a str),
 }
 
-/// What an acknowledgement survives.
+/// What an acknowledged row survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Durability {
-    /// At most the end of this process: the rows are in the operating system's cache.
+    /// The end of this process: the rows are in the operating system's cache.
     Process,
-    /// The end of this process and of this machine: the rows are on this machine's disk.
+    /// A crash of this machine: the rows are on its disk.
     Host,
-    /// The loss of this machine: the rows are on several.
+    /// The loss of this machine: the rows are on several machines.
     Replicated,
 }
 
 /// Why rows were not published.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
-    /// The bus could not take them: its queue is full (the disk is slow or full) or it is closed. The
-    /// rows are numbered and recorded as not recorded, in `greyhound.gap`; do not publish them again.
+    /// The bus did not accept the rows: its queue is full, because the disk is slow or full, or it is closed. The rows
+    /// have numbers, and `greyhound.gap` records them as missing. Do not publish them again.
     #[error("topic {topic} shed {count} rows: {reason}")]
     Shed {
         /// The topic.
         topic: String,
-        /// How many rows.
+        /// How many rows were shed.
         count: u64,
-        /// The number that the first of them got; none where the bus is closed.
+        /// The number of the first row; `None` if the bus is closed.
         first: Option<u64>,
-        /// Why.
+        /// The reason, as `greyhound.gap` names it.
         reason: &'static str,
     },
-    /// The rows do not fit the topic's schema: a mistake in the publisher. Nothing was numbered.
+    /// The rows do not fit the topic's schema, which is a fault of the publisher. No number was assigned.
     #[error("a row does not fit the schema of topic {topic}: {why}")]
     Schema {
         /// The topic.
         topic: String,
-        /// What does not fit.
+        /// The fault.
         why: String,
     },
 }
 
-/// The rows that were waited for will never be durable; `greyhound.gap` names them.
+/// The awaited row will never be durable; `greyhound.gap` records it.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("row {seq} of {topic} was lost before it was durable: {reason}")]
 pub struct NotDurable {
@@ -71,17 +72,17 @@ pub struct NotDurable {
     pub topic: String,
     /// The number of the row.
     pub seq: u64,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
-/// What stands behind a [`Publisher`].
+/// The implementation behind a [`Publisher`].
 #[async_trait]
 pub trait Writer: Send + Sync + 'static {
-    /// The topic's schema.
+    /// Returns the topic's schema.
     fn schema(&self) -> &Arc<TopicSchema>;
-    /// Lets `push` add one row to the topic's open batch and returns its number. Never waits. `texts` is how many bytes
-    /// the row's texts have, as far as that is known.
+    /// Lets `push` add one row to the topic's open batch, and returns the row's number. Never waits. `texts` is the
+    /// size of the row's texts in bytes, or 0 if unknown.
     fn append(
         &self,
         share: Share<'_>,
@@ -90,67 +91,68 @@ pub trait Writer: Send + Sync + 'static {
     ) -> Result<u64, Refused>;
     /// Appends `rows` and returns the number of the first. Never waits.
     fn append_batch(&self, rows: RecordBatch) -> Result<u64, Refused>;
-    /// Waits until the bus's queue has room again.
-    async fn room(&self);
+    /// Waits until the bus's queue has room.
+    async fn wait_for_room(&self);
     /// Waits until row `seq` is durable; asks the writer not to linger.
     async fn durable(&self, seq: u64) -> Result<(), NotDurable>;
 }
 
 impl Publisher {
-    /// A publisher on `writer`.
+    /// Creates a publisher on `writer`.
     #[must_use]
     pub fn new(writer: Arc<dyn Writer>) -> Self {
         Self(writer)
     }
 
-    /// The topic's schema.
+    /// Returns the topic's schema.
     #[must_use]
     pub fn schema(&self) -> &Arc<TopicSchema> {
         self.0.schema()
     }
 
-    /// Publishes one row and returns its number, without ever waiting. Rows published singly are
-    /// joined into batches on their way to the journal.
+    /// Publishes one row and returns its number. Never waits. Single rows are joined into batches before they are
+    /// written.
     ///
     /// # Errors
-    /// [`Refused::Shed`] where the bus is full: a gap is recorded. [`Refused::Schema`] where the row's fields are not
-    /// the topic's columns. A value that no table can hold (a number that is the place of no symbol, a time outside of
-    /// 1900 to 9999) shows only when the row's batch is complete: the row is then recorded as not recorded.
+    /// [`Refused::Shed`] if the bus's queue is full; a gap is recorded. [`Refused::Schema`] if the row's fields are not
+    /// the topic's columns. A value that no table can hold (a number that is not the index of a symbol, a time outside
+    /// 1900 to 9999) is detected only when the row's batch is complete; the row is then recorded as a gap.
     pub fn offer<R: Serialize + ?Sized>(&self, row: &R) -> Result<u64, Refused> {
-        self.0.append(Share::Own, 0, &mut |columns| columns.push(row))
+        self.0.append(Share::Program, 0, &mut |columns| columns.push(row))
     }
 
-    /// As [`Publisher::offer`], for a row that a client causes: what is above the client's [`Share`] of the queue is
-    /// shed, so that no client keeps the rows of others from being recorded. `texts` is how many bytes the row's texts
-    /// have.
+    /// Like [`Publisher::offer`], for a row that a client causes. Rows beyond the client's [`Share`] of the queue are
+    /// shed, so that no client prevents the rows of others from being recorded. `texts` is the size of the row's texts
+    /// in bytes.
     ///
     /// # Errors
-    /// As [`Publisher::offer`].
+    /// Like [`Publisher::offer`].
     pub fn offer_from<R: Serialize + ?Sized>(&self, share: Share<'_>, texts: usize, row: &R) -> Result<u64, Refused> {
         self.0.append(share, texts, &mut |columns| columns.push(row))
     }
 
-    /// Publishes a batch of the topic's schema and returns the number of its first row, without ever waiting.
+    /// Publishes a batch of the topic's schema and returns the number of its first row. Never waits.
     ///
     /// # Errors
-    /// As [`Publisher::offer`]; [`Refused::Schema`] also where a value is one that no table can hold.
+    /// Like [`Publisher::offer`]; [`Refused::Schema`] also if a value is one that no table can hold.
     pub fn offer_batch(&self, rows: RecordBatch) -> Result<u64, Refused> {
         self.0.append_batch(rows)
     }
 
-    /// As [`Publisher::offer`], but waits for room first instead of shedding.
+    /// Like [`Publisher::offer`], but waits for room in the queue first.
     ///
     /// # Errors
-    /// [`Refused`] where the row does not fit, or the bus closed meanwhile.
+    /// [`Refused`] if the row does not fit the schema, the bus was closed meanwhile, or other publishers filled the
+    /// queue again.
     pub async fn send<R: Serialize + ?Sized + Sync>(&self, row: &R) -> Result<u64, Refused> {
-        self.0.room().await;
+        self.0.wait_for_room().await;
         self.offer(row)
     }
 
     /// Waits until row `seq` of this topic is durable at the configured level.
     ///
     /// # Errors
-    /// [`NotDurable`] where it was lost; the loss is recorded as a gap.
+    /// [`NotDurable`] if the row was lost; the loss is recorded as a gap.
     pub async fn durable(&self, seq: u64) -> Result<(), NotDurable> {
         self.0.durable(seq).await
     }

@@ -1,20 +1,20 @@
-//! A topic's schema: written in Avro, carried as Arrow, read as a table.
+//! The schema of a topic: declared in Avro, carried as Arrow, stored as a table.
 //!
 //! | Avro | on the bus (Arrow) | in a table (Parquet) |
 //! |---|---|---|
 //! | `string`, `bytes`, `boolean`, `int`, `long`, `double` | the same | the same |
 //! | `timestamp-micros` | `Timestamp(µs, UTC)` | `TIMESTAMP(MICROS, UTC)` |
 //! | `array` of the above | `List` | `LIST` |
-//! | `enum` | `Int8`: the symbol's place, one byte a row | the symbol, as text |
+//! | `enum` | `Int8`: the symbol's index, one byte per row | the symbol, as text |
 //! | union with `null` | nullable | nullable |
 //!
-//! A table has two columns more than its schema: `seq` and `time` stand first.
+//! A table has two more columns than its schema: `seq` and `time`, which come first.
 //!
-//! Names are Avro's, so that other languages can read the schema, and differ in more than case, because engines take no
-//! notice of it.
+//! Names must be valid in Avro, so that other languages can read the schema, and must differ in more than case, because
+//! engines ignore case.
 //!
-//! The `doc` of a field is what analysts read in the data dictionary: its meaning, then `Unit: ...`, then `Null: ...`,
-//! which says when it is null.
+//! Analysts read the `doc` of a field in the data dictionary: its meaning, then `Unit: ...`, then `Null: ...`, which
+//! says when it is null.
 
 use arrow_array::{
     Array, ArrayRef, DictionaryArray, Int8Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
@@ -27,13 +27,14 @@ use serde::Deserialize;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The metadata key of a field that is an enum: its symbols, as a JSON array.
+/// The metadata key of an enum field's symbols, a JSON array.
 pub const SYMBOLS: &str = "greyhound.symbols";
 /// The metadata key of a field's or schema's documentation.
 pub const DOC: &str = "greyhound.doc";
-/// The columns that every table has, those that come from the path too.
-const OF_EVERY_TABLE: [&str; 5] = ["seq", "time", "dt", "hour", "shard"];
-const NAME: &str = "expected a name of letters (A to Z, a to z), digits and `_`, which does not begin with a digit";
+/// The columns that every table has, including those taken from the path.
+const TABLE_COLUMNS: [&str; 5] = ["seq", "time", "dt", "hour", "shard"];
+const EXPECTED_NAME: &str =
+    "expected a name of letters (A to Z, a to z), digits and `_` that does not begin with a digit";
 
 /// The schema of one topic.
 #[derive(Debug, Clone)]
@@ -44,32 +45,33 @@ pub struct TopicSchema {
     fingerprint: u64,
     pub(crate) columns: SchemaRef,
     table: SchemaRef,
-    /// By column: the symbols of an enum, one array for all batches, so that batches are joined without comparing them.
+    /// By column: the symbols of an enum. All batches share one array, so that batches are joined without comparing
+    /// symbols.
     pub(crate) symbols: Vec<Option<ArrayRef>>,
     is_open: bool,
 }
 
-/// An Avro schema that a topic cannot have.
+/// Why an Avro schema cannot be used for a topic.
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
-    /// Not an Avro record schema.
+    /// The schema is not an Avro record schema, or has a type or name that a table cannot have.
     #[error("schema {name}: {why}")]
     Invalid {
-        /// Its full name, as far as it could be read.
+        /// Its full name, or `?` if it could not be read.
         name: String,
-        /// What is wrong.
+        /// The fault.
         why: String,
     },
-    /// A new version of a schema that old rows cannot be read with.
+    /// Old rows cannot be read with a new version of the schema.
     #[error(
-        "schema {name}: field `{field}` {change}; only nullable fields may be added (at the end), nothing removed or changed"
+        "schema {name}: field `{field}` {change}; only nullable fields may be added, at the end, and nothing may be removed or changed"
     )]
     Incompatible {
         /// The schema's full name.
         name: String,
         /// The offending field.
         field: String,
-        /// What was changed.
+        /// The change.
         change: String,
     },
 }
@@ -94,10 +96,10 @@ struct AvroField {
 // === impl TopicSchema ===
 
 impl TopicSchema {
-    /// Reads an Avro record schema (JSON text). Its full name is the topic's.
+    /// Parses an Avro record schema (JSON text). Its full name becomes the name of the topic.
     ///
     /// # Errors
-    /// [`SchemaError::Invalid`] where it is not one, or uses a type that no column can have.
+    /// [`SchemaError::Invalid`] if it is not an Avro record schema, or has a type or name that a table cannot have.
     pub fn from_avro(avro: &str) -> Result<Self, SchemaError> {
         let invalid = |name: &str, why: String| SchemaError::Invalid { name: name.to_owned(), why };
         let record: AvroRecord = serde_json::from_str(avro).map_err(|e| invalid("?", e.to_string()))?;
@@ -109,7 +111,7 @@ impl TopicSchema {
         let parsed = AvroSchema::new(avro.to_owned());
         let fingerprint = match parsed.fingerprint(FingerprintAlgorithm::Rabin) {
             Ok(Fingerprint::Rabin(it)) => it,
-            Ok(_) => unreachable!("a Rabin fingerprint was asked for"),
+            Ok(_) => unreachable!("a Rabin fingerprint was requested"),
             Err(e) => return Err(invalid(&name, e.to_string())),
         };
         let arrow = arrow_schema(parsed).map_err(|e| invalid(&name, e.to_string()))?;
@@ -136,67 +138,69 @@ impl TopicSchema {
         })
     }
 
-    /// The same topic, declared open: whoever the admin listener admits may publish to it. Without this, only plugins
-    /// do.
+    /// Declares the topic open: every caller that the admin listener accepts may publish to it. Otherwise only plugins
+    /// may.
     #[must_use]
     pub fn open(self) -> Self {
         Self { is_open: true, ..self }
     }
 
-    /// Whether it is declared open.
+    /// Whether the topic is declared open.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.is_open
     }
 
-    /// The topic's name, such as `messaging.delivery`.
+    /// Returns the topic's name, such as `messaging.delivery`.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What a row of it is.
+    /// Returns the topic's documentation: what one row means.
     #[must_use]
     pub fn doc(&self) -> &str {
         &self.doc
     }
 
-    /// The schema as it was written.
+    /// Returns the schema as Avro text, as it was declared.
     #[must_use]
     pub fn avro(&self) -> &str {
         &self.avro
     }
 
-    /// The Rabin fingerprint of the schema's canonical form (Avro specification): names a version.
+    /// Returns the Rabin fingerprint of the schema's canonical form (see the Avro specification), which identifies a
+    /// version.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         self.fingerprint
     }
 
-    /// The columns as a publisher gives them.
+    /// Returns the columns of a publisher's rows.
     #[must_use]
     pub fn columns(&self) -> &SchemaRef {
         &self.columns
     }
 
-    /// The columns of the table: `seq`, `time`, then the topic's, enums as text.
+    /// Returns the columns of the table: `seq`, `time`, then those of the topic, with enums as text.
     #[must_use]
     pub fn table(&self) -> &SchemaRef {
         &self.table
     }
 
-    /// The place of an enum's `symbol` in column `field`; `None` where there is none.
+    /// Returns the index of `symbol` in the enum column `field`; `None` if there is no such column or symbol.
     #[must_use]
     pub fn symbol(&self, field: &str, symbol: &str) -> Option<i8> {
         let symbols = symbols(self.columns.field_with_name(field).ok()?)?;
         i8::try_from(symbols.iter().position(|s| s == symbol)?).ok()
     }
 
-    /// Rows of the bus as rows of the table: numbers from `first`, all with the time of append `time` (microseconds
-    /// since 1970 UTC). Copies no column of the batch; columns that an older schema did not have are null.
+    /// Converts rows of the bus to rows of the table. They get consecutive numbers from `first` and the append time
+    /// `time` (microseconds since 1970 UTC). The columns of `rows` are not copied; columns that an older schema did not
+    /// have are null.
     ///
     /// # Errors
-    /// Where `rows` are not of this schema.
+    /// [`ArrowError`] if `rows` do not have this schema.
     pub fn to_table(&self, first: u64, time: i64, rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
         let count = rows.num_rows();
         let first = i64::try_from(first).map_err(|e| ArrowError::ComputeError(e.to_string()))?;
@@ -215,11 +219,11 @@ impl TopicSchema {
         RecordBatch::try_new(self.table.clone(), columns)
     }
 
-    /// Checks that rows of `old` can be read with this schema: fields may only be added at the end, and
-    /// only nullable ones; an enum may only gain symbols at the end.
+    /// Checks that rows of the schema `old` can be read with this schema: only nullable fields may be added, at the
+    /// end, and an enum may only gain symbols at the end.
     ///
     /// # Errors
-    /// [`SchemaError::Incompatible`] with the first field that breaks this.
+    /// [`SchemaError::Incompatible`] for the first field that violates this.
     pub fn check_successor_of(&self, old: &TopicSchema) -> Result<(), SchemaError> {
         let broken = |field: &str, change: &str| {
             Err(SchemaError::Incompatible {
@@ -252,7 +256,7 @@ impl TopicSchema {
     }
 }
 
-/// The symbols of an enum's column.
+/// Returns the symbols of an enum column; `None` for other columns.
 #[must_use]
 pub fn symbols(field: &Field) -> Option<Vec<String>> {
     serde_json::from_str(field.metadata().get(SYMBOLS)?).ok()
@@ -261,32 +265,32 @@ pub fn symbols(field: &Field) -> Option<Vec<String>> {
 /// Checks the names of a topic and of its fields.
 fn check_names(topic: &str, fields: &[AvroField]) -> Result<(), String> {
     if topic.starts_with('_') {
-        return Err("the name begins with `_`: engines do not see such a directory".to_owned());
+        return Err("the name begins with `_`: engines ignore directories with such a name".to_owned());
     }
     if let Some(part) = topic.split('.').find(|part| !is_name(part)) {
-        return Err(format!("the name has `{part}` in it: {NAME}"));
+        return Err(format!("the name contains `{part}`: {EXPECTED_NAME}"));
     }
-    let mut columns: HashMap<String, &str> = OF_EVERY_TABLE.iter().map(|name| ((*name).to_owned(), *name)).collect();
+    let mut columns: HashMap<String, &str> = TABLE_COLUMNS.iter().map(|name| ((*name).to_owned(), *name)).collect();
     for AvroField { name, .. } in fields {
         if !is_name(name) {
-            return Err(format!("field `{name}`: {NAME}"));
+            return Err(format!("field `{name}`: {EXPECTED_NAME}"));
         }
         if let Some(other) = columns.insert(name.to_ascii_lowercase(), name) {
             return Err(format!(
-                "field `{name}`: engines do not tell it from the column `{other}`; give it another name"
+                "field `{name}`: engines ignore case, so its name clashes with the column `{other}`; rename it"
             ));
         }
     }
     Ok(())
 }
 
-/// Whether the Avro specification allows a name, without its namespace.
+/// Whether the Avro specification allows the name, which has no namespace.
 fn is_name(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// What arrow-avro makes of a schema, by way of a decoder, which is where it tells.
+/// Converts an Avro schema to Arrow. arrow-avro exposes the result only through a decoder.
 fn arrow_schema(avro: AvroSchema) -> Result<SchemaRef, ArrowError> {
     let mut store = SchemaStore::new();
     let fingerprint = store.register(avro)?;
@@ -295,7 +299,7 @@ fn arrow_schema(avro: AvroSchema) -> Result<SchemaRef, ArrowError> {
     Ok(decoder.schema())
 }
 
-/// A column of the bus: no Avro metadata, times in UTC, enums as the place of their symbol.
+/// Returns the column of the bus for a field: without Avro metadata, times in UTC, enums as the index of their symbol.
 fn column(field: &FieldRef, doc: &str) -> Result<FieldRef, (String, String)> {
     let mut metadata = HashMap::from([(DOC.to_owned(), doc.to_owned())]);
     let data_type = match field.data_type() {
@@ -306,7 +310,7 @@ fn column(field: &FieldRef, doc: &str) -> Result<FieldRef, (String, String)> {
                 return Err((field.name().clone(), format!("an enum must have 1 to 127 symbols, not {}", all.len())));
             }
             if let Some(odd) = all.iter().find(|symbol| !is_name(symbol)) {
-                return Err((field.name().clone(), format!("the symbol `{odd}`: {NAME}")));
+                return Err((field.name().clone(), format!("symbol `{odd}`: {EXPECTED_NAME}")));
             }
             metadata.insert(SYMBOLS.to_owned(), symbols);
             DataType::Int8
@@ -318,7 +322,7 @@ fn column(field: &FieldRef, doc: &str) -> Result<FieldRef, (String, String)> {
             DataType::List(Arc::new(Field::new("element", item.data_type().clone(), item.is_nullable())))
         }
         plain if is_plain(plain) => plain.clone(),
-        other => return Err((field.name().clone(), format!("a column cannot be of type {other}"))),
+        other => return Err((field.name().clone(), format!("columns of type {other} are not supported"))),
     };
     Ok(Arc::new(Field::new(field.name(), data_type, field.is_nullable()).with_metadata(metadata)))
 }
@@ -334,9 +338,9 @@ fn table_fields(columns: &[FieldRef]) -> Vec<FieldRef> {
     let doc = |text: &str| HashMap::from([(DOC.to_owned(), text.to_owned())]);
     let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
     let seq = Field::new("seq", DataType::Int64, false)
-        .with_metadata(doc("The row's number in its shard: dense but for the ranges in `greyhound.gap`."));
+        .with_metadata(doc("The row's number in its shard. Consecutive, except for the ranges in `greyhound.gap`."));
     let time = Field::new("time", utc, false).with_metadata(doc(
-        "When the row was appended to the bus. Never falls within a shard. Unit: microseconds, UTC.",
+        "When the row was appended to the bus. Never decreases within a shard. Unit: microseconds, UTC.",
     ));
     let text = || DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8));
     let columns = columns.iter().map(|f| match f.metadata().contains_key(SYMBOLS) {
@@ -347,11 +351,11 @@ fn table_fields(columns: &[FieldRef]) -> Vec<FieldRef> {
 }
 
 fn as_text(column: &ArrayRef, symbols: &ArrayRef) -> Result<ArrayRef, ArrowError> {
-    let places = column
+    let indexes = column
         .as_any()
         .downcast_ref::<Int8Array>()
-        .ok_or_else(|| ArrowError::SchemaError(format!("an enum's column must be Int8, not {}", column.data_type())))?;
-    Ok(Arc::new(DictionaryArray::<Int8Type>::try_new(places.clone(), symbols.clone())?))
+        .ok_or_else(|| ArrowError::SchemaError(format!("an enum column must be Int8, not {}", column.data_type())))?;
+    Ok(Arc::new(DictionaryArray::<Int8Type>::try_new(indexes.clone(), symbols.clone())?))
 }
 
 #[cfg(test)]
@@ -420,23 +424,26 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_schema_is_named() {
+    fn an_invalid_schema_is_reported_with_its_name() {
         let error = |avro: &str| TopicSchema::from_avro(avro).unwrap_err().to_string();
         for taken in ["seq", "time", "dt", "hour", "shard", "Shard", "buyer", "Buyer"] {
             let why = error(&AVRO.replace("cents", taken));
-            assert!(why.contains(&format!("shop.order: field `{taken}`: engines do not tell it from")), "{why}");
+            assert!(
+                why.contains(&format!("shop.order: field `{taken}`: engines ignore case, so its name clashes with")),
+                "{why}"
+            );
         }
         for odd in ["", "a b", "2nd", "a-b", "prix_\u{20ac}", "a.b"] {
-            for (place, told) in [
+            for (place, expected) in [
                 ("cents", format!("field `{odd}`: expected")),
-                ("open", format!("field `state`: the symbol `{odd}`: expected")),
+                ("open", format!("field `state`: symbol `{odd}`: expected")),
             ] {
                 let why = error(&AVRO.replace(place, odd));
-                assert!(why.contains(&told), "{why}");
+                assert!(why.contains(&expected), "{why}");
             }
         }
-        for (name, told) in [("", "has `` in it"), ("or/der", "has `or/der` in it"), ("..", "has `` in it")] {
-            assert!(error(&AVRO.replace(r#""name": "order""#, &format!(r#""name": "{name}""#))).contains(told));
+        for (name, expected) in [("", "contains ``"), ("or/der", "contains `or/der`"), ("..", "contains ``")] {
+            assert!(error(&AVRO.replace(r#""name": "order""#, &format!(r#""name": "{name}""#))).contains(expected));
         }
         assert!(error(&AVRO.replace("shop", "_shop")).contains("schema _shop.order: the name begins with `_`"));
         assert!(

@@ -1,6 +1,6 @@
-//! SQL in the words of the engines that read the tables.
+//! SQL syntax of the engines that read the tables.
 
-/// An engine's SQL.
+/// The SQL dialect of an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
     /// Apache Hive, 3 or later.
@@ -14,7 +14,7 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// A name that may be a word of the language, such as `time`, which Hive reserves.
+    /// Quotes an identifier, which may be a reserved word, such as `time` in Hive.
     #[must_use]
     pub fn quoted(self, name: &str) -> String {
         match self {
@@ -23,7 +23,7 @@ impl Dialect {
         }
     }
 
-    /// A text as a literal.
+    /// Returns a text as a string literal.
     #[must_use]
     pub fn literal(self, text: &str) -> String {
         match self {
@@ -33,7 +33,7 @@ impl Dialect {
     }
 }
 
-/// The name of a topic's table: engines take a dot for the end of a schema's name.
+/// Returns the name of a topic's table. Dots become `_`, because engines read a dot as the end of a schema name.
 #[must_use]
 pub fn table_name(topic: &str) -> String {
     topic.replace('.', "_")
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_stay_texts() {
+    fn literals_escape_quotes_and_backslashes() {
         assert_eq!(Dialect::Spark.literal(r"a client's \n"), r"'a client\'s \\n'");
         assert_eq!(Dialect::Trino.literal(r"a client's \n"), r"'a client''s \n'");
     }

@@ -32,11 +32,7 @@ async fn a_consumer_resumes_at_its_cursor() {
     let bus = ground.start().await;
     let mut consumer = mailer(&bus, Start::Earliest).await;
     let batches = within(consumer.next(usize::MAX)).await.unwrap();
-    assert_eq!(
-        batches.iter().map(|b| b.first).collect::<Vec<_>>(),
-        [1, 2, 3, 4],
-        "what was not committed is read again"
-    );
+    assert_eq!(batches.iter().map(|b| b.first).collect::<Vec<_>>(), [1, 2, 3, 4], "uncommitted rows are read again");
     let digests: Vec<_> = batches.iter().map(|b| b.digest).collect();
     consumer.seek(1);
     let again = within(consumer.next(usize::MAX)).await.unwrap();
@@ -54,7 +50,7 @@ async fn a_consumer_waits_for_rows_and_may_be_cancelled() {
 }
 
 #[tokio::test]
-async fn a_watcher_begins_at_the_end_and_holds_nothing_back() {
+async fn a_watcher_starts_at_the_end_and_does_not_delay_retention() {
     let ground = Ground::new();
     let bus = ground.start().await;
     publish(&bus, 0..3).await;
@@ -73,7 +69,7 @@ async fn a_watcher_begins_at_the_end_and_holds_nothing_back() {
 }
 
 #[tokio::test]
-async fn the_status_tells_how_far_consumers_are() {
+async fn the_status_shows_the_lag_of_consumers() {
     let ground = Ground::new();
     let bus = ground.start().await;
     publish(&bus, 0..3).await;
@@ -83,7 +79,7 @@ async fn the_status_tells_how_far_consumers_are() {
 }
 
 #[tokio::test]
-async fn a_consumer_may_begin_within_a_frame() {
+async fn a_consumer_can_start_within_a_frame() {
     let ground = Ground::new();
     let bus = ground.start().await;
     let publisher = orders(&bus);
@@ -93,7 +89,7 @@ async fn a_consumer_may_begin_within_a_frame() {
 }
 
 #[tokio::test]
-async fn what_retention_takes_from_a_consumer_is_recorded() {
+async fn rows_deleted_before_they_were_consumed_are_recorded() {
     let ground = Ground::new();
     let bus = ground.start().await;
     publish(&bus, 0..6).await;
@@ -111,12 +107,12 @@ async fn what_retention_takes_from_a_consumer_is_recorded() {
     assert_eq!(
         within(consumer.next(usize::MAX)).await.unwrap()[0].first,
         4,
-        "it goes on at the oldest row that is kept"
+        "it continues at the oldest row that is kept"
     );
 }
 
 #[tokio::test]
-async fn a_consumer_that_is_not_running_still_holds_its_rows() {
+async fn retention_waits_for_a_consumer_that_is_not_running() {
     let ground = Ground::new();
     let bus = ground.start().await;
     publish(&bus, 0..2).await;
@@ -128,7 +124,7 @@ async fn a_consumer_that_is_not_running_still_holds_its_rows() {
 }
 
 #[tokio::test]
-async fn rows_deleted_by_a_process_that_did_not_live_to_tell_are_told_by_the_next() {
+async fn the_next_process_records_deleted_rows_that_were_not_recorded() {
     let ground = Ground::new();
     let bus = ground.start().await;
     publish(&bus, 0..4).await;
@@ -142,7 +138,7 @@ async fn rows_deleted_by_a_process_that_did_not_live_to_tell_are_told_by_the_nex
 }
 
 #[tokio::test]
-async fn numbers_that_a_consumer_has_seen_are_not_given_again() {
+async fn numbers_that_a_consumer_has_seen_are_not_reused() {
     let ground = Ground::new();
     let bus = ground.start().await;
     publish(&bus, 0..3).await;
@@ -157,7 +153,7 @@ async fn numbers_that_a_consumer_has_seen_are_not_given_again() {
 }
 
 #[tokio::test]
-async fn old_rows_keep_the_schema_that_they_were_written_in() {
+async fn old_rows_keep_the_schema_they_were_written_with() {
     let ground = Ground::new();
     let bus = ground.start_with(&[ORDER]).await.unwrap();
     publish(&bus, 0..1).await;
@@ -188,18 +184,18 @@ fn a_committed_cursor_survives_a_power_cut_at_any_step() {
     let mut cut_before_the_end = 0;
     for steps in 0..40 {
         let disk = PowerCut::new();
-        let (file, _) = open(&disk).of("mailer", &"shop.order".into(), 0);
+        let (file, _) = open(&disk).open_cursor("mailer", &"shop.order".into(), 0);
         disk.fail_after(steps);
         let acknowledged =
             (1..=4).take_while(|next| file.file().commit("shop.order", *next).is_ok()).last().unwrap_or(0);
         cut_before_the_end += usize::from(acknowledged < 4);
         for seed in 0..8 {
-            let (_, found) = open(&disk.after_power_cut(seed)).of("mailer", &"shop.order".into(), 0);
+            let (_, found) = open(&disk.after_power_cut(seed)).open_cursor("mailer", &"shop.order".into(), 0);
             assert!(
                 (acknowledged..=acknowledged + 1).contains(&found),
                 "{found} after {acknowledged} were acknowledged"
             );
         }
     }
-    assert!((4..40).contains(&cut_before_the_end), "the cuts were between the steps: {cut_before_the_end}");
+    assert!((4..40).contains(&cut_before_the_end), "power cuts happened between the steps: {cut_before_the_end}");
 }

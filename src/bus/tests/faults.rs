@@ -1,9 +1,9 @@
-use super::memory_log::Mood;
+use super::memory_log::DiskMode;
 use super::*;
 use crate::log::{Body, Log, Lost};
 use greyhound_sdk::Refused;
 
-/// Offers orders until `shed` of them are refused; returns how many were taken.
+/// Offers orders until `shed` of them are refused; returns how many were accepted.
 fn fill(bus: &EventBus, shed: usize, reason: &str) -> u64 {
     let publisher = orders(bus);
     let (mut taken, mut refused) = (0, 0);
@@ -31,10 +31,10 @@ async fn closed(bus: EventBus) -> End {
 }
 
 #[tokio::test]
-async fn what_is_shed_is_recorded_as_a_gap() {
+async fn shed_rows_are_recorded_as_a_gap() {
     let ground = small();
     let bus = ground.start().await;
-    ground.disk.set(Mood::Busy);
+    ground.disk.set(DiskMode::Busy);
     let taken = fill(&bus, 30, "overload");
     let publisher = orders(&bus);
     let waiting = tokio::spawn({
@@ -45,12 +45,12 @@ async fn what_is_shed_is_recorded_as_a_gap() {
         let publisher = publisher.clone();
         async move { publisher.durable(taken + 3).await }
     });
-    ground.disk.set(Mood::Well);
+    ground.disk.set(DiskMode::Healthy);
     let next = within(waiting).await.unwrap().unwrap();
     assert_eq!(next, taken + 30, "shed rows keep their numbers");
     assert!(within(lost).await.unwrap().unwrap_err().to_string().contains("lost before it was durable: overload"));
     let mut shed = taken as i64;
-    // In one row, or in more where the disk was asked again meanwhile.
+    // In one row, or in several if the bus tried the disk again meanwhile.
     for count in 1.. {
         let gap = gaps(&bus, count).await.remove(count - 1);
         assert_eq!(
@@ -78,14 +78,14 @@ async fn what_is_shed_is_recorded_as_a_gap() {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_waited_for() {
+async fn the_bus_waits_for_a_full_disk() {
     let ground = small();
     let bus = ground.start().await;
-    ground.disk.set(Mood::Full);
+    ground.disk.set(DiskMode::Full);
     orders(&bus).offer(&order(-1)).unwrap();
     until(|| ground.not_ready("log").is_some_and(|why| why.contains("the disk is full"))).await;
     let taken = 1 + fill(&bus, 5, "disk_full");
-    ground.disk.set(Mood::Well);
+    ground.disk.set(DiskMode::Healthy);
     within(orders(&bus).durable(taken - 1)).await.unwrap();
     assert_eq!(rows::<Order>(&bus, "shop.order", 0, taken as usize).await.len() as u64, taken);
     let gap = gaps(&bus, 1).await.remove(0);
@@ -97,19 +97,19 @@ async fn a_full_disk_is_waited_for() {
 async fn gaps_are_recorded_in_the_reserve_of_a_full_disk() {
     let ground = Ground::new();
     drop(ground.start().await);
-    ground.disk.set(Mood::Full);
+    ground.disk.set(DiskMode::Full);
     let bus = ground.start().await;
     assert_eq!(gaps(&bus, 1).await[0].reason, "unclean_stop");
     assert_eq!(ground.disk.reserved(), 1);
 }
 
 #[tokio::test]
-async fn a_bus_that_closes_on_a_full_disk_records_what_it_gives_up() {
+async fn a_bus_that_closes_on_a_full_disk_records_the_rows_it_gives_up() {
     let ground = Ground::new();
     let bus = ground.start().await;
     let publisher = orders(&bus);
     within(publisher.durable(publisher.offer(&order(0)).unwrap())).await.unwrap();
-    ground.disk.set(Mood::Full);
+    ground.disk.set(DiskMode::Full);
     publisher.offer(&order(1)).unwrap();
     until(|| bus.inner.core.queue().is_empty()).await;
     publisher.offer(&order(2)).unwrap();
@@ -117,9 +117,9 @@ async fn a_bus_that_closes_on_a_full_disk_records_what_it_gives_up() {
     let end = within(bus.close(Duration::from_millis(50))).await;
     assert!(matches!(end, End::GaveUp(_)), "{end:?}");
     assert!(within(waiting).await.unwrap().is_err());
-    ground.disk.set(Mood::Well);
+    ground.disk.set(DiskMode::Healthy);
     let bus = ground.start().await;
-    assert_eq!(orders(&bus).offer(&order(3)).unwrap(), 3, "their numbers are not given again");
+    assert_eq!(orders(&bus).offer(&order(3)).unwrap(), 3, "their numbers are not reused");
     let gaps = gaps(&bus, 2).await;
     let named: Vec<_> = gaps.iter().map(|g| (g.first_seq, g.last_seq, g.reason.as_str())).collect();
     assert_eq!(named, [(Some(1), Some(1), "disk_full"), (Some(2), Some(2), "disk_full")]);
@@ -130,7 +130,7 @@ async fn a_bus_that_closes_on_a_full_disk_records_what_it_gives_up() {
 async fn a_log_that_fails_closes_the_bus() {
     let ground = Ground::new();
     let bus = ground.start().await;
-    ground.disk.set(Mood::Poisoned);
+    ground.disk.set(DiskMode::Poisoned);
     let publisher = orders(&bus);
     let seq = publisher.offer(&order(0)).unwrap();
     let lost = within(publisher.durable(seq)).await.unwrap_err();
@@ -143,7 +143,7 @@ async fn a_log_that_fails_closes_the_bus() {
 }
 
 #[tokio::test]
-async fn a_writer_that_was_taken_over_stops() {
+async fn a_fenced_writer_stops() {
     let ground = Ground::new();
     let bus = ground.start().await;
     let _newer = ground.disk.open().writer().await.unwrap();
@@ -153,13 +153,13 @@ async fn a_writer_that_was_taken_over_stops() {
 }
 
 #[tokio::test]
-async fn an_append_of_unknown_outcome_is_neither_lost_nor_doubled() {
+async fn an_append_of_unknown_outcome_is_neither_lost_nor_duplicated() {
     for applied in [false, true] {
         let ground = Ground::new();
         let bus = ground.start().await;
         let publisher = orders(&bus);
         within(publisher.durable(publisher.offer(&order(0)).unwrap())).await.unwrap();
-        ground.disk.set(Mood::Unknown { applied });
+        ground.disk.set(DiskMode::Unknown { applied });
         within(publisher.durable(publisher.offer(&order(1)).unwrap())).await.unwrap();
         within(publisher.durable(publisher.offer(&order(2)).unwrap())).await.unwrap();
         assert_eq!(ground.disk.writers(), 2);
@@ -170,14 +170,14 @@ async fn an_append_of_unknown_outcome_is_neither_lost_nor_doubled() {
 }
 
 #[tokio::test]
-async fn a_log_that_is_down_is_tried_again() {
+async fn a_failing_log_is_retried() {
     let ground = small();
     let bus = ground.start().await;
-    ground.disk.set(Mood::Down);
+    ground.disk.set(DiskMode::Down);
     orders(&bus).offer(&order(0)).unwrap();
     until(|| ground.not_ready("log").is_some()).await;
     let taken = 1 + fill(&bus, 1, "write_failed");
-    ground.disk.set(Mood::Well);
+    ground.disk.set(DiskMode::Healthy);
     within(orders(&bus).durable(taken - 1)).await.unwrap();
     assert_eq!(gaps(&bus, 1).await[0].reason, "write_failed");
 }
@@ -224,7 +224,7 @@ async fn damage_is_recorded() {
 }
 
 #[tokio::test]
-async fn what_was_published_before_the_close_is_durable() {
+async fn rows_published_before_the_close_are_durable() {
     let ground = Ground::new();
     let bus = ground.start().await;
     (0..50).for_each(|id| assert_eq!(orders(&bus).offer(&order(id)).unwrap(), id as u64));
@@ -233,17 +233,17 @@ async fn what_was_published_before_the_close_is_durable() {
 }
 
 #[tokio::test]
-async fn a_gap_begins_before_what_was_shed() {
+async fn a_gap_begins_before_the_shed_rows() {
     let ground = small();
     let bus = ground.start().await;
     within(orders(&bus).durable(orders(&bus).offer(&order(-1)).unwrap())).await.unwrap();
-    ground.disk.set(Mood::Busy);
+    ground.disk.set(DiskMode::Busy);
     orders(&bus).offer(&order(-1)).unwrap();
     until(|| bus.inner.core.queue().is_empty()).await;
     ground.set_clock(2_000_000);
     fill(&bus, 1, "overload");
     ground.set_clock(3_000_000);
-    ground.disk.set(Mood::Well);
+    ground.disk.set(DiskMode::Healthy);
     let gap = gaps(&bus, 1).await.remove(0);
     assert_eq!((gap.from_time, gap.to_time), (1_000_000, 3_000_000));
 }

@@ -1,4 +1,4 @@
-//! A log in memory that fails on request and outlives the bus on it.
+//! A log in memory that fails on request and outlives its bus.
 
 use crate::log::{Body, Frame, Log, LogError, LogWriter, Lost, Recovery, Retention, Stored};
 use async_trait::async_trait;
@@ -8,32 +8,32 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// What the next appends meet.
+/// How the disk treats the next appends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Mood {
-    /// They succeed.
+pub enum DiskMode {
+    /// Appends succeed.
     #[default]
-    Well,
-    /// They hang in the writer's thread until the mood changes.
+    Healthy,
+    /// Appends block the writer thread until the mode changes.
     Busy,
-    /// The disk is full, but for the reserve.
+    /// The disk is full except for the reserve.
     Full,
-    /// Neither a row nor a gap can be written now.
+    /// Neither rows nor gaps can be written now.
     Down,
-    /// One append is applied, or not, and nobody is told which; then all is well.
+    /// The outcome of one append is unknown: it may have been applied or not. Later appends succeed.
     Unknown { applied: bool },
-    /// A sync failed: nothing can be written any more.
+    /// A sync has failed, so nothing can be written any more.
     Poisoned,
 }
 
-/// One opening of the log.
+/// The log as one bus has opened it.
 pub struct MemoryLog {
     shard: Shard,
     recovery: Recovery,
     disk: Disk,
 }
 
-/// What outlives the bus. Cheap to clone.
+/// The content of the log, which outlives the bus. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Disk(Arc<Mutex<Content>>, Arc<Changes>);
 
@@ -41,7 +41,7 @@ struct Changes(watch::Sender<u64>);
 
 #[derive(Default)]
 struct Content {
-    mood: Mood,
+    mode: DiskMode,
     frames: HashMap<Arc<str>, Vec<Frame>>,
     earliest: HashMap<Arc<str>, u64>,
     groups: Vec<Vec<Frame>>,
@@ -70,11 +70,11 @@ impl Disk {
         Arc::new(MemoryLog { shard: Shard::new("test", 1), recovery, disk: self.clone() })
     }
 
-    pub fn set(&self, mood: Mood) {
-        self.0.lock().mood = mood;
+    pub fn set(&self, mode: DiskMode) {
+        self.0.lock().mode = mode;
     }
 
-    /// The groups that were appended, each in its order.
+    /// Returns the appended groups.
     pub fn groups(&self) -> Vec<Vec<Frame>> {
         self.0.lock().groups.clone()
     }
@@ -83,7 +83,7 @@ impl Disk {
         self.0.lock().frames.get(topic).cloned().unwrap_or_default()
     }
 
-    /// How many groups used the reserve.
+    /// Returns how many groups used the reserve.
     pub fn reserved(&self) -> usize {
         self.0.lock().reserved
     }
@@ -92,22 +92,22 @@ impl Disk {
         self.0.lock().writers
     }
 
-    /// What the next opening finds damaged.
+    /// Sets the damage that the next opening finds.
     pub fn damage(&self, lost: Lost) {
         self.0.lock().damage.push(lost);
     }
 
-    /// What the next retention deletes although it is needed.
+    /// Sets the rows that the next retention deletes although they are needed.
     pub fn doom(&self, lost: Lost) {
         self.0.lock().doomed.push(lost);
     }
 
-    /// What the last retention was told that consumers need.
+    /// Returns the rows that consumers needed at the last retention.
     pub fn required(&self) -> HashMap<Arc<str>, u64> {
         self.0.lock().required.clone()
     }
 
-    /// A power cut at a level below `fsync`: the topic's last frame is gone.
+    /// Removes the topic's last frame, like a power cut below the level `fsync`.
     pub fn forget_last(&self, topic: &str) {
         self.0.lock().frames.get_mut(topic).unwrap().pop();
     }
@@ -120,8 +120,8 @@ impl Content {
 
     fn apply(&mut self, group: &[Frame]) {
         for frame in group {
-            assert_eq!(frame.first, self.end(&frame.topic), "the numbers of {} are dense", frame.topic);
-            assert!(frame.time >= self.floor, "times do not fall");
+            assert_eq!(frame.first, self.end(&frame.topic), "the numbers of {} are consecutive", frame.topic);
+            assert!(frame.time >= self.floor, "times do not decrease");
             self.floor = frame.time;
             self.frames.entry(frame.topic.clone()).or_default().push(frame.clone());
         }
@@ -225,19 +225,19 @@ impl MemoryWriter {
             return Some(Err(LogError::Fenced));
         }
         let retry = |full| Some(Err(LogError::Retry { reason: "test".to_owned(), full }));
-        match content.mood {
-            Mood::Busy => return None,
-            Mood::Full if !reserved => return retry(true),
-            Mood::Down => return retry(false),
-            Mood::Poisoned => return Some(Err(LogError::Fatal("fdatasync failed".to_owned()))),
-            Mood::Unknown { applied } => {
-                content.mood = Mood::Well;
+        match content.mode {
+            DiskMode::Busy => return None,
+            DiskMode::Full if !reserved => return retry(true),
+            DiskMode::Down => return retry(false),
+            DiskMode::Poisoned => return Some(Err(LogError::Fatal("fdatasync failed".to_owned()))),
+            DiskMode::Unknown { applied } => {
+                content.mode = DiskMode::Healthy;
                 if applied {
                     content.apply(group);
                 }
                 return Some(Err(LogError::Unknown("the connection was lost".to_owned())));
             }
-            Mood::Well | Mood::Full => content.apply(group),
+            DiskMode::Healthy | DiskMode::Full => content.apply(group),
         }
         content.reserved += usize::from(reserved);
         drop(content);
@@ -271,7 +271,7 @@ impl LogWriter for MemoryWriter {
 
     async fn floor(&mut self, time: i64) -> Result<(), LogError> {
         let mut content = self.disk.0.lock();
-        assert!(time >= content.floor, "the floor does not fall");
+        assert!(time >= content.floor, "the floor does not decrease");
         content.floor = time;
         drop(content);
         self.disk.1.0.send_modify(|n| *n += 1);

@@ -1,4 +1,4 @@
-//! Tests of the bus as a whole, on a log in memory.
+//! Tests of the whole bus on a log in memory.
 
 mod consuming;
 mod faults;
@@ -10,8 +10,9 @@ mod validity;
 
 use self::memory_log::Disk;
 use super::*;
-use greyhound_sdk::Publisher;
+use crate::log::Retention;
 use greyhound_sdk::testing::power_cut::PowerCut;
+use greyhound_sdk::{Health, Publisher, Start};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -48,7 +49,7 @@ fn order(id: i64) -> Order {
     Order { id, buyer: Some(format!("buyer {id}")) }
 }
 
-/// Everything that a bus stands on, which outlives it.
+/// The disk, the files and the clock under a bus. They outlive it.
 #[derive(Clone)]
 struct Ground {
     disk: Disk,
@@ -81,7 +82,7 @@ impl Ground {
         self.clock.store(time, Ordering::Relaxed);
     }
 
-    /// What a part says on `/readyz`.
+    /// Returns why a part is not ready, as `/readyz` reports it.
     fn not_ready(&self, part: &str) -> Option<String> {
         self.options.health.parts().into_iter().find(|(name, _)| name == part).and_then(|(_, why)| why)
     }
@@ -91,7 +92,7 @@ fn orders(bus: &EventBus) -> Publisher {
     bus.handle().publisher("shop.order").unwrap()
 }
 
-/// The rows of `topic` from `from` on, until there are `count`, with their numbers.
+/// Waits for `count` rows of `topic` from row `from` on, and returns them with their numbers.
 async fn rows<T: DeserializeOwned>(bus: &EventBus, topic: &str, from: u64, count: usize) -> Vec<(u64, T)> {
     let mut consumer = bus.handle().consumer("test", topic, Start::Latest).await.unwrap();
     consumer.seek(from);
@@ -111,10 +112,10 @@ async fn gaps(bus: &EventBus, count: usize) -> Vec<GapRow> {
 }
 
 async fn within<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(Duration::from_secs(20), future).await.expect("it happens in time")
+    tokio::time::timeout(Duration::from_secs(20), future).await.expect("completes in time")
 }
 
-/// Polls until `holds`, or fails.
+/// Polls until `holds` returns true; panics after a deadline.
 async fn until(mut holds: impl FnMut() -> bool) {
     within(async {
         while !holds() {

@@ -1,4 +1,4 @@
-use super::memory_log::Mood;
+use super::memory_log::DiskMode;
 use super::*;
 use crate::log::Frame;
 use arrow_array::{Int64Array, RecordBatch, StringArray};
@@ -14,7 +14,7 @@ fn batch(ids: std::ops::Range<i64>) -> RecordBatch {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn numbers_are_dense_and_given_in_the_order_of_publishing() {
+async fn numbers_are_consecutive_in_the_order_of_publishing() {
     const THREADS: i64 = 4;
     const ROUNDS: i64 = 500;
     let ground = Ground::new();
@@ -50,10 +50,10 @@ async fn numbers_are_dense_and_given_in_the_order_of_publishing() {
 async fn single_rows_are_joined() {
     let ground = Ground::new();
     let bus = ground.start().await;
-    ground.disk.set(Mood::Busy);
+    ground.disk.set(DiskMode::Busy);
     let publisher = orders(&bus);
     (0..100).for_each(|id| assert_eq!(publisher.offer(&order(id)).unwrap(), id as u64));
-    ground.disk.set(Mood::Well);
+    ground.disk.set(DiskMode::Healthy);
     within(publisher.durable(99)).await.unwrap();
     let frames = ground.disk.frames("shop.order");
     assert!(frames.len() <= 2, "100 rows in {} frames", frames.len());
@@ -65,14 +65,14 @@ async fn small_batches_are_joined_and_large_ones_are_not() {
     let ground = Ground::new();
     let bus = ground.start().await;
     let publisher = orders(&bus);
-    ground.disk.set(Mood::Busy);
+    ground.disk.set(DiskMode::Busy);
     publisher.offer(&order(0)).unwrap();
     until(|| bus.inner.core.queue().is_empty()).await;
     publisher.offer_batch(batch(1..4)).unwrap();
     publisher.offer(&order(4)).unwrap();
     publisher.offer_batch(batch(5..40_000)).unwrap();
     publisher.offer_batch(batch(40_000..40_002)).unwrap();
-    ground.disk.set(Mood::Well);
+    ground.disk.set(DiskMode::Healthy);
     within(publisher.durable(40_001)).await.unwrap();
     let frames: Vec<_> = ground.disk.frames("shop.order").iter().map(|f| (f.first, f.rows)).collect();
     assert_eq!(frames, [(0, 1), (1, 4), (5, 39_995), (40_000, 2)]);
@@ -80,7 +80,7 @@ async fn small_batches_are_joined_and_large_ones_are_not() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_row_is_durable_before_a_row_that_it_names() {
+async fn no_row_is_durable_before_a_row_it_refers_to() {
     let ground = Ground::new();
     let bus = ground.start().await;
     let publish = || {
@@ -107,7 +107,7 @@ async fn no_row_is_durable_before_a_row_that_it_names() {
 }
 
 #[tokio::test]
-async fn a_row_that_does_not_fit_is_refused_and_spoils_no_other() {
+async fn a_row_that_does_not_fit_is_refused_and_affects_no_other() {
     let ground = Ground::new();
     let bus = ground.start().await;
     let items = bus.handle().publisher("shop.item").unwrap();
@@ -115,18 +115,18 @@ async fn a_row_that_does_not_fit_is_refused_and_spoils_no_other() {
     items.offer(&item(0)).unwrap();
     let refused = items.offer(&serde_json::json!({"order_seq": 5, "words": ["good", ["bad"]]}));
     assert!(matches!(&refused, Err(Refused::Schema { topic, .. }) if topic == "shop.item"), "{refused:?}");
-    assert_eq!(items.offer(&item(1)).unwrap(), 1, "nothing was numbered");
+    assert_eq!(items.offer(&item(1)).unwrap(), 1, "no number was assigned");
     assert_eq!(rows::<Item>(&bus, "shop.item", 0, 2).await, [(0, item(0)), (1, item(1))]);
 }
 
 #[tokio::test]
-async fn a_row_that_panics_spoils_no_other() {
+async fn a_row_that_panics_affects_no_other() {
     struct Panics;
     impl Serialize for Panics {
         fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
             use serde::ser::SerializeStruct;
             serializer.serialize_struct("Order", 2)?.serialize_field("id", &7)?;
-            panic!("a mistake in a plugin");
+            panic!("a bug in a plugin");
         }
     }
     let ground = Ground::new();
@@ -152,15 +152,15 @@ async fn a_batch_that_does_not_fit_is_refused() {
     assert!(
         refuse(["id", "seller"], Int64Array::from(vec![1]))
             .unwrap_err()
-            .contains("`seller` stands in the place of `buyer`")
+            .contains("`seller` is in the place of column `buyer`")
     );
     assert!(refuse(["id", "buyer"], Int64Array::from(vec![None])).unwrap_err().contains("id"));
     assert_eq!(refuse(["id", "buyer"], Int64Array::from(vec![1])), Ok(0));
-    assert_eq!(orders(&bus).offer_batch(batch(0..0)).unwrap(), 1, "an empty batch takes no number");
+    assert_eq!(orders(&bus).offer_batch(batch(0..0)).unwrap(), 1, "an empty batch uses no number");
 }
 
 #[tokio::test]
-async fn the_writer_does_not_linger_over_a_row_that_is_waited_for() {
+async fn the_writer_does_not_linger_over_an_awaited_row() {
     let mut ground = Ground::new();
     ground.options.linger = Duration::from_secs(3600);
     let bus = ground.start().await;
@@ -178,7 +178,7 @@ async fn the_writer_does_not_linger_over_a_row_that_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_flush_waits_for_what_was_published_but_not_longer_than_it_may() {
+async fn a_flush_waits_for_published_rows_up_to_its_limit() {
     let mut ground = Ground::new();
     ground.options.linger = Duration::from_secs(3600);
     let bus = ground.start().await;
@@ -186,17 +186,17 @@ async fn a_flush_waits_for_what_was_published_but_not_longer_than_it_may() {
     orders(&bus).offer(&order(0)).unwrap();
     within(bus.flush(Duration::from_secs(20))).await;
     assert_eq!(bus.status()[0].end, 1);
-    ground.disk.set(Mood::Down);
+    ground.disk.set(DiskMode::Down);
     orders(&bus).offer(&order(1)).unwrap();
     within(bus.flush(Duration::from_millis(20))).await;
     assert_eq!(bus.status()[0].end, 1);
 }
 
 #[tokio::test]
-async fn a_topic_has_one_name_and_one_owner() {
+async fn two_topics_cannot_share_a_name_or_a_table() {
     let ground = Ground::new();
     let twice = ground.start_with(&[ORDER, ITEM, ORDER]).await.err().unwrap();
-    assert_eq!(twice.to_string(), "topic shop.order is declared twice; give one of them another name");
+    assert_eq!(twice.to_string(), "topic shop.order is declared twice; rename one of the two");
     for other in ["Shop.order", "shop_order"] {
         let (namespace, name) = other.split_once('.').unwrap_or(("", other));
         let avro = ORDER.replace("shop", namespace).replace(r#""name": "order""#, &format!(r#""name": "{name}""#));
@@ -204,7 +204,7 @@ async fn a_topic_has_one_name_and_one_owner() {
         assert_eq!(
             alike,
             format!(
-                "the tables of the topics shop.order and {other} have names that engines do not tell apart; rename one of them"
+                "the topics shop.order and {other} would have the same table, because engines ignore case and a dot becomes `_`; rename one of them"
             )
         );
     }
@@ -212,5 +212,8 @@ async fn a_topic_has_one_name_and_one_owner() {
     assert!(matches!(own, Err(StartError::DuplicateTopic(name)) if name == GAP_TOPIC));
     let bus = ground.start().await;
     let unknown = bus.handle().publisher("shop.basket").err().unwrap();
-    assert_eq!(unknown.to_string(), "no topic `shop.basket`; there are: shop.order, shop.item, greyhound.gap");
+    assert_eq!(
+        unknown.to_string(),
+        "unknown topic `shop.basket`; expected one of: shop.order, shop.item, greyhound.gap"
+    );
 }

@@ -1,8 +1,8 @@
-use super::memory_log::Mood;
+use super::memory_log::DiskMode;
 use super::*;
 use greyhound_sdk::{Refused, Share};
 
-/// How many rows of `share`, with texts of 1,000 bytes, are taken before one is shed.
+/// Returns how many rows of `share`, with texts of 1,000 bytes, are accepted before one is shed.
 fn fill(bus: &EventBus, share: Share<'_>) -> usize {
     let publisher = orders(bus);
     let row = Order { id: 1, buyer: Some("x".repeat(1000)) };
@@ -16,20 +16,20 @@ fn fill(bus: &EventBus, share: Share<'_>) -> usize {
 }
 
 #[tokio::test]
-async fn what_one_client_causes_is_shed_before_it_starves_others() {
+async fn rows_of_one_client_are_shed_before_they_starve_others() {
     let mut ground = Ground::new();
     ground.options.queue_bytes = 800_000;
     let bus = ground.start().await;
-    ground.disk.set(Mood::Busy);
-    let hog = fill(&bus, Share::Stranger("192.0.2.7"));
-    // A row takes somewhat more than its texts.
+    ground.disk.set(DiskMode::Busy);
+    let hog = fill(&bus, Share::Anonymous("192.0.2.7"));
+    // A row is somewhat larger than its texts.
     assert!((50..=110).contains(&hog), "an eighth of the queue, not {hog} rows");
     let pusher = fill(&bus, Share::User("1"));
     assert!((50..=110).contains(&pusher), "an eighth of the queue, not {pusher} rows");
     let seq = orders(&bus).offer_from(Share::User("2"), 10, &order(7)).unwrap();
     let own = orders(&bus).offer(&order(8)).unwrap();
-    assert_eq!(fill(&bus, Share::User("1")), 0, "it still has its share in the queue");
-    ground.disk.set(Mood::Well);
+    assert_eq!(fill(&bus, Share::User("1")), 0, "its rows still use up its share");
+    ground.disk.set(DiskMode::Healthy);
     within(orders(&bus).durable(seq)).await.unwrap();
     within(orders(&bus).durable(own)).await.unwrap();
     until(|| fill(&bus, Share::User("1")) > 0).await;
@@ -41,14 +41,14 @@ async fn what_one_client_causes_is_shed_before_it_starves_others() {
 }
 
 #[tokio::test]
-async fn many_strangers_leave_users_their_part_and_many_clients_the_program_s() {
+async fn anonymous_clients_leave_room_for_users_and_clients_for_the_program() {
     let mut ground = Ground::new();
     ground.options.queue_bytes = 800_000;
     let bus = ground.start().await;
-    ground.disk.set(Mood::Busy);
-    let strangers: usize = (0..50).map(|n| fill(&bus, Share::Stranger(&format!("192.0.2.{n}")))).sum();
+    ground.disk.set(DiskMode::Busy);
+    let strangers: usize = (0..50).map(|n| fill(&bus, Share::Anonymous(&format!("192.0.2.{n}")))).sum();
     assert!((100..=260).contains(&strangers), "{strangers}");
     let users: usize = (0..50).map(|n| fill(&bus, Share::User(&n.to_string()))).sum();
     assert!((100..=260).contains(&users), "{users}");
-    assert!(fill(&bus, Share::Own) > 200);
+    assert!(fill(&bus, Share::Program) > 200);
 }

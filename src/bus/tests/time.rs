@@ -10,7 +10,7 @@ fn times(ground: &Ground) -> Vec<i64> {
 }
 
 #[tokio::test]
-async fn the_time_of_append_never_falls() {
+async fn the_append_time_never_decreases() {
     let ground = Ground::new();
     let bus = ground.start().await;
     for (id, time) in [5_000_000, 3_000_000, 4_000_000, 6_000_000].into_iter().enumerate() {
@@ -22,11 +22,11 @@ async fn the_time_of_append_never_falls() {
     ground.set_clock(2_000_000);
     let bus = ground.start().await;
     publish(&bus, 9).await;
-    assert_eq!(times(&ground)[4], 6_000_000, "nor over a restart");
+    assert_eq!(times(&ground)[4], 6_000_000, "not even across a restart");
 }
 
 #[tokio::test]
-async fn a_clock_far_behind_the_last_row_is_told() {
+async fn a_clock_far_behind_the_last_row_is_reported() {
     let ground = Ground::new();
     let bus = ground.start().await;
     let hour = 3_600_000_000;

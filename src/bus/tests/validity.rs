@@ -1,4 +1,4 @@
-use super::memory_log::Mood;
+use super::memory_log::DiskMode;
 use super::*;
 use greyhound_sdk::Refused;
 
@@ -21,7 +21,7 @@ fn visits(bus: &EventBus) -> Publisher {
 }
 
 #[tokio::test]
-async fn a_batch_with_a_row_that_no_table_holds_is_refused_whole() {
+async fn a_batch_with_an_invalid_row_is_refused() {
     let bus = Ground::new().start_with(&[VISIT]).await.unwrap();
     let offer = |rows: &[Visit]| {
         let schema = visits(&bus).schema().clone();
@@ -31,23 +31,23 @@ async fn a_batch_with_a_row_that_no_table_holds_is_refused_whole() {
         let refused = offer(&[visit(1, 0), bad.clone()]);
         assert!(matches!(&refused, Err(Refused::Schema { why, .. }) if why.contains("row 1")), "{bad:?}: {refused:?}");
     }
-    assert_eq!(offer(&[visit(1, 0)]).unwrap(), 0, "nothing was numbered");
+    assert_eq!(offer(&[visit(1, 0)]).unwrap(), 0, "no number was assigned");
 }
 
 #[tokio::test]
-async fn a_single_row_that_no_table_holds_is_a_gap_and_its_neighbours_are_recorded() {
+async fn an_invalid_single_row_becomes_a_gap_and_its_neighbours_are_recorded() {
     for sealed_by_a_batch in [false, true] {
         let ground = Ground::new();
         let bus = ground.start_with(&[VISIT]).await.unwrap();
         let publisher = visits(&bus);
-        ground.disk.set(Mood::Busy);
+        ground.disk.set(DiskMode::Busy);
         let rows = [visit(9, 0), visit(0, 1), visit(1, i64::MAX), visit(7, 7), visit(1, 4)];
         (0..).zip(&rows).for_each(|(seq, row)| assert_eq!(publisher.offer(row).unwrap(), seq));
         if sealed_by_a_batch {
             let rows = serde_arrow::to_record_batch(publisher.schema().columns().fields(), &[visit(0, 5)]).unwrap();
             publisher.offer_batch(rows).unwrap();
         }
-        ground.disk.set(Mood::Well);
+        ground.disk.set(DiskMode::Healthy);
         within(publisher.durable(4)).await.unwrap();
         assert_eq!(within(publisher.durable(3)).await.unwrap_err().reason, "invalid");
         let mut read: Vec<u64> = rows_read(&bus, 2 + usize::from(sealed_by_a_batch)).await;
@@ -64,15 +64,15 @@ async fn rows_read(bus: &EventBus, count: usize) -> Vec<u64> {
 }
 
 #[tokio::test]
-async fn large_rows_are_not_joined_to_frames_that_no_log_holds() {
+async fn large_rows_are_not_joined_beyond_the_size_limit_of_a_frame() {
     let ground = Ground::new();
     let bus = ground.start().await;
-    ground.disk.set(Mood::Busy);
+    ground.disk.set(DiskMode::Busy);
     let publisher = orders(&bus);
     let large = Order { id: 1, buyer: Some("x".repeat(400_000)) };
     let offered: Vec<_> =
-        (0..30).map(|_| publisher.offer_from(greyhound_sdk::Share::Own, 400_000, &large).unwrap()).collect();
-    ground.disk.set(Mood::Well);
+        (0..30).map(|_| publisher.offer_from(greyhound_sdk::Share::Program, 400_000, &large).unwrap()).collect();
+    ground.disk.set(DiskMode::Healthy);
     within(publisher.durable(offered[29])).await.unwrap();
     assert!(ground.disk.frames("shop.order").iter().all(|frame| frame.rows <= 4));
 }

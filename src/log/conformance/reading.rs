@@ -1,6 +1,6 @@
-//! What is read.
+//! Tests of reads.
 
-use super::book::{Book, assert_same, end, read_all};
+use super::history::{History, assert_same, end, read_all};
 use super::{Engine, ITEM, ORDER, Opened, within};
 use crate::log::{Body, Log, Stored};
 use std::sync::Arc;
@@ -8,49 +8,50 @@ use std::sync::Arc;
 const SIZES: [usize; 10] = [1, 7, 8, 9, 63, 64, 1_000, 5_000, 70_000, 3];
 
 pub(crate) async fn frames_are_read_back_as_they_were_appended(engine: impl Engine) {
-    let mut book = Book::default();
+    let mut history = History::default();
     let mut opened = Opened::of(&engine).await;
     for bytes in SIZES {
-        let group = vec![book.rows(ORDER, 2, bytes), book.rows(ITEM, 1, bytes + 1), book.rows(ORDER, 1, 2 * bytes)];
-        book.append(&mut *opened.writer, group).await;
-        book.append_rows(&mut *opened.writer, ITEM, 5, bytes).await;
+        let group =
+            vec![history.rows(ORDER, 2, bytes), history.rows(ITEM, 1, bytes + 1), history.rows(ORDER, 1, 2 * bytes)];
+        history.append(&mut *opened.writer, group).await;
+        history.append_rows(&mut *opened.writer, ITEM, 5, bytes).await;
     }
-    book.check(&*opened.log).await;
-    book.check(&*opened.again(&engine).await.log).await;
+    history.check(&*opened.log).await;
+    history.check(&*opened.again(&engine).await.log).await;
 }
 
-pub(crate) async fn reading_begins_with_the_frame_that_holds_the_row(engine: impl Engine) {
-    let mut book = Book::default();
+pub(crate) async fn reading_starts_at_the_frame_that_holds_the_row(engine: impl Engine) {
+    let mut history = History::default();
     let mut opened = Opened::of(&engine).await;
     for rows in [1, 4, 2, 7] {
-        let group = vec![book.rows(ORDER, rows, 8_000), book.hole(ORDER, 2), book.rows(ITEM, rows, 8_000)];
-        book.append(&mut *opened.writer, group).await;
+        let group = vec![history.rows(ORDER, rows, 8_000), history.hole(ORDER, 2), history.rows(ITEM, rows, 8_000)];
+        history.append(&mut *opened.writer, group).await;
     }
     for _ in 0..2 {
-        for from in 0..book.end(ORDER) + 3 {
-            assert_same(&read_all(&*opened.log, ORDER, from).await, &book.stored(ORDER, from));
+        for from in 0..history.end(ORDER) + 3 {
+            assert_same(&read_all(&*opened.log, ORDER, from).await, &history.stored(ORDER, from));
         }
         opened = opened.again(&engine).await;
     }
 }
 
-pub(crate) async fn a_chunk_is_about_as_large_as_asked_for_and_never_empty(engine: impl Engine) {
-    let mut book = Book::default();
+pub(crate) async fn a_chunk_has_about_the_requested_size_and_is_never_empty(engine: impl Engine) {
+    let mut history = History::default();
     let mut opened = Opened::of(&engine).await;
     for at in 0..60 {
-        let group = vec![book.rows(ORDER, 1, 100 + 37 * (at % 20)), book.rows(ITEM, 1, 2_000)];
-        book.append(&mut *opened.writer, group).await;
+        let group = vec![history.rows(ORDER, 1, 100 + 37 * (at % 20)), history.rows(ITEM, 1, 2_000)];
+        history.append(&mut *opened.writer, group).await;
     }
     for max in [0, 1, 100, 1_000, 5_000, usize::MAX] {
         for from in 0..60 {
             let chunk = opened.log.read(ORDER, from, max).await.expect("the log is read");
-            assert_same(&chunk, &book.stored(ORDER, from)[..chunk.len()]);
+            assert_same(&chunk, &history.stored(ORDER, from)[..chunk.len()]);
             let (_, before) = chunk.split_last().expect("at least one frame");
             assert!(bytes(before) <= max, "{} bytes before the last frame, of {max}", bytes(before));
         }
     }
     let most = opened.log.read(ORDER, 0, 1 << 20).await.expect("the log is read");
-    assert!(most.len() > 3, "a reader gets more than a frame at a time");
+    assert!(most.len() > 3, "a read returns more than one frame");
 }
 
 fn bytes(chunk: &[Stored]) -> usize {
@@ -58,39 +59,39 @@ fn bytes(chunk: &[Stored]) -> usize {
     chunk.iter().map(length).sum()
 }
 
-pub(crate) async fn holes_are_left_out_and_keep_their_numbers(engine: impl Engine) {
-    let mut book = Book::default();
+pub(crate) async fn holes_are_omitted_and_keep_their_numbers(engine: impl Engine) {
+    let mut history = History::default();
     let mut opened = Opened::of(&engine).await;
-    book.append_rows(&mut *opened.writer, ORDER, 2, 50).await;
-    let group = vec![book.hole(ORDER, 3), book.rows(ORDER, 1, 50), book.hole(ORDER, 1_000_000)];
-    book.append(&mut *opened.writer, group).await;
-    assert_eq!(book.end(ORDER), 1_000_006);
-    book.check(&*opened.log).await;
+    history.append_rows(&mut *opened.writer, ORDER, 2, 50).await;
+    let group = vec![history.hole(ORDER, 3), history.rows(ORDER, 1, 50), history.hole(ORDER, 1_000_000)];
+    history.append(&mut *opened.writer, group).await;
+    assert_eq!(history.end(ORDER), 1_000_006);
+    history.check(&*opened.log).await;
     opened = opened.again(&engine).await;
-    book.check(&*opened.log).await;
+    history.check(&*opened.log).await;
     let at_end = opened.log.read(ORDER, 6, 1 << 20).await.expect("the log is read");
-    assert_eq!(at_end, [], "there is nothing in a hole at the end");
-    book.append_rows(&mut *opened.writer, ORDER, 1, 50).await;
-    book.check(&*opened.again(&engine).await.log).await;
+    assert_eq!(at_end, [], "a hole at the end returns nothing");
+    history.append_rows(&mut *opened.writer, ORDER, 1, 50).await;
+    history.check(&*opened.again(&engine).await.log).await;
 }
 
-pub(crate) async fn a_reader_beside_the_writer_sees_what_is_durable_and_nothing_else(engine: impl Engine) {
+pub(crate) async fn a_concurrent_reader_sees_durable_rows_and_nothing_else(engine: impl Engine) {
     const GROUPS: usize = 200;
-    let mut book = Book::default();
+    let mut history = History::default();
     let mut opened = Opened::of(&engine).await;
     let groups: Vec<_> =
-        (0..GROUPS).map(|at| vec![book.rows(ORDER, 2, 90 * (at % 9) + 1), book.rows(ITEM, 1, 500)]).collect();
-    let mut planned = book.clone();
+        (0..GROUPS).map(|at| vec![history.rows(ORDER, 2, 90 * (at % 9) + 1), history.rows(ITEM, 1, 500)]).collect();
+    let mut planned = history.clone();
     groups.iter().for_each(|group| planned.acknowledge(group));
     let reader = tokio::spawn(follow(opened.log.clone(), planned, GROUPS as u64 * 2));
     for group in groups {
-        book.append(&mut *opened.writer, group).await;
+        history.append(&mut *opened.writer, group).await;
     }
-    within(reader).await.expect("the reader is content");
+    within(reader).await.expect("the reader sees all rows");
 }
 
-/// Reads `planned` as it comes, up to row `last`.
-async fn follow(log: Arc<dyn Log>, planned: Book, last: u64) {
+/// Reads the frames of `planned` up to row `last` as they become durable.
+async fn follow(log: Arc<dyn Log>, planned: History, last: u64) {
     let mut changes = log.changes();
     let mut at = 0;
     while at < last {
@@ -98,10 +99,10 @@ async fn follow(log: Arc<dyn Log>, planned: Book, last: u64) {
         let before = log.bounds(ORDER).end;
         let read = log.read(ORDER, at, 2_000).await.expect("the log is read");
         let after = log.bounds(ORDER).end;
-        assert!(read.is_empty() == (before == at) || after > before, "row {at} of {before} is there to be read");
+        assert!(read.is_empty() == (before == at) || after > before, "a read at row {at} of {before} returns rows");
         assert_same(&read, &planned.stored(ORDER, at)[..read.len()]);
         at = read.last().map_or(at, |s| end(&s.frame));
-        assert!(at <= after, "a row was seen before it was durable");
+        assert!(at <= after, "no row is seen before it is durable");
         if at == before && at < last {
             changes.changed().await.expect("the log is open");
         }

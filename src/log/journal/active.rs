@@ -1,4 +1,4 @@
-//! The segment that is being written.
+//! The segment that is being written, and the file of the next one.
 
 use super::segment::Segment;
 use super::view::View;
@@ -8,43 +8,43 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Disk space that is kept behind the last byte for the rows that tell of gaps.
-const RESERVE: u64 = 1 << 20;
-/// Disk space is claimed in steps of this size.
-const STEP: u64 = 4 << 20;
+/// Disk space that is kept free behind the last byte, for gaps.
+const RESERVE_BYTES: u64 = 1 << 20;
+/// Disk space is allocated in steps of this size.
+const ALLOCATION_STEP_BYTES: u64 = 4 << 20;
 
 /// An open segment.
 pub(super) struct Active {
     pub file: Arc<dyn File>,
     /// The journal offset of its first byte.
     pub base: u64,
-    /// Disk space that it has claimed.
-    claimed: u64,
-    /// Whether something was written that is not synced.
+    /// The allocated disk space.
+    allocated: u64,
+    /// Whether it has unsynced writes.
     pub dirty: bool,
 }
 
-/// The empty file of the next segment, opened ahead, so that a segment begins also when clients have used up the
-/// descriptors.
-pub(super) struct Ahead(Arc<dyn File>);
+/// The empty file of the next segment. It is opened in advance, so that a segment can begin when clients have used up
+/// the file descriptors.
+pub(super) struct NextSegment(Arc<dyn File>);
 
-/// Its name.
-const AHEAD: &str = "next";
+/// The name of the next segment's file.
+const NEXT_FILE: &str = "next";
 
-impl Ahead {
+impl NextSegment {
     pub fn open(fs: &dyn FileSystem, dir: &Path) -> io::Result<Self> {
-        create(fs, &dir.join(AHEAD)).map(Self)
+        create(fs, &dir.join(NEXT_FILE)).map(Self)
     }
 
-    /// Makes it the segment that begins at `base`. Its name is not durable yet.
+    /// Turns the file into the segment that begins at `base`. Does not make its name durable.
     pub fn begin(self, fs: &dyn FileSystem, dir: &Path, base: u64) -> io::Result<Active> {
-        // Over what a failed attempt left behind, which has no byte that was acknowledged.
-        fs.rename(&dir.join(AHEAD), &Segment::path(dir, base))?;
-        Ok(Active { file: self.0, base, claimed: 0, dirty: false })
+        // May replace the file of a failed attempt, which holds no acknowledged byte.
+        fs.rename(&dir.join(NEXT_FILE), &Segment::path(dir, base))?;
+        Ok(Active { file: self.0, base, allocated: 0, dirty: false })
     }
 }
 
-/// A new file, in place of what an earlier attempt left behind.
+/// Creates a file, and replaces the file of an earlier attempt.
 fn create(fs: &dyn FileSystem, path: &Path) -> io::Result<Arc<dyn File>> {
     match fs.remove(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
@@ -52,46 +52,46 @@ fn create(fs: &dyn FileSystem, path: &Path) -> io::Result<Arc<dyn File>> {
     }
 }
 
-/// Where a group goes.
+/// The disk space that a group may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Space {
-    /// Only where the reserve stays untouched.
+    /// All but the reserve.
     Common,
-    /// Into the reserve, if need be.
+    /// All, including the reserve.
     Reserved,
 }
 
 impl Active {
-    /// The last segment of `view`; none where there is no segment.
+    /// Opens the last segment of `view`; `None` if there is no segment.
     pub fn reopen(fs: &dyn FileSystem, dir: &Path, view: &View) -> io::Result<Option<Self>> {
         let Some(last) = view.segments.back() else { return Ok(None) };
         let file = fs.open(&Segment::path(dir, last.base))?.into();
-        Ok(Some(Self { file, base: last.base, claimed: 0, dirty: false }))
+        Ok(Some(Self { file, base: last.base, allocated: 0, dirty: false }))
     }
 
-    /// A new segment. Its name is not durable yet.
+    /// Creates a segment. Does not make its name durable.
     pub fn create(fs: &dyn FileSystem, dir: &Path, base: u64) -> io::Result<Self> {
-        // What a failed attempt left behind has no byte that was acknowledged.
+        // May replace the file of a failed attempt, which holds no acknowledged byte.
         let file = create(fs, &Segment::path(dir, base))?;
-        Ok(Self { file, base, claimed: 0, dirty: false })
+        Ok(Self { file, base, allocated: 0, dirty: false })
     }
 
-    /// Makes sure that `len` bytes at journal offset `at` find room, and the reserve behind them.
-    pub fn claim(&mut self, at: u64, len: usize) -> io::Result<()> {
-        let need = at - self.base + len as u64 + RESERVE;
-        if need <= self.claimed {
+    /// Allocates disk space for `len` bytes at journal offset `at`, and for the reserve behind them.
+    pub fn allocate(&mut self, at: u64, len: usize) -> io::Result<()> {
+        let need = at - self.base + len as u64 + RESERVE_BYTES;
+        if need <= self.allocated {
             return Ok(());
         }
-        let generous = need.next_multiple_of(STEP);
+        let generous = need.next_multiple_of(ALLOCATION_STEP_BYTES);
         for size in [generous, need] {
             match self.file.allocate(size) {
                 Ok(()) => {
-                    self.claimed = size;
+                    self.allocated = size;
                     return Ok(());
                 }
-                // A file system that cannot claim space: a write will tell.
+                // The file system cannot allocate space: a full disk shows only when a write fails.
                 Err(e) if e.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error()) => {
-                    self.claimed = u64::MAX;
+                    self.allocated = u64::MAX;
                     return Ok(());
                 }
                 Err(e) if size == need => return Err(e),
@@ -113,10 +113,10 @@ impl Active {
         Ok(())
     }
 
-    /// Sets claimed space behind `end` free.
+    /// Releases the allocated space after `end`.
     pub fn trim(&self, end: u64) {
         if let Err(e) = self.file.set_len(end - self.base) {
-            tracing::debug!(error = %e, "the space behind a full segment could not be set free");
+            tracing::debug!(error = %e, "cannot release the space after the end of a segment");
         }
     }
 }

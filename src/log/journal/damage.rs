@@ -1,8 +1,8 @@
-//! The damage that was found, so that each lost range is told once.
+//! Tracks damaged ranges, so that each is reported once.
 //!
-//! The damaged bytes stay where they are, as evidence, until retention deletes their segment. A range
-//! counts as told when the bus, which writes a gap row of it, has appended something after it was handed
-//! over; the file `damage` keeps those. So a crash in between tells it again rather than never.
+//! Damaged bytes are kept as evidence until retention deletes their segment. The bus writes a gap for each range that
+//! it takes from here. A range counts as reported once the bus has appended something after taking it; the file
+//! `damage` lists those ranges. Therefore a crash in between causes a second report rather than none.
 
 use super::metrics;
 use crate::log::Lost;
@@ -11,7 +11,7 @@ use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A lost range as the file has it.
+/// A line of the file: a lost range.
 type Line = String;
 
 #[derive(Debug)]
@@ -19,25 +19,27 @@ pub(super) struct Damage {
     fs: SharedFs,
     path: PathBuf,
     known: HashSet<Line>,
-    told: Vec<Line>,
-    handed_over: Vec<Line>,
+    reported: Vec<Line>,
+    /// Taken, but not reported yet.
+    taken: Vec<Line>,
+    /// Not taken yet.
     fresh: Vec<Lost>,
 }
 
 impl Damage {
     pub fn open(fs: SharedFs, dir: &Path) -> io::Result<Self> {
         let path = dir.join("damage");
-        let told: Vec<Line> = match fs::read(&*fs, &path) {
+        let reported: Vec<Line> = match fs::read(&*fs, &path) {
             Ok(bytes) => String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect(),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(e) => return Err(e),
         };
-        let known = told.iter().cloned().collect();
-        Ok(Self { fs, path, known, told, handed_over: Vec::new(), fresh: Vec::new() })
+        let known = reported.iter().cloned().collect();
+        Ok(Self { fs, path, known, reported, taken: Vec::new(), fresh: Vec::new() })
     }
 
-    /// Takes note of lost rows, of each once: neighbours may be found one by one or together.
-    pub fn report(&mut self, lost: Lost) {
+    /// Adds lost rows, unless they are known. Neighbouring rows may be found one by one or together.
+    pub fn add(&mut self, lost: Lost) {
         match lost.range {
             Some(range) => self
                 .unknown(topic(&lost), range)
@@ -50,12 +52,12 @@ impl Damage {
     fn note(&mut self, lost: Lost) {
         if self.known.insert(line(&lost)) {
             ::metrics::counter!(metrics::DAMAGED).increment(1);
-            tracing::error!(%lost, "the journal is damaged; the rows are lost, the damaged file is kept");
+            tracing::error!(%lost, "the journal is damaged: these rows are lost; the damaged file is kept");
             self.fresh.push(lost);
         }
     }
 
-    /// The parts of a range of `topic` that are not known to be lost.
+    /// Returns the parts of a range of `topic` that are not known to be lost.
     fn unknown(&self, topic: &str, (first, last): (u64, u64)) -> Vec<(u64, u64)> {
         let mut known: Vec<(u64, u64)> =
             self.known.iter().filter_map(|line| range(line, topic)).filter(|known| known.0 <= last).collect();
@@ -73,22 +75,22 @@ impl Damage {
         parts
     }
 
-    /// Hands over what was not handed over yet.
+    /// Takes the ranges that were not taken yet.
     pub fn take(&mut self) -> Vec<Lost> {
-        let taken = std::mem::take(&mut self.fresh);
-        self.handed_over.extend(taken.iter().map(line));
-        taken
+        let lost = std::mem::take(&mut self.fresh);
+        self.taken.extend(lost.iter().map(line));
+        lost
     }
 
-    /// Something was appended durably: what had been handed over before is told.
-    pub fn settle(&mut self) -> io::Result<()> {
-        if self.handed_over.is_empty() {
+    /// Marks the taken ranges as reported. Called after a durable append.
+    pub fn confirm(&mut self) -> io::Result<()> {
+        if self.taken.is_empty() {
             return Ok(());
         }
-        let told = [self.told.as_slice(), self.handed_over.as_slice()].concat();
-        fs::replace(&*self.fs, &self.path, (told.join("\n") + "\n").as_bytes())?;
-        self.told = told;
-        self.handed_over.clear();
+        let reported = [self.reported.as_slice(), self.taken.as_slice()].concat();
+        fs::replace(&*self.fs, &self.path, (reported.join("\n") + "\n").as_bytes())?;
+        self.reported = reported;
+        self.taken.clear();
         Ok(())
     }
 }
@@ -105,7 +107,7 @@ fn topic(lost: &Lost) -> &str {
     lost.topic.as_deref().unwrap_or("*")
 }
 
-/// The range of a line of `topic`.
+/// Parses the range of a line of `topic`.
 fn range(line: &str, topic: &str) -> Option<(u64, u64)> {
     let (first, last) = line.strip_prefix(topic)?.strip_prefix(' ')?.split_once(' ')?;
     Some((first.parse().ok()?, last.parse().ok()?))

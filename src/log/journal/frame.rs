@@ -1,34 +1,34 @@
-//! The frame: what the journal's files are made of.
+//! The format of the journal's files.
 //!
-//! A file is nothing but frames, each a header of 64 bytes and a body, padded with zeros to a multiple
-//! of 8, so that a body in memory is aligned for Arrow. All numbers are little-endian.
+//! A file is a sequence of frames. A frame is a header of 64 bytes and a body, padded with zeros to a multiple of 8
+//! bytes, so that the body is aligned for Arrow in memory. All numbers are little-endian.
 //!
 //! | at | bytes | |
 //! |---|---|---|
 //! | 0 | 4 | magic, `GHJ1` |
 //! | 4 | 1 | version, 1 |
 //! | 5 | 1 | [`Kind`] |
-//! | 6 | 2 | topic: the number that a [`Kind::Topic`] frame gave it; 0 for the journal's own frames |
+//! | 6 | 2 | topic: the number that a [`Kind::Topic`] frame assigned to it; 0 for the journal's own frames |
 //! | 8 | 4 | length of the body, without the padding |
 //! | 12 | 4 | rows |
 //! | 16 | 8 | number of the first row |
 //! | 24 | 8 | time, microseconds since 1970 UTC |
 //! | 32 | 8 | fingerprint of the rows' schema |
-//! | 40 | 8 | the journal offset below which all was acknowledged when the frame was written |
+//! | 40 | 8 | acknowledged offset: everything below it was acknowledged when the frame was written |
 //! | 48 | 8 | the journal offset of the frame itself |
 //! | 56 | 4 | CRC-32C of the body |
 //! | 60 | 4 | CRC-32C of the 60 bytes before |
 //!
-//! The frame's own offset makes a frame that is found anywhere else (in a payload, in a copied block)
-//! invalid. The acknowledged offset tells damage from a torn tail: nothing below it can be torn.
+//! Because a frame contains its own offset, a copy of it elsewhere, such as in a payload or in a misplaced block, is
+//! invalid. The acknowledged offset distinguishes damage from a torn tail: nothing below it can be torn.
 
-/// The length of a header.
-pub(super) const HEADER: usize = 64;
+/// The size of a header.
+pub(super) const HEADER_BYTES: usize = 64;
 
 const MAGIC: [u8; 4] = *b"GHJ1";
 const VERSION: u8 = 1;
 
-/// What a frame is.
+/// The kind of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Kind {
@@ -36,12 +36,12 @@ pub(super) enum Kind {
     Rows = 1,
     /// Numbers without rows.
     Hole = 2,
-    /// The body is a topic's name, `first` the number of its next row. At the head of each segment for
-    /// every topic, so that neither numbers nor names are lost with an older segment.
+    /// The body is a topic's name, `first` the number of its next row. Each segment begins with one for every topic, so
+    /// that deleting older segments loses neither numbers nor names.
     Topic = 3,
-    /// No later frame has an earlier time. The body has [`Nexts`].
+    /// No later frame has an earlier time. The body is [`NextNumbers`].
     Floor = 4,
-    /// As `Floor`, and the journal was closed after it.
+    /// Like `Floor`; the journal was closed after it.
     Close = 5,
 }
 
@@ -67,22 +67,22 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// The bytes that the frame takes, padding included.
+    /// Returns the size of the frame, including padding.
     pub fn size(&self) -> u64 {
         size(self.length as usize) as u64
     }
 
-    /// The offset of the frame after it.
+    /// Returns the offset of the next frame.
     pub fn end(&self) -> u64 {
         self.offset + self.size()
     }
 
-    /// The number after its last row.
+    /// Returns the number after its last row.
     pub fn next(&self) -> u64 {
         self.first + u64::from(self.rows)
     }
 
-    /// Whether it takes numbers of its topic.
+    /// Whether the frame uses numbers of its topic.
     pub fn is_numbered(&self) -> bool {
         matches!(self.kind, Kind::Rows | Kind::Hole)
     }
@@ -107,9 +107,10 @@ impl Header {
         buffer.resize(start + size(body.len()), 0);
     }
 
-    /// The frame that begins at journal offset `offset` with `bytes`; `None` where there is none.
+    /// Parses the header at the start of `bytes`, which are at journal offset `offset`. Returns `None` if it is not
+    /// valid there.
     pub fn read(bytes: &[u8], offset: u64) -> Option<Self> {
-        let bytes = bytes.first_chunk::<HEADER>()?;
+        let bytes = bytes.first_chunk::<HEADER_BYTES>()?;
         if bytes[..4] != MAGIC || bytes[4] != VERSION || u32_at(bytes, 60) != crc32c::crc32c(&bytes[..60]) {
             return None;
         }
@@ -129,17 +130,17 @@ impl Header {
     }
 }
 
-/// The bytes of a frame with a body of `length`.
+/// Returns the size of a frame with a body of `length` bytes.
 pub(super) fn size(length: usize) -> usize {
-    HEADER + length.next_multiple_of(8)
+    HEADER_BYTES + length.next_multiple_of(8)
 }
 
-/// By topic, the number of its next row: the body of a floor.
+/// The number of the next row of each topic: the body of a floor.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Nexts(pub Vec<(u16, u64)>);
+pub(super) struct NextNumbers(pub Vec<(u16, u64)>);
 
-impl Nexts {
-    const ENTRY: usize = 10;
+impl NextNumbers {
+    const ENTRY_BYTES: usize = 10;
 
     pub fn encode(&self) -> Vec<u8> {
         self.0.iter().flat_map(|(topic, next)| topic.to_le_bytes().into_iter().chain(next.to_le_bytes())).collect()
@@ -147,16 +148,16 @@ impl Nexts {
 
     pub fn decode(body: &[u8]) -> Self {
         let entry = |e: &[u8]| (u16::from_le_bytes([e[0], e[1]]), u64_at(e, 2));
-        Self(body.chunks_exact(Self::ENTRY).map(entry).collect())
+        Self(body.chunks_exact(Self::ENTRY_BYTES).map(entry).collect())
     }
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes(*bytes[at..].first_chunk().expect("inside the header"))
+    u32::from_le_bytes(*bytes[at..].first_chunk().expect("the position is inside the header"))
 }
 
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(*bytes[at..].first_chunk().expect("inside the header"))
+    u64::from_le_bytes(*bytes[at..].first_chunk().expect("the position is inside the header"))
 }
 
 #[cfg(test)]
@@ -179,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_is_read_as_written_and_only_in_its_place() {
+    fn a_frame_is_valid_only_at_its_own_offset() {
         let mut bytes = Vec::new();
         header().write(b"hello", &mut bytes);
         assert_eq!(bytes.len(), 72);
@@ -188,10 +189,10 @@ mod tests {
     }
 
     #[test]
-    fn every_flipped_bit_of_a_header_is_found() {
+    fn every_flipped_bit_of_a_header_is_detected() {
         let mut bytes = Vec::new();
         header().write(b"hello", &mut bytes);
-        for bit in 0..HEADER * 8 {
+        for bit in 0..HEADER_BYTES * 8 {
             bytes[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(Header::read(&bytes, 128), None, "bit {bit}");
             bytes[bit / 8] ^= 1 << (bit % 8);

@@ -1,6 +1,6 @@
-//! Whose rows the journal holds: the shard, made with the journal and kept in it.
+//! The shard of the journal, which is generated and stored when the journal is created.
 
-use super::OpenError;
+use super::error::OpenError;
 use super::segment::Segment;
 use greyhound_sdk::Shard;
 use greyhound_sdk::fs::{self, FileSystem};
@@ -10,17 +10,17 @@ use std::path::Path;
 
 const FILE: &str = "shard";
 
-/// The shard of the journal in `dir`.
-pub(super) fn find_or_make(fs: &dyn FileSystem, dir: &Path, node: &str) -> Result<Shard, OpenError> {
+/// Reads the shard of the journal in `dir`, or generates and stores one if the journal is new.
+pub(super) fn find_or_create(fs: &dyn FileSystem, dir: &Path, node: &str) -> Result<Shard, OpenError> {
     if let Some(shard) = find(fs, dir)? {
         return Ok(shard);
     }
     let shard = Shard::new(node, incarnation());
-    let made = fs::replace(fs, &dir.join(FILE), format!("{shard}\n").as_bytes());
-    made.map(|()| shard).map_err(|source| OpenError::Io { dir: dir.to_owned(), source })
+    let stored = fs::replace(fs, &dir.join(FILE), format!("{shard}\n").as_bytes());
+    stored.map(|()| shard).map_err(|source| OpenError::Io { dir: dir.to_owned(), source })
 }
 
-/// The shard of the journal in `dir`; none in a journal that is new.
+/// Reads the shard of the journal in `dir`; `None` if the journal is new.
 pub(super) fn find(fs: &dyn FileSystem, dir: &Path) -> Result<Option<Shard>, OpenError> {
     let path = dir.join(FILE);
     let io = |source| OpenError::Io { dir: dir.to_owned(), source };
@@ -29,7 +29,7 @@ pub(super) fn find(fs: &dyn FileSystem, dir: &Path) -> Result<Option<Shard>, Ope
             let shard = String::from_utf8_lossy(&text).trim().parse();
             shard
                 .map(Some)
-                .map_err(|e: greyhound_sdk::shard::NotAShard| OpenError::Unreadable { path, why: e.to_string() })
+                .map_err(|e: greyhound_sdk::shard::InvalidShard| OpenError::Unreadable { path, why: e.to_string() })
         }
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             match fs.list(dir).map_err(io)?.iter().any(|name| Segment::base_of(name).is_some()) {
@@ -41,7 +41,8 @@ pub(super) fn find(fs: &dyn FileSystem, dir: &Path) -> Result<Option<Shard>, Ope
     }
 }
 
-/// A number that no other journal has: std seeds its hashers from the operating system's randomness.
+/// Returns a random number, which distinguishes this journal from others. std seeds its hashers from the operating
+/// system.
 fn incarnation() -> u32 {
     let mixed = RandomState::new().build_hasher().finish();
     (mixed ^ (mixed >> 32)) as u32

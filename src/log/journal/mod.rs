@@ -1,29 +1,33 @@
 //! The embedded journal: one sequence of frames for all topics, in segment files on the local disk.
 //!
-//! What goes in: [`writer`] lays a group of frames behind the last acknowledged byte of the [`active`] segment,
-//! syncs once, and only then tells the [`view`], which is all that readers go by. What comes out: [`read`] walks
-//! from frame to frame. Whatever fails in a write or a sync, the segment is left behind for good and the next
-//! group begins a new one at the last acknowledged byte: what lies behind that place in the old one never counts.
+//! The [`writer`] writes a group of frames after the last acknowledged byte of the [`active`] segment and syncs once.
+//! Only then does it update the [`view`], which defines what readers see. [`read`] walks from frame to frame. If a
+//! write or a sync fails, the segment is abandoned, and the next group begins a new one at the last acknowledged byte:
+//! bytes after that offset in the old segment are ignored.
 //!
 //! ```text
-//! <dir>/00000000000000000000.log   frames (see `frame`); named by the journal offset of its first byte
-//! <dir>/shard                      the shard's name, made with the journal
+//! <dir>/00000000000000000000.log   frames (see `frame`); the name is the journal offset of the first byte
+//! <dir>/shard                      the shard's name, generated with the journal
 //! <dir>/schemas/000001.shop.order.0123456789abcdef.avsc
-//! <dir>/damage                     what was found damaged and told
-//! <dir>/next                       the file of the next segment, opened ahead; always empty
-//! <dir>/lock                       who has the journal open
+//! <dir>/damage                     damaged ranges that were reported
+//! <dir>/next                       the file of the next segment, opened in advance; always empty
+//! <dir>/lock                       the process that has the journal open
 //! ```
 
 mod active;
 mod damage;
+mod error;
 mod frame;
+mod hints;
 mod identity;
 pub mod metrics;
+mod options;
 mod read;
 mod recover;
 mod retain;
 mod schemas;
 mod segment;
+mod shared;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -32,87 +36,23 @@ mod walk;
 mod window;
 mod writer;
 
-use self::active::{Active, Ahead};
+pub use self::error::OpenError;
+pub use self::options::{Options, SyncPolicy};
+
+use self::active::Active;
 use self::damage::Damage;
-use self::read::Hints;
 use self::schemas::Schemas;
-use self::view::View;
+use self::shared::{Shared, Tail};
 use self::writer::JournalWriter;
 use super::{Log, LogError, LogWriter, Lost, Recovery, Retention, Stored};
 use async_trait::async_trait;
-use greyhound_sdk::fs::{Directory, FileSystem, Lock, LockError, SharedFs};
+use greyhound_sdk::fs::{FileSystem, Lock, LockError, SharedFs};
 use greyhound_sdk::{Bounds, Durability, Shard};
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::watch;
-
-/// How the journal is kept.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// The node's name, the first part of the shard of a new journal.
-    pub node: String,
-    /// When an append counts as durable.
-    pub level: Level,
-    /// A segment is followed by the next one when it has grown to this many bytes.
-    pub segment_size: u64,
-}
-
-/// When an append counts as durable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
-    /// When it is on disk: it survives the end of the machine.
-    Fsync,
-    /// When it is written, to be synced within this time: it survives the end of the process.
-    Interval(Duration),
-    /// When it is written: it survives the end of the process, and of the machine where the operating system has
-    /// written it by then.
-    Memory,
-}
-
-/// The journal cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Another one has it open.
-    #[error(
-        "the journal in {} is in use by {holder}: a data directory belongs to one process; stop that one, or set node.data_dir to another directory",
-        dir.display()
-    )]
-    Held {
-        /// The journal's directory.
-        dir: PathBuf,
-        /// What the holder says of itself.
-        holder: String,
-    },
-    /// The segments are there, but not the file that says whose they are.
-    #[error(
-        "the journal in {} has lost its file `shard`: its rows can no longer be named; put the file back, or move the directory away to begin anew",
-        dir.display()
-    )]
-    NoShard {
-        /// The journal's directory.
-        dir: PathBuf,
-    },
-    /// A file of the journal is not what it should be.
-    #[error("{}: {why}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// The disk does not do what it should.
-    #[error("the journal in {} cannot be opened: {source}", dir.display())]
-    Io {
-        /// The journal's directory.
-        dir: PathBuf,
-        /// What happened.
-        source: io::Error,
-    },
-}
 
 /// The journal in one directory.
 pub struct Journal {
@@ -122,58 +62,31 @@ pub struct Journal {
     _lock: Lock,
 }
 
-/// What readers, the writer and the syncing thread share.
-struct Shared {
-    fs: SharedFs,
-    dir: PathBuf,
-    /// The same, open: a segment must begin also when nothing more can be opened.
-    directory: Box<dyn Directory>,
-    level: Level,
-    segment_size: u64,
-    view: RwLock<View>,
-    tail: Mutex<Tail>,
-    schemas: RwLock<Schemas>,
-    damage: Mutex<Damage>,
-    hints: Mutex<Hints>,
-    changes: watch::Sender<u64>,
-}
-
-/// The end of the journal, where it grows.
-#[derive(Default)]
-struct Tail {
-    /// The writer that may append; those before it are fenced.
-    epoch: u64,
-    /// The segment being written; `None`: the next append begins one.
-    active: Option<Active>,
-    /// The file of the segment after it, opened ahead.
-    ahead: Option<Ahead>,
-}
-
 // === impl Journal ===
 
 impl Journal {
-    /// Looks, without opening it, whether it is known whose rows the journal in `dir` holds.
+    /// Checks, without opening it, that the journal in `dir` has a valid shard.
     ///
     /// # Errors
-    /// As [`Journal::open`].
-    pub fn look(fs: &dyn FileSystem, dir: &Path) -> Result<(), OpenError> {
+    /// [`OpenError`].
+    pub fn check(fs: &dyn FileSystem, dir: &Path) -> Result<(), OpenError> {
         match fs.exists(dir) {
             Ok(true) => identity::find(fs, dir).map(drop),
             _ => Ok(()),
         }
     }
 
-    /// Opens the journal in `dir`, or makes one. Blocks.
+    /// Opens the journal in `dir`, or creates it. Blocks.
     ///
     /// # Errors
-    /// [`OpenError`]. Damage is none: it is told in [`Recovery::damage`].
+    /// [`OpenError`]. Damaged rows are not an error: [`Recovery::damage`] lists them.
     pub fn open(fs: SharedFs, dir: &Path, options: Options) -> Result<Arc<Self>, OpenError> {
         metrics::describe();
         let io = |source| OpenError::Io { dir: dir.to_owned(), source };
         fs.create_dir_all(dir).map_err(io)?;
         let lock = lock(&fs, dir)?;
         let directory = fs.open_dir(dir).map_err(io)?;
-        let shard = identity::find_or_make(&*fs, dir, &options.node)?;
+        let shard = identity::find_or_create(&*fs, dir, &options.node)?;
         let schemas = Schemas::open(&fs, dir)?;
         let mut damage = Damage::open(fs.clone(), dir).map_err(io)?;
         let recovered = recover::recover(&*fs, dir, &schemas.topics(), &mut damage).map_err(io)?;
@@ -185,16 +98,16 @@ impl Journal {
             fs,
             dir: dir.to_owned(),
             directory,
-            level: options.level,
+            sync: options.sync,
             segment_size: options.segment_size,
             view: RwLock::new(recovered.view),
-            tail: Mutex::new(Tail { epoch: 0, active, ahead: None }),
+            tail: Mutex::new(Tail { epoch: 0, active, next: None }),
             schemas: RwLock::new(schemas),
             damage: Mutex::new(damage),
             hints: Mutex::default(),
             changes: watch::channel(0).0,
         });
-        if let Level::Interval(interval) = options.level {
+        if let SyncPolicy::Interval(interval) = options.sync {
             sync::start(&shared, interval).map_err(io)?;
         }
         shared.measure();
@@ -216,9 +129,9 @@ fn lock(fs: &SharedFs, dir: &Path) -> Result<Lock, OpenError> {
 #[async_trait]
 impl Log for Journal {
     fn durability(&self) -> Durability {
-        match self.shared.level {
-            Level::Fsync => Durability::Host,
-            Level::Interval(_) | Level::Memory => Durability::Process,
+        match self.shared.sync {
+            SyncPolicy::Fsync => Durability::Host,
+            SyncPolicy::Interval(_) | SyncPolicy::Memory => Durability::Process,
         }
     }
 
@@ -262,7 +175,7 @@ impl Log for Journal {
     ) -> Result<Vec<Lost>, LogError> {
         let (shared, policy, required) = (self.shared.clone(), policy.clone(), required.clone());
         let retained = tokio::task::spawn_blocking(move || retain::retain(&shared, &policy, &required, now)).await;
-        retained.map_err(|e| LogError::Retry { reason: format!("old segments cannot be deleted: {e}"), full: false })
+        retained.map_err(|e| LogError::Retry { reason: format!("cannot delete old segments: {e}"), full: false })
     }
 
     fn damage(&self) -> Vec<Lost> {
@@ -283,16 +196,5 @@ impl Log for Journal {
 
     fn size_of(&self, topic: &str) -> u64 {
         self.shared.view.read().size_of(topic)
-    }
-}
-
-// === impl Shared ===
-
-impl Shared {
-    /// Tells the journal's size to the metrics.
-    fn measure(&self) {
-        let view = self.view.read();
-        ::metrics::gauge!(metrics::SIZE_BYTES).set(view.size() as f64);
-        ::metrics::gauge!(metrics::SEGMENTS).set(view.segments.len() as f64);
     }
 }

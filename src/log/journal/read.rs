@@ -1,34 +1,26 @@
-//! The read side: the frames of one topic, from a row on.
+//! Reads the frames of one topic from a row on.
 
-use super::Shared;
 use super::frame::{Header, Kind};
 use super::segment::Segment;
+use super::shared::Shared;
 use super::walk::{Check, Step, Walk};
 use crate::log::{Body, Frame, Lost, Stored};
-use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
-/// So many places are remembered at the most.
-const REMEMBERED: usize = 1024;
-
-/// By topic and row, the journal offset from which to look for it: where a reader stopped, it goes on.
-#[derive(Default)]
-pub(super) struct Hints(HashMap<(u16, u64), u64>);
-
-/// What a segment is known to hold of the topic.
+/// The rows of the topic in one segment.
 struct Place {
     base: u64,
-    /// From where to walk.
+    /// The offset at which to start.
     start: u64,
-    /// What was acknowledged of the segment.
+    /// The end of the segment's acknowledged bytes.
     end: u64,
-    /// The number after the topic's last row in it.
+    /// The number after the topic's last row in the segment.
     next: u64,
     time: i64,
 }
 
-/// One reading.
+/// The state of one read.
 struct Reading<'a> {
     shared: &'a Shared,
     id: u16,
@@ -38,21 +30,6 @@ struct Reading<'a> {
     max_bytes: usize,
     bytes: usize,
     stored: Vec<Stored>,
-}
-
-// === impl Hints ===
-
-impl Hints {
-    fn take(&mut self, topic: u16, row: u64) -> Option<u64> {
-        self.0.remove(&(topic, row))
-    }
-
-    fn put(&mut self, topic: u16, row: u64, offset: u64) {
-        if self.0.len() >= REMEMBERED {
-            self.0.clear();
-        }
-        self.0.insert((topic, row), offset);
-    }
 }
 
 /// See [`crate::log::Log::read`].
@@ -70,10 +47,10 @@ pub(super) fn read(shared: &Shared, id: u16, from: u64, max_bytes: usize) -> io:
 // === impl Reading ===
 
 impl Reading<'_> {
-    /// Where to look for the expected row, or the next there is.
+    /// Returns the place of the expected row, or of the next row that exists.
     fn place(&mut self) -> Option<Place> {
         let view = self.shared.view.read();
-        // What retention let go is no damage.
+        // Rows that retention deleted are not damaged.
         self.expected = self.expected.max(view.topic(self.id)?.earliest);
         let hint = self.shared.hints.lock().take(self.id, self.expected);
         let segment =
@@ -87,7 +64,7 @@ impl Reading<'_> {
     fn segment(&mut self, place: &Place) -> io::Result<()> {
         let file = match self.shared.fs.open_read(&Segment::path(&self.shared.dir, place.base)) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                self.vanished(place);
+                self.missing(place);
                 return Ok(());
             }
             other => other?,
@@ -102,7 +79,7 @@ impl Reading<'_> {
                         return Ok(());
                     }
                 }
-                Step::Spoilt(header) if self.is_mine(&header) => self.lost(header.next(), header.time),
+                Step::Corrupt(header) if self.is_mine(&header) => self.lost(header.next(), header.time),
                 _ => {}
             }
         }
@@ -116,7 +93,7 @@ impl Reading<'_> {
     }
 
     fn frame(&mut self, header: &Header, body: Vec<u8>) {
-        // Holes are frames of their own: what no frame tells of was damaged.
+        // Holes have frames of their own, so rows without a frame are damaged.
         self.lost(header.first, header.time);
         self.expected = header.next();
         self.time = header.time;
@@ -129,20 +106,21 @@ impl Reading<'_> {
         }
     }
 
-    /// The rows from the expected one up to `next` cannot be read.
+    /// Reports the rows from the expected one up to `next` as damaged.
     fn lost(&mut self, next: u64, time: i64) {
         if next > self.expected {
             let range = Some((self.expected, next - 1));
             let lost = Lost { topic: Some(self.topic.clone()), range, from: self.time.max(0).min(time), to: time };
-            self.shared.damage.lock().report(lost);
+            self.shared.damage.lock().add(lost);
             self.expected = next;
         }
     }
 
-    /// A segment's file is gone: retention took it meanwhile, and the view knows; if not, somebody else did.
-    fn vanished(&mut self, place: &Place) {
+    /// Handles a missing segment file. If the segment is still in the view, retention did not delete it, so its rows
+    /// are lost.
+    fn missing(&mut self, place: &Place) {
         if self.shared.view.read().segments.iter().any(|s| s.base == place.base) {
-            tracing::error!(segment = place.base, "a segment of the journal is gone");
+            tracing::error!(segment = place.base, "a segment file of the journal is missing");
             self.lost(place.next, place.time);
         }
     }

@@ -1,8 +1,7 @@
-//! Reads the journal back at open: what is whole becomes the [`View`], a torn tail is left out, and damage
-//! before it is told.
+//! Reads the journal when it is opened: builds the [`View`], cuts off a torn tail, and reports damage before the tail.
 
 use super::damage::Damage;
-use super::frame::{Header, Kind, Nexts};
+use super::frame::{Header, Kind, NextNumbers};
 use super::segment::Segment;
 use super::view::View;
 use super::walk::{Check, Step, Walk, torn_at};
@@ -13,21 +12,22 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Where damage hides how many numbers a topic had taken, so many are skipped, that none is given twice.
-const SKIPPED: u64 = 1 << 20;
+/// If damage hides how many numbers a topic has used, this many are skipped, so that none is assigned twice.
+const SKIPPED_NUMBERS: u64 = 1 << 20;
 
-/// What the files hold.
+/// The state of the journal's files.
 #[derive(Debug)]
 pub(super) struct Recovered {
     pub view: View,
-    /// Whether the last frame says that the journal was closed.
+    /// Whether the last frame marks the journal as closed.
     pub clean: bool,
-    /// Whether a topic has a number that no frame tells of yet: the next group must begin a segment, whose head does.
+    /// Whether a topic has a number that no frame records yet. The next group must then begin a segment, which starts
+    /// with the numbers of all topics.
     pub begin_segment: bool,
 }
 
-/// Reads all segments in `dir`, and makes durable what it found, because a killed process may have left it in the
-/// cache only. `known` has the names of all topics.
+/// Reads all segments in `dir`, and syncs the last one, because a killed process may have left its bytes only in the
+/// cache. `known` holds the names of all topics.
 pub(super) fn recover(
     fs: &dyn FileSystem,
     dir: &Path,
@@ -38,27 +38,27 @@ pub(super) fn recover(
     let tail = tail(fs, dir, &mut bases)?;
     let mut recovery = Recovery::default();
     recovery.read(fs, dir, &bases, tail.as_ref())?;
-    if recovery.stray.is_some() {
-        // Where a topic's name was damaged, a later segment may have it.
+    if recovery.unnamed.is_some() {
+        // A later segment may have the name of a topic whose first name frame is damaged.
         let names = recovery.view.topics().map(|(id, topic)| (id, topic.name.clone())).collect();
         recovery = Recovery { names, ..Recovery::default() };
         recovery.read(fs, dir, &bases, tail.as_ref())?;
     }
     recovery.skip_unknown();
-    let begin_segment = recovery.rename_lost(known);
-    recovery.lost.into_iter().for_each(|lost| damage.report(lost));
+    let begin_segment = recovery.redeclare_lost(known);
+    recovery.lost.into_iter().for_each(|lost| damage.add(lost));
     Ok(Recovered { view: recovery.view, clean: recovery.closed, begin_segment })
 }
 
-/// The last segment, whole.
+/// The intact part of the last segment.
 struct TailSegment {
     base: u64,
     steps: Vec<Step>,
     end: u64,
 }
 
-/// Takes the last segment off `bases`, cuts off what is torn of it, and makes the rest durable. One that was only
-/// begun is removed: the segment before it is the last one then, and nothing may stand where it grows.
+/// Removes the last segment from `bases`, cuts off its torn tail, and syncs the rest. A segment with only topic frames
+/// is deleted: the segment before it then becomes the last, and no file may exist at an offset into which it grows.
 fn tail(fs: &dyn FileSystem, dir: &Path, bases: &mut Vec<u64>) -> io::Result<Option<TailSegment>> {
     while let Some(base) = bases.pop() {
         let path = Segment::path(dir, base);
@@ -75,7 +75,7 @@ fn tail(fs: &dyn FileSystem, dir: &Path, bases: &mut Vec<u64>) -> io::Result<Opt
             tracing::info!(
                 offset = tail.end,
                 bytes = len - tail.end,
-                "the journal's tail was torn; what was not acknowledged is cut off"
+                "the journal ends in a torn write; its unacknowledged bytes are cut off"
             );
             file.set_len(tail.end - base)?;
         }
@@ -104,14 +104,14 @@ struct Recovery {
     closed: bool,
     /// The offset of the last damage.
     damaged_at: Option<u64>,
-    /// By topic, the offset of the last frame that tells its next number.
-    told_at: HashMap<u16, u64>,
+    /// By topic, the offset of the last frame that determines its next number.
+    numbered_at: HashMap<u16, u64>,
     /// By topic, the time of its last frame.
     times: HashMap<u16, i64>,
-    /// The names that topics have somewhere in the journal.
+    /// The names of topics anywhere in the journal.
     names: HashMap<u16, Arc<str>>,
-    /// The highest topic and the highest next number in frames whose topic has no name.
-    stray: Option<(u16, u64)>,
+    /// The highest topic and the highest next number in frames of topics without a name.
+    unnamed: Option<(u16, u64)>,
 }
 
 impl Recovery {
@@ -125,7 +125,8 @@ impl Recovery {
         Ok(())
     }
 
-    /// A segment ends where the next one begins: what a failed write left behind that place was never acknowledged.
+    /// Reads a segment that is followed by another. It ends where the next one begins: bytes after that were left by a
+    /// failed write and never acknowledged.
     fn sealed(&mut self, file: &dyn File, base: u64, end: u64) -> io::Result<()> {
         self.view.segments.push_back(Segment::new(base));
         let mut walk = Walk::new(file, base, end, Check::Headers);
@@ -151,7 +152,7 @@ impl Recovery {
     fn step(&mut self, step: &Step) {
         match step {
             Step::Frame { header, body } => self.frame(header, body),
-            Step::Spoilt(header) if header.is_numbered() => {
+            Step::Corrupt(header) if header.is_numbered() => {
                 self.expect(header.topic, header.first, header);
                 if self.view.topic(header.topic).is_some() {
                     let last = header.next().saturating_sub(1);
@@ -159,7 +160,7 @@ impl Recovery {
                 }
                 self.note(header);
             }
-            Step::Spoilt(Header { offset, .. }) | Step::Damage(offset, _) => self.damaged_at = Some(*offset),
+            Step::Corrupt(Header { offset, .. }) | Step::Damage(offset, _) => self.damaged_at = Some(*offset),
         }
     }
 
@@ -168,7 +169,7 @@ impl Recovery {
         match header.kind {
             Kind::Topic => self.declare(header, body),
             Kind::Floor | Kind::Close => {
-                Nexts::decode(body).0.into_iter().for_each(|(topic, next)| self.expect(topic, next, header))
+                NextNumbers::decode(body).0.into_iter().for_each(|(topic, next)| self.expect(topic, next, header))
             }
             Kind::Rows | Kind::Hole => self.expect(header.topic, header.first, header),
         }
@@ -179,18 +180,20 @@ impl Recovery {
         if self.view.topic(header.topic).is_some() {
             return self.expect(header.topic, header.first, header);
         }
-        self.told_at.insert(header.topic, header.offset);
+        self.numbered_at.insert(header.topic, header.offset);
         self.view.declare(header.topic, &String::from_utf8_lossy(name).into(), header.first);
-        // Every segment names every topic at its head: an older one must have had this one's rows.
+        // Each segment begins with the names of all topics. A topic that is first named after damage was therefore
+        // named, and may have had rows, in the damaged part.
         if self.damaged_at.is_some() && self.view.segments.len() > 1 {
             self.lost_before(header.topic, header.first, header.time);
         }
     }
 
-    /// The next number of `topic` is `next`, says the frame `by`: what is missing before it is lost.
+    /// Notes that the next number of the topic is `next` according to the frame `by`. Rows that are missing before it
+    /// are lost.
     fn expect(&mut self, id: u16, next: u64, by: &Header) {
-        self.told_at.insert(id, by.offset);
-        let Some(topic) = self.view.topic_mut(id) else { return self.nameless(id, next, by) };
+        self.numbered_at.insert(id, by.offset);
+        let Some(topic) = self.view.topic_mut(id) else { return self.note_unnamed(id, next, by) };
         let expected = topic.next;
         topic.next = next.max(expected);
         if next > expected {
@@ -199,19 +202,19 @@ impl Recovery {
         }
     }
 
-    /// The frame that named this topic is damaged.
-    fn nameless(&mut self, id: u16, next: u64, by: &Header) {
+    /// Notes a frame of a topic whose name frame is damaged.
+    fn note_unnamed(&mut self, id: u16, next: u64, by: &Header) {
         if let Some(name) = self.names.get(&id).cloned() {
             self.view.declare(id, &name, next);
             return self.lost_before(id, next, by.time);
         }
-        let (highest, end) = self.stray.unwrap_or_default();
+        let (highest, end) = self.unnamed.unwrap_or_default();
         let next = if by.is_numbered() { by.next() } else { next };
-        self.stray = Some((highest.max(id), end.max(next)));
+        self.unnamed = Some((highest.max(id), end.max(next)));
     }
 
-    /// The topic's rows before `first` are lost, or some of them: which there were is known while the journal is whole
-    /// from its beginning.
+    /// Reports rows of the topic before `first` as lost. Their range is known only if the first segment of the journal
+    /// still exists.
     fn lost_before(&mut self, id: u16, first: u64, to: i64) {
         if first > 0 {
             let is_first = self.view.segments.front().is_some_and(|s| s.base == 0);
@@ -231,40 +234,39 @@ impl Recovery {
         self.lost.push(Lost { topic, range, from: from.min(to), to });
     }
 
-    /// A topic that no frame behind the last damage tells of may have lost rows there.
+    /// Skips numbers of each topic that no frame after the last damage mentions, because it may have lost rows there.
     fn skip_unknown(&mut self) {
         let Some(damaged_at) = self.damaged_at else { return };
         let floor = self.view.floor;
-        let untold: Vec<(u16, u64)> = self.view.topics().map(|(id, t)| (id, t.next)).collect();
-        if untold.is_empty() {
+        let topics: Vec<(u16, u64)> = self.view.topics().map(|(id, t)| (id, t.next)).collect();
+        if topics.is_empty() {
             self.lost.push(Lost { topic: None, range: None, from: i64::MIN, to: floor });
         }
-        for (id, next) in untold
-            .into_iter()
-            .filter(|(id, _)| self.told_at.get(id).is_none_or(|at| *at < damaged_at))
-            .collect::<Vec<_>>()
-        {
+        for (id, next) in topics {
+            if self.numbered_at.get(&id).is_some_and(|at| *at >= damaged_at) {
+                continue;
+            }
             let from = self.times.get(&id).copied().unwrap_or(i64::MIN);
-            self.lost(id, Some((next, next + SKIPPED - 1)), from, floor);
+            self.lost(id, Some((next, next + SKIPPED_NUMBERS - 1)), from, floor);
             if let Some(topic) = self.view.topic_mut(id) {
-                topic.next = next + SKIPPED;
+                topic.next = next + SKIPPED_NUMBERS;
             }
         }
     }
 
-    /// A topic that no frame names any more begins behind every number that it can have had. Returns whether there is
-    /// one.
-    fn rename_lost(&mut self, known: &BTreeSet<Arc<str>>) -> bool {
+    /// Declares the topics that no frame names any more, at numbers higher than any they can have used. Returns whether
+    /// there are any.
+    fn redeclare_lost(&mut self, known: &BTreeSet<Arc<str>>) -> bool {
         if self.damaged_at.is_none() {
             return false;
         }
-        let (highest, end) = self.stray.unwrap_or_default();
+        let (highest, end) = self.unnamed.unwrap_or_default();
         let floor = self.view.floor;
         let lost: Vec<_> = known.iter().filter(|name| self.view.id(name).is_none()).collect();
         for name in &lost {
             let id = self.view.free_id().max(highest.saturating_add(1));
-            self.view.declare(id, name, end + SKIPPED);
-            self.lost_before(id, end + SKIPPED, floor);
+            self.view.declare(id, name, end + SKIPPED_NUMBERS);
+            self.lost_before(id, end + SKIPPED_NUMBERS, floor);
         }
         !lost.is_empty()
     }

@@ -1,20 +1,20 @@
-//! Lets old segments go.
+//! Deletes old segments.
 
-use super::Shared;
-use super::segment::Segment;
+use super::segment::{Segment, Span};
+use super::shared::Shared;
 use super::view::View;
 use crate::log::{Lost, Retention};
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
-/// Deletes the oldest segments as far as `policy` lets them go. Returns what was still needed.
+/// Deletes the oldest segments according to `policy`. Returns the deleted rows that were still needed.
 pub(super) fn retain(shared: &Shared, policy: &Retention, required: &HashMap<Arc<str>, u64>, now: i64) -> Vec<Lost> {
     let mut lost = Vec::new();
-    let next = || let_go(&mut shared.view.write(), policy, required, now);
+    let next = || pop_expired(&mut shared.view.write(), policy, required, now);
     while let Some((gone, needed)) = next() {
         if let Err(e) = delete(shared, &gone) {
-            tracing::warn!(segment = gone.base, error = %e, "an old segment of the journal cannot be deleted; it is tried again later");
+            tracing::warn!(segment = gone.base, error = %e, "cannot delete an old segment of the journal; retrying later");
             shared.view.write().put_back(gone);
             break;
         }
@@ -26,12 +26,13 @@ pub(super) fn retain(shared: &Shared, policy: &Retention, required: &HashMap<Arc
 
 fn delete(shared: &Shared, segment: &Segment) -> io::Result<()> {
     shared.fs.remove(&Segment::path(&shared.dir, segment.base))?;
-    // One after the other: a power cut must not bring back an older one without those that follow it.
+    // Syncs after each segment: a power cut must not restore an older segment without those that follow it.
     shared.directory.sync()
 }
 
-/// Takes the oldest segment out of the view, if it may go, and tells what of it is still needed. The last one stays.
-fn let_go(
+/// Removes the oldest segment from the view if it may be deleted, and returns it with its rows that are still needed.
+/// Never removes the last segment.
+fn pop_expired(
     view: &mut View,
     policy: &Retention,
     required: &HashMap<Arc<str>, u64>,
@@ -52,9 +53,9 @@ fn let_go(
     Some((view.pop_front()?, needed))
 }
 
-/// The rows of a segment that some consumer has not read.
+/// Returns the rows of a segment that some consumer still needs.
 fn needed(view: &View, segment: &Segment, required: &HashMap<Arc<str>, u64>) -> Vec<Lost> {
-    let of_topic = |(id, span): (&u16, &super::segment::Span)| {
+    let of_topic = |(id, span): (&u16, &Span)| {
         let topic = view.topic(*id)?.name.clone();
         let from = *required.get(&topic)?;
         let range = (from.max(span.first), span.end - 1);

@@ -1,6 +1,6 @@
-//! The schemas that rows in the journal were written in: a file each, numbered in the order of their arrival.
+//! The schemas of the rows in the journal: one file each, numbered in the order of registration.
 
-use super::OpenError;
+use super::error::OpenError;
 use greyhound_sdk::fs::{self, SharedFs};
 use std::collections::BTreeSet;
 use std::io;
@@ -40,17 +40,17 @@ impl Schemas {
         self.all.iter().find(|e| e.topic == topic && e.fingerprint == fingerprint).map(|e| e.avro.clone())
     }
 
-    /// The schemas of `topic`, oldest first.
+    /// Returns the schemas of `topic`, oldest first.
     pub fn of(&self, topic: &str) -> Vec<Arc<str>> {
         self.all.iter().filter(|e| e.topic == topic).map(|e| e.avro.clone()).collect()
     }
 
-    /// The topics that have a schema.
+    /// Returns the topics that have a schema.
     pub fn topics(&self) -> BTreeSet<Arc<str>> {
         self.all.iter().map(|e| e.topic.as_str().into()).collect()
     }
 
-    /// Keeps a schema, durably, unless it is known.
+    /// Stores a schema durably, unless it is known.
     pub fn add(&mut self, topic: &str, fingerprint: u64, avro: &str) -> io::Result<()> {
         if self.get(topic, fingerprint).is_some() {
             return Ok(());
@@ -62,7 +62,7 @@ impl Schemas {
     }
 }
 
-/// Topic and fingerprint of `000001.shop.order.0123456789abcdef.avsc`.
+/// Parses topic and fingerprint from a name such as `000001.shop.order.0123456789abcdef.avsc`.
 fn parse(name: &str) -> Option<(&str, u64)> {
     let (_, rest) = name.strip_suffix(".avsc")?.split_once('.')?;
     let (topic, fingerprint) = rest.rsplit_once('.')?;

@@ -1,18 +1,18 @@
-//! What is known of a segment without reading it: enough to find a row in it, and to let it go.
+//! The index of a segment in memory: enough to find its rows and to apply retention.
 
 use super::frame::Header;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-/// A topic has a mark in a segment about every so many bytes.
-const MARK_EVERY: u64 = 64 << 10;
+/// The distance between two marks of a topic.
+const MARK_INTERVAL_BYTES: u64 = 64 << 10;
 
-/// One file of the journal: the bytes of the journal from `base` up to `end`.
+/// One file of the journal, with the journal's bytes from `base` up to `end`.
 #[derive(Debug, Clone)]
 pub(super) struct Segment {
     pub base: u64,
     pub end: u64,
-    /// By topic, what it holds.
+    /// Its rows by topic.
     pub spans: HashMap<u16, Span>,
     /// The time of its last frame.
     pub last_time: i64,
@@ -27,12 +27,12 @@ pub(super) struct Span {
     pub end: u64,
     /// The times of the first and the last frame.
     pub times: (i64, i64),
-    /// What its frames take.
+    /// The size of its frames.
     pub bytes: u64,
     marks: Vec<Mark>,
 }
 
-/// Where a frame is.
+/// The place of a frame.
 #[derive(Debug, Clone, Copy)]
 struct Mark {
     first: u64,
@@ -44,12 +44,12 @@ impl Segment {
         Self { base, end: base, spans: HashMap::new(), last_time: i64::MIN }
     }
 
-    /// The file of the segment that begins at `base`.
+    /// Returns the path of the segment that begins at `base`.
     pub fn path(dir: &Path, base: u64) -> PathBuf {
         dir.join(format!("{base:020}.log"))
     }
 
-    /// The `base` of a file name, if it is a segment's.
+    /// Parses the base from the file name of a segment; `None` for other files.
     pub fn base_of(name: &str) -> Option<u64> {
         let digits = name.strip_suffix(".log").filter(|d| d.len() == 20)?;
         digits.parse().ok()
@@ -59,7 +59,7 @@ impl Segment {
         self.end - self.base
     }
 
-    /// Takes note of a frame.
+    /// Adds a frame to the index.
     pub fn note(&mut self, header: &Header) {
         self.end = header.end();
         self.last_time = self.last_time.max(header.time);
@@ -78,12 +78,12 @@ impl Span {
         self.end = self.end.max(header.next());
         self.times.1 = self.times.1.max(header.time);
         self.bytes += header.size();
-        if self.marks.last().is_none_or(|m| header.offset - m.offset >= MARK_EVERY) {
+        if self.marks.last().is_none_or(|m| header.offset - m.offset >= MARK_INTERVAL_BYTES) {
             self.marks.push(Mark { first: header.first, offset: header.offset });
         }
     }
 
-    /// The offset from which to look for row `from`, or the next there is.
+    /// Returns the offset at which to start looking for row `from`, or the next one.
     pub fn locate(&self, from: u64) -> u64 {
         let after = self.marks.partition_point(|m| m.first <= from);
         self.marks[after.saturating_sub(1)].offset

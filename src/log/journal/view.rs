@@ -1,18 +1,17 @@
-//! What readers may see of the journal: its segments up to what was acknowledged, and the topics' numbers.
+//! The part of the journal that readers may see: the acknowledged part of its segments, and the topics' numbers.
 
-use super::frame::{Header, Nexts};
+use super::frame::{Header, NextNumbers};
 use super::segment::Segment;
 use greyhound_sdk::Bounds;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-/// The state behind [`crate::log::Log::bounds`] and [`crate::log::Log::read`]. Never behind the disk's, never ahead of
-/// it.
+/// The state behind [`crate::log::Log::bounds`] and [`crate::log::Log::read`]. It is always in step with the disk.
 #[derive(Debug, Default)]
 pub(super) struct View {
     /// In the order of their offsets.
     pub segments: VecDeque<Segment>,
-    /// The last time that was appended, or told as a floor.
+    /// The time of the last append or floor.
     pub floor: i64,
     topics: BTreeMap<u16, Topic>,
     ids: HashMap<Arc<str>, u16>,
@@ -21,14 +20,14 @@ pub(super) struct View {
 #[derive(Debug, Clone)]
 pub(super) struct Topic {
     pub name: Arc<str>,
-    /// The oldest number that is kept.
+    /// The number of the oldest row that is kept.
     pub earliest: u64,
     /// The number of the next row.
     pub next: u64,
 }
 
 impl View {
-    /// The number that stands for a topic in frames.
+    /// Returns the number that identifies a topic in frames.
     pub fn id(&self, topic: &str) -> Option<u16> {
         self.ids.get(topic).copied()
     }
@@ -45,18 +44,18 @@ impl View {
         self.topics.iter().map(|(id, t)| (*id, t))
     }
 
-    /// The number that the next new topic gets; 0 is the journal's own.
+    /// Returns the number for the next new topic. 0 is reserved for the journal's own frames.
     pub fn free_id(&self) -> u16 {
         self.topics.keys().next_back().map_or(1, |last| last + 1)
     }
 
-    /// Makes a topic known whose next row has the number `next`.
+    /// Adds a topic whose next row has the number `next`.
     pub fn declare(&mut self, id: u16, name: &Arc<str>, next: u64) {
         self.ids.insert(name.clone(), id);
         self.topics.insert(id, Topic { name: name.clone(), earliest: next, next });
     }
 
-    /// Takes note of a frame that was acknowledged, or found, in the last segment.
+    /// Adds a frame of the last segment, which was acknowledged or recovered.
     pub fn note(&mut self, header: &Header) {
         self.floor = self.floor.max(header.time);
         if header.is_numbered()
@@ -69,8 +68,8 @@ impl View {
         }
     }
 
-    pub fn nexts(&self) -> Nexts {
-        Nexts(self.topics().map(|(id, t)| (id, t.next)).collect())
+    pub fn nexts(&self) -> NextNumbers {
+        NextNumbers(self.topics().map(|(id, t)| (id, t.next)).collect())
     }
 
     pub fn bounds(&self, topic: &str) -> Bounds {
@@ -79,7 +78,7 @@ impl View {
         Bounds { earliest, end, floor: self.floor }
     }
 
-    /// The offset after the last byte.
+    /// Returns the offset after the last byte.
     pub fn end(&self) -> u64 {
         self.segments.back().map_or(0, |s| s.end)
     }
@@ -88,13 +87,13 @@ impl View {
         self.segments.iter().map(Segment::size).sum()
     }
 
-    /// What the frames of one topic take.
+    /// Returns the size of the frames of one topic.
     pub fn size_of(&self, topic: &str) -> u64 {
         let Some(id) = self.id(topic) else { return 0 };
         self.segments.iter().filter_map(|s| s.spans.get(&id)).map(|span| span.bytes).sum()
     }
 
-    /// Lets the oldest segment go. Returns it.
+    /// Removes and returns the oldest segment.
     pub fn pop_front(&mut self) -> Option<Segment> {
         let gone = self.segments.pop_front()?;
         for id in gone.spans.keys() {
@@ -106,7 +105,7 @@ impl View {
         Some(gone)
     }
 
-    /// The oldest segment, which [`View::pop_front`] let go, is still there.
+    /// Puts back the oldest segment, which [`View::pop_front`] removed.
     pub fn put_back(&mut self, segment: Segment) {
         for (id, span) in &segment.spans {
             if let Some(topic) = self.topics.get_mut(id) {

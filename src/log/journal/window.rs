@@ -1,29 +1,29 @@
-//! A segment's bytes by journal offset, read in strides.
+//! Reads a segment's bytes by journal offset, through a buffer.
 
 use greyhound_sdk::fs::File;
 use std::io;
 
-/// A buffer on a file that is read forward.
+/// A buffer for reading a file forwards.
 pub(super) struct Window<'a> {
     file: &'a dyn File,
     base: u64,
     end: u64,
-    stride: usize,
+    read_bytes: usize,
     start: u64,
     bytes: Vec<u8>,
 }
 
 impl<'a> Window<'a> {
-    /// On the segment `file` that begins at journal offset `base`; nothing is read from `end` on.
-    pub fn new(file: &'a dyn File, base: u64, end: u64, stride: usize) -> Self {
-        Self { file, base, end, stride, start: base, bytes: Vec::new() }
+    /// Creates a buffer of the segment `file`, which begins at journal offset `base`. Bytes from `end` on are not read.
+    pub fn new(file: &'a dyn File, base: u64, end: u64, read_bytes: usize) -> Self {
+        Self { file, base, end, read_bytes, start: base, bytes: Vec::new() }
     }
 
-    /// `len` bytes at journal offset `at`, fewer at the end.
+    /// Returns `len` bytes at journal offset `at`, or fewer at the end.
     pub fn get(&mut self, at: u64, len: usize) -> io::Result<&[u8]> {
         let len = usize::try_from(self.end.saturating_sub(at)).unwrap_or(usize::MAX).min(len);
         if !self.holds(at, len) {
-            self.load(at, len.max(self.stride))?;
+            self.load(at, len.max(self.read_bytes))?;
         }
         let from = usize::try_from(at - self.start).map_err(io::Error::other)?;
         let to = (from + len).min(self.bytes.len());
@@ -44,7 +44,7 @@ impl<'a> Window<'a> {
     }
 }
 
-/// Reads until `buffer` is full or the file ends; returns how much.
+/// Reads until `buffer` is full or the file ends. Returns the number of bytes.
 pub(super) fn read_full(file: &dyn File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut done = 0;
     while done < buffer.len() {

@@ -1,9 +1,11 @@
-//! The write side: groups of frames onto the disk, each with one sync.
+//! Writes groups of frames to the disk, each with one sync.
 
-use super::active::{Active, Ahead, Space};
+use super::active::{Active, NextSegment, Space};
 use super::frame::{Header, Kind};
+use super::metrics;
+use super::options::SyncPolicy;
 use super::segment::Segment;
-use super::{Level, Shared, Tail, metrics};
+use super::shared::{Shared, Tail};
 use crate::log::{Body, Frame, LogError, LogWriter};
 use ::metrics::{Counter, Histogram, counter, histogram};
 use async_trait::async_trait;
@@ -11,8 +13,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// The buffer of a group is kept for the next one up to this size.
-const KEPT_BUFFER: usize = 4 << 20;
+/// Memory of the buffer that is kept between groups.
+const KEPT_BUFFER_BYTES: usize = 4 << 20;
 
 /// Appends to the journal.
 pub(super) struct JournalWriter {
@@ -24,21 +26,21 @@ pub(super) struct JournalWriter {
     sync_seconds: Histogram,
 }
 
-/// Frames as they will lie on the disk, and their headers.
+/// Frames in the format of the disk, and their headers.
 #[derive(Default)]
 struct Group {
     start: u64,
     bytes: Vec<u8>,
     headers: Vec<Header>,
-    /// Topics that it makes known, by their number.
+    /// New topics, with their numbers.
     topics: Vec<(u16, Arc<str>)>,
-    /// Whether it begins a segment.
+    /// Whether the group begins a segment.
     new_segment: bool,
 }
 
-/// What a frame says of itself, besides its place.
+/// The fields of a header that do not depend on its place.
 #[derive(Default)]
-struct Words {
+struct Fields {
     topic: u16,
     rows: u32,
     first: u64,
@@ -52,25 +54,27 @@ impl Group {
     fn begin(&mut self, start: u64) {
         self.start = start;
         self.bytes.clear();
-        self.bytes.shrink_to(KEPT_BUFFER);
+        self.bytes.shrink_to(KEPT_BUFFER_BYTES);
         self.headers.clear();
         self.topics.clear();
         self.new_segment = false;
     }
 
-    fn add(&mut self, kind: Kind, words: &Words, body: &[u8]) -> Result<(), LogError> {
+    fn add(&mut self, kind: Kind, fields: &Fields, body: &[u8]) -> Result<(), LogError> {
         let too_long =
-            || LogError::Fatal("a frame is longer than the journal can hold: publish smaller batches".to_owned());
-        let length =
-            u32::try_from(body.len()).ok().filter(|l| *l as usize <= crate::log::MAX_BODY).ok_or_else(too_long)?;
+            || LogError::Fatal("a frame exceeds the size limit of the journal: publish smaller batches".to_owned());
+        let length = u32::try_from(body.len())
+            .ok()
+            .filter(|l| *l as usize <= crate::log::MAX_BODY_BYTES)
+            .ok_or_else(too_long)?;
         let header = Header {
             kind,
-            topic: words.topic,
+            topic: fields.topic,
             length,
-            rows: words.rows,
-            first: words.first,
-            time: words.time,
-            schema: words.schema,
+            rows: fields.rows,
+            first: fields.first,
+            time: fields.time,
+            schema: fields.schema,
             acknowledged: self.start,
             offset: self.start + self.bytes.len() as u64,
             crc: crc32c::crc32c(body),
@@ -84,8 +88,8 @@ impl Group {
 // === impl JournalWriter ===
 
 impl JournalWriter {
-    /// Fences every writer before this one, and marks the journal as open: from here on, an end without
-    /// [`LogWriter::close`] is not clean.
+    /// Fences all earlier writers, and marks the journal as open: from now on, a stop without [`LogWriter::close`] is
+    /// not clean.
     pub fn take_over(shared: &Arc<Shared>) -> Result<Self, LogError> {
         let epoch = {
             let mut tail = shared.tail.lock();
@@ -101,12 +105,12 @@ impl JournalWriter {
             sync_seconds: histogram!(metrics::SYNC_SECONDS),
         };
         let floor = shared.view.read().floor;
-        // Into the reserve, if need be: a full disk must not keep a program from starting.
-        writer.tell(Kind::Floor, floor, Space::Reserved)?;
+        // May use the reserve, so that the program starts on a full disk.
+        writer.write_marker(Kind::Floor, floor, Space::Reserved)?;
         Ok(writer)
     }
 
-    /// Writes what `fill` puts into the group, and acknowledges it.
+    /// Writes the frames that `fill` adds to the group, and acknowledges them.
     fn write(
         &mut self,
         space: Space,
@@ -118,27 +122,27 @@ impl JournalWriter {
             return Err(LogError::Fenced);
         }
         let mut started = self.begin(&mut tail, space).map_err(|e| self.refused(&e))?;
-        let prepared = fill(&shared, &mut self.group).and_then(|()| self.claim(started.as_mut(), &mut tail, space));
+        let prepared = fill(&shared, &mut self.group).and_then(|()| self.allocate(started.as_mut(), &mut tail, space));
         if let Err(e) = prepared {
             self.discard(started, &mut tail);
             return Err(e);
         }
-        let written = self.lay(started, &mut tail);
+        let written = self.write_group(started, &mut tail);
         written.map_err(|e| self.failed(&mut tail, &e))?;
         self.acknowledge();
-        if tail.ahead.is_none() {
-            // If not now, then after the next group.
-            tail.ahead = Ahead::open(&*shared.fs, &shared.dir).ok();
+        if tail.next.is_none() {
+            // If this fails, it is tried again after the next group.
+            tail.next = NextSegment::open(&*shared.fs, &shared.dir).ok();
         }
         drop(tail);
         shared.changes.send_modify(|n| *n += 1);
-        if let Err(e) = shared.damage.lock().settle() {
-            tracing::warn!(error = %e, "damage that was told could not be noted as told; it will be told again");
+        if let Err(e) = shared.damage.lock().confirm() {
+            tracing::warn!(error = %e, "cannot store which damage was reported; it will be reported again");
         }
         Ok(())
     }
 
-    /// Begins a group, in a new segment where the last one is full or was left behind. Returns the new segment.
+    /// Begins a group. If the last segment is full or was abandoned, the group begins a new one, which is returned.
     fn begin(&mut self, tail: &mut Tail, space: Space) -> io::Result<Option<Active>> {
         let shared = &self.shared;
         let view = shared.view.read();
@@ -150,35 +154,35 @@ impl JournalWriter {
         }
         self.group.new_segment = true;
         for (topic, known) in view.topics() {
-            let words = Words { topic, first: known.next, time: view.floor, ..Words::default() };
-            self.group.add(Kind::Topic, &words, known.name.as_bytes()).map_err(io::Error::other)?;
+            let fields = Fields { topic, first: known.next, time: view.floor, ..Fields::default() };
+            self.group.add(Kind::Topic, &fields, known.name.as_bytes()).map_err(io::Error::other)?;
         }
-        match tail.ahead.take() {
-            Some(ahead) => ahead.begin(&*shared.fs, &shared.dir, start).map(Some),
+        match tail.next.take() {
+            Some(next) => next.begin(&*shared.fs, &shared.dir, start).map(Some),
             None => Active::create(&*shared.fs, &shared.dir, start).map(Some),
         }
     }
 
-    /// Makes sure that the group finds room.
-    fn claim(&self, started: Option<&mut Active>, tail: &mut Tail, space: Space) -> Result<(), LogError> {
+    /// Allocates disk space for the group.
+    fn allocate(&self, started: Option<&mut Active>, tail: &mut Tail, space: Space) -> Result<(), LogError> {
         match started.or(tail.active.as_mut()).filter(|_| space == Space::Common) {
-            Some(active) => active.claim(self.group.start, self.group.bytes.len()).map_err(|e| self.refused(&e)),
+            Some(active) => active.allocate(self.group.start, self.group.bytes.len()).map_err(|e| self.refused(&e)),
             None => Ok(()),
         }
     }
 
-    /// Nothing is written to a segment that was started: the one before goes on, and its reserve is kept. No file
-    /// may stand where it grows.
+    /// Removes a new segment to which nothing was written. The previous segment stays in use with its reserve, and no
+    /// file may exist at an offset into which it grows.
     fn discard(&self, started: Option<Active>, tail: &mut Tail) {
         let Some(started) = started else { return };
         if let Err(e) = self.shared.fs.remove(&Segment::path(&self.shared.dir, started.base)) {
-            tracing::debug!(error = %e, "an empty segment could not be removed");
+            tracing::debug!(error = %e, "cannot remove an empty segment");
             tail.active = None;
         }
     }
 
-    /// Puts the group's bytes on the disk.
-    fn lay(&self, started: Option<Active>, tail: &mut Tail) -> io::Result<()> {
+    /// Writes the group to the disk.
+    fn write_group(&self, started: Option<Active>, tail: &mut Tail) -> io::Result<()> {
         if let Some(new) = started
             && let Some(full) = tail.active.replace(new)
         {
@@ -187,7 +191,7 @@ impl JournalWriter {
         let active = tail.active.as_mut().ok_or_else(|| io::Error::other("no segment is open"))?;
         active.write(&self.group.bytes, self.group.start)?;
         let sync = Instant::now();
-        if self.shared.level == Level::Fsync {
+        if self.shared.sync == SyncPolicy::Fsync {
             active.sync()?;
             self.sync_seconds.record(sync.elapsed());
         }
@@ -199,11 +203,11 @@ impl JournalWriter {
 
     fn seal(&self, mut full: Active) -> io::Result<()> {
         full.trim(self.group.start);
-        if full.dirty && self.shared.level != Level::Memory { full.sync() } else { Ok(()) }
+        if full.dirty && self.shared.sync != SyncPolicy::Memory { full.sync() } else { Ok(()) }
     }
 
-    /// A write or a sync failed: nobody knows what is on the disk behind the last acknowledged byte, so the segment
-    /// ends there.
+    /// Handles a failed write or sync. The state of the disk after the last acknowledged byte is unknown, so the
+    /// segment ends there.
     fn failed(&self, tail: &mut Tail, error: &io::Error) -> LogError {
         if let Some(left) = tail.active.take() {
             left.trim(self.group.start.max(left.base));
@@ -211,17 +215,14 @@ impl JournalWriter {
         self.refused(error)
     }
 
-    /// Nothing was written.
+    /// Returns the error of an attempt that wrote nothing.
     fn refused(&self, error: &io::Error) -> LogError {
         counter!(metrics::FAILURES).increment(1);
         let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-        LogError::Retry {
-            reason: format!("the journal in {} cannot be written: {error}", self.shared.dir.display()),
-            full,
-        }
+        LogError::Retry { reason: format!("cannot write the journal in {}: {error}", self.shared.dir.display()), full }
     }
 
-    /// The group is durable: readers may see it.
+    /// Makes the written group visible to readers.
     fn acknowledge(&self) {
         let Group { start, bytes, headers, topics, new_segment } = &self.group;
         let mut view = self.shared.view.write();
@@ -244,20 +245,20 @@ impl JournalWriter {
             frames.iter().try_for_each(|frame| {
                 let unknown = || LogError::Fatal(format!("topic {} was not registered", frame.topic));
                 let topic = view.id(&frame.topic).ok_or_else(unknown)?;
-                let words = Words { topic, rows: frame.rows, first: frame.first, time: frame.time, schema: 0 };
+                let fields = Fields { topic, rows: frame.rows, first: frame.first, time: frame.time, schema: 0 };
                 match &frame.body {
-                    Body::Rows { schema, batch } => group.add(Kind::Rows, &Words { schema: *schema, ..words }, batch),
-                    Body::Hole => group.add(Kind::Hole, &words, &[]),
+                    Body::Rows { schema, batch } => group.add(Kind::Rows, &Fields { schema: *schema, ..fields }, batch),
+                    Body::Hole => group.add(Kind::Hole, &fields, &[]),
                 }
             })
         })
     }
 
-    /// Writes a floor or the closing frame.
-    fn tell(&mut self, kind: Kind, time: i64, space: Space) -> Result<(), LogError> {
+    /// Writes a floor or close frame.
+    fn write_marker(&mut self, kind: Kind, time: i64, space: Space) -> Result<(), LogError> {
         self.write(space, |shared, group| {
             let nexts = shared.view.read().nexts().encode();
-            group.add(kind, &Words { time, ..Words::default() }, &nexts)
+            group.add(kind, &Fields { time, ..Fields::default() }, &nexts)
         })
     }
 }
@@ -271,7 +272,7 @@ impl LogWriter for JournalWriter {
         let kept = self.shared.schemas.write().add(topic, fingerprint, avro);
         kept.map_err(|e| {
             let full = e.kind() == io::ErrorKind::StorageFull;
-            LogError::Retry { reason: format!("the schema of {topic} cannot be kept: {e}"), full }
+            LogError::Retry { reason: format!("cannot store the schema of {topic}: {e}"), full }
         })?;
         if self.shared.view.read().id(topic).is_some() {
             return Ok(());
@@ -280,7 +281,7 @@ impl LogWriter for JournalWriter {
             let view = shared.view.read();
             let id = view.free_id();
             group.topics.push((id, topic.into()));
-            group.add(Kind::Topic, &Words { topic: id, time: view.floor, ..Words::default() }, topic.as_bytes())
+            group.add(Kind::Topic, &Fields { topic: id, time: view.floor, ..Fields::default() }, topic.as_bytes())
         })
     }
 
@@ -289,7 +290,7 @@ impl LogWriter for JournalWriter {
     }
 
     async fn floor(&mut self, time: i64) -> Result<(), LogError> {
-        self.tell(Kind::Floor, time, Space::Common)
+        self.write_marker(Kind::Floor, time, Space::Common)
     }
 
     async fn append_reserved(&mut self, group: &[Frame]) -> Result<(), LogError> {
@@ -298,7 +299,7 @@ impl LogWriter for JournalWriter {
 
     async fn close(mut self: Box<Self>) -> Result<(), LogError> {
         let floor = self.shared.view.read().floor;
-        self.tell(Kind::Close, floor, Space::Reserved)?;
+        self.write_marker(Kind::Close, floor, Space::Reserved)?;
         let mut tail = self.shared.tail.lock();
         match tail.active.as_mut().map_or(Ok(()), Active::sync) {
             Ok(()) => Ok(()),

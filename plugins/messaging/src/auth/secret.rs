@@ -1,7 +1,7 @@
 //! The secret that signs tokens.
 
 use super::AuthConfig;
-use greyhound_sdk::place;
+use greyhound_sdk::paths;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Map, Value};
 use std::fs;
@@ -92,8 +92,8 @@ impl Secret {
     }
 
     fn read(path: &Path) -> Result<Self, String> {
-        place::file(path)?;
-        let text = fs::read(path).map_err(|e| format!("{} cannot be read: {e}", place::shown_file(path)))?;
+        paths::check_file(path)?;
+        let text = fs::read(path).map_err(|e| format!("{} cannot be read: {e}", paths::redacted(path)))?;
         Ok(Self(text.trim_ascii().to_vec()))
     }
 }

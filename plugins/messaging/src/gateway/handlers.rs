@@ -164,7 +164,7 @@ impl Handlers {
             origin: origin.as_deref(),
             ..ConnectionRow::default()
         };
-        let connection = numbered(self.topics.offer_connection(Share::Stranger(&address), &row)).map_or(-1, column);
+        let connection = numbered(self.topics.offer_connection(Share::Anonymous(&address), &row)).map_or(-1, column);
         let (topics, open) = (self.topics.clone(), self.open.clone());
         Session::new(Opened {
             sid: socket.id,
@@ -399,7 +399,7 @@ impl Handlers {
             address: Some(&address),
             agent: agent.as_deref(),
         };
-        numbered(self.topics.offer_auth(accepted.map_or(Share::Stranger(&address), Share::User), &row));
+        numbered(self.topics.offer_auth(accepted.map_or(Share::Anonymous(&address), Share::User), &row));
     }
 }
 

@@ -239,7 +239,7 @@ impl Session {
         };
         if let Some(topics) = &self.topics {
             let address = self.address().to_string();
-            let share = user.as_deref().map_or(Share::Stranger(&address), Share::User);
+            let share = user.as_deref().map_or(Share::Anonymous(&address), Share::User);
             crate::outlet::numbered(topics.offer_connection(share, &row));
         }
     }

@@ -1,4 +1,4 @@
-//! A bus in memory: everything is durable at once, and the test holds the clock.
+//! A bus in memory. Rows are durable as soon as they are published, and the test sets the clock.
 
 use crate::bus::{Backend, Bus, UnknownTopic};
 use crate::consumer::{Batch, Bounds, ReadError, Reader, Start};
@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// The bus in memory. Cheap to clone; all clones are the same bus.
+/// A bus in memory. Cheap to clone; all clones share one bus.
 #[derive(Clone)]
 pub struct MemoryBus(Arc<Inner>);
 
@@ -48,7 +48,7 @@ impl TopicLog {
 }
 
 impl MemoryBus {
-    /// A bus of the shard `test-00000001` with these topics, at the time 0.
+    /// Creates a bus of the shard `test-00000001` with these topics, at time 0.
     #[must_use]
     pub fn new(topics: Vec<TopicSchema>) -> Self {
         let topics = topics.into_iter().map(Arc::new).collect();
@@ -60,13 +60,14 @@ impl MemoryBus {
         }))
     }
 
-    /// The handle that a plugin gets.
+    /// Returns the handle that plugins use.
     #[must_use]
     pub fn bus(&self) -> Bus {
         Bus::new(Arc::new(self.clone()))
     }
 
-    /// Sets the time of the appends to come, and the floor, in microseconds since 1970 UTC. It cannot fall.
+    /// Sets the time of later appends, and the floor, in microseconds since 1970 UTC. An earlier time than the current
+    /// one has no effect.
     pub fn set_time(&self, time: i64) {
         let mut state = self.0.state.lock();
         state.time = state.time.max(time);
@@ -74,40 +75,40 @@ impl MemoryBus {
         self.notify();
     }
 
-    /// From now on (or no longer) every publication is shed.
+    /// Sets whether every publication is shed.
     pub fn set_full(&self, full: bool) {
         self.0.state.lock().full = full;
     }
 
-    /// Leaves out the next `count` numbers of `topic`: a hole.
+    /// Skips the next `count` numbers of `topic`, which makes a hole.
     pub fn skip(&self, topic: &str, count: u64) {
         self.0.state.lock().logs.entry(topic.to_owned()).or_default().end += count;
         self.notify();
     }
 
-    /// The durable cursor of a consumer.
+    /// Returns the durable cursor of a consumer.
     #[must_use]
     pub fn cursor(&self, name: &str, topic: &str) -> Option<u64> {
         self.0.state.lock().cursors.get(&(name.to_owned(), topic.to_owned())).copied()
     }
 
-    /// Every batch of `topic`.
+    /// Returns every batch of `topic`.
     #[must_use]
     pub fn batches(&self, topic: &str) -> Vec<Batch> {
         self.0.state.lock().logs.get(topic).map(|log| log.batches.clone()).unwrap_or_default()
     }
 
-    /// Every row of `topic`, each as a `T` (enums as numbers).
+    /// Returns every row of `topic` as a `T`, with enums as numbers.
     ///
     /// # Panics
-    /// Where a row does not fit `T`.
+    /// If a row does not fit `T`.
     #[must_use]
     pub fn rows<T: DeserializeOwned>(&self, topic: &str) -> Vec<T> {
         let batches = self.batches(topic);
         batches.iter().flat_map(|b| b.read::<T>().expect("rows that fit the type")).collect()
     }
 
-    /// Appends rows as they are, which a publisher would refuse: as a journal of an earlier version may have them.
+    /// Appends rows without checking them. A journal of an earlier version may hold rows that a publisher would refuse.
     pub fn append_unchecked(&self, topic: &str, rows: RecordBatch) {
         let mut state = self.0.state.lock();
         let time = state.time;
@@ -211,7 +212,7 @@ impl Writer for MemoryWriter {
         Ok(first)
     }
 
-    async fn room(&self) {}
+    async fn wait_for_room(&self) {}
 
     async fn durable(&self, _seq: u64) -> Result<(), NotDurable> {
         Ok(())
@@ -285,7 +286,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn rows_go_round() {
+    async fn published_rows_are_read_back() {
         let gap = TopicSchema::from_avro(include_str!("../../../../schemas/greyhound.gap.avsc")).unwrap();
         let memory = MemoryBus::new(vec![gap]);
         let bus = memory.bus();

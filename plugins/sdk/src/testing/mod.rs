@@ -1,4 +1,4 @@
-//! For the tests of plugins: a bus in memory, and a disk that loses what was not synced.
+//! Support for tests of plugins: a bus in memory, and a disk that loses unsynced data.
 
 pub mod memory;
 pub mod power_cut;

@@ -1,6 +1,6 @@
-//! The bus on the journal, killed again and again.
+//! The bus on the journal, killed repeatedly.
 
-use super::super::{Journal, Level, Options};
+use super::super::{Journal, Options, SyncPolicy};
 use crate::bus::{BusOptions, EventBus, GAP_TOPIC};
 use crate::log::conformance::within;
 use crate::log::{Log, Retention};
@@ -24,14 +24,14 @@ struct Order {
     id: i64,
 }
 
-/// Number and order of each row that was acknowledged.
+/// The number and the order id of each acknowledged row.
 type Acknowledged = Arc<Mutex<BTreeMap<u64, i64>>>;
 
-/// Opens the journal as soon as the process before has let go of it.
-async fn journal(dir: &Path, level: Level) -> Arc<Journal> {
+/// Opens the journal as soon as its previous user has unlocked it.
+async fn journal(dir: &Path, sync: SyncPolicy) -> Arc<Journal> {
     within(async {
         loop {
-            let options = Options { node: "test".to_owned(), level, segment_size: 64 << 10 };
+            let options = Options { node: "test".to_owned(), sync, segment_size: 64 << 10 };
             match Journal::open(Arc::new(OsFileSystem), &dir.join("journal"), options) {
                 Ok(journal) => return journal,
                 Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
@@ -41,10 +41,10 @@ async fn journal(dir: &Path, level: Level) -> Arc<Journal> {
     .await
 }
 
-async fn start(dir: &Path, level: Level) -> EventBus {
+async fn start(dir: &Path, sync: SyncPolicy) -> EventBus {
     let retention = Retention { bytes: u64::MAX, age: Duration::MAX, disk_cap: u64::MAX };
     let options = BusOptions::new(Arc::new(OsFileSystem), dir.join("cursors"), retention, Health::default());
-    EventBus::start(journal(dir, level).await, vec![TopicSchema::from_avro(AVRO).unwrap()], options).await.unwrap()
+    EventBus::start(journal(dir, sync).await, vec![TopicSchema::from_avro(AVRO).unwrap()], options).await.unwrap()
 }
 
 async fn publish(publisher: Publisher, orders: std::ops::Range<i64>, acknowledged: Acknowledged) {
@@ -53,7 +53,7 @@ async fn publish(publisher: Publisher, orders: std::ops::Range<i64>, acknowledge
         if publisher.durable(seq).await.is_err() {
             return;
         }
-        assert_eq!(acknowledged.lock().insert(seq, id), None, "row {seq} was given twice");
+        assert_eq!(acknowledged.lock().insert(seq, id), None, "number {seq} was assigned twice");
     }
 }
 
@@ -65,14 +65,14 @@ async fn rows(bus: &EventBus) -> BTreeMap<u64, i64> {
         for batch in within(consumer.next(10_000)).await.unwrap() {
             let orders: Vec<Order> = batch.read().unwrap();
             for (seq, order) in (batch.first..).zip(orders) {
-                assert_eq!(rows.insert(seq, order.id), None, "row {seq} is there twice");
+                assert_eq!(rows.insert(seq, order.id), None, "row {seq} was read twice");
             }
         }
     }
     rows
 }
 
-/// Publishes until so many rows are acknowledged, and stops in the midst.
+/// Publishes until some rows are acknowledged, and drops the bus while it publishes.
 async fn live(bus: EventBus, round: i64, acknowledged: &Acknowledged) {
     let wanted = acknowledged.lock().len() + 300;
     let mut publishers = JoinSet::new();
@@ -95,36 +95,36 @@ async fn live(bus: EventBus, round: i64, acknowledged: &Acknowledged) {
     while publishers.join_next().await.is_some() {}
 }
 
-async fn every_acknowledged_row_is_there_once(level: Level) {
+async fn check_every_acknowledged_row_is_recorded_once(sync: SyncPolicy) {
     let dir = tempfile::tempdir().unwrap();
     let acknowledged = Acknowledged::default();
     for round in 0..5 {
-        let bus = start(dir.path(), level).await;
+        let bus = start(dir.path(), sync).await;
         let rows = rows(&bus).await;
         for (seq, id) in &*acknowledged.lock() {
-            assert_eq!(rows.get(seq), Some(id), "row {seq}, {level:?}");
+            assert_eq!(rows.get(seq), Some(id), "row {seq}, {sync:?}");
         }
         let ids: std::collections::BTreeSet<i64> = rows.values().copied().collect();
-        assert_eq!(ids.len(), rows.len(), "no order is there twice, {level:?}");
-        assert!(rows.keys().copied().eq(0..rows.len() as u64), "numbers are dense, {level:?}");
+        assert_eq!(ids.len(), rows.len(), "no order is recorded twice, {sync:?}");
+        assert!(rows.keys().copied().eq(0..rows.len() as u64), "numbers are consecutive, {sync:?}");
         live(bus, round, &acknowledged).await;
     }
-    let log = journal(dir.path(), level).await;
+    let log = journal(dir.path(), sync).await;
     assert_eq!(log.recovery().damage, []);
     assert!(log.bounds(GAP_TOPIC).end >= 4, "each unclean stop is recorded");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn at_fsync_a_kill_loses_no_acknowledged_row() {
-    every_acknowledged_row_is_there_once(Level::Fsync).await;
+    check_every_acknowledged_row_is_recorded_once(SyncPolicy::Fsync).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn at_interval_a_kill_loses_no_acknowledged_row() {
-    every_acknowledged_row_is_there_once(Level::Interval(Duration::from_millis(3))).await;
+    check_every_acknowledged_row_is_recorded_once(SyncPolicy::Interval(Duration::from_millis(3))).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn at_memory_a_kill_loses_no_acknowledged_row() {
-    every_acknowledged_row_is_there_once(Level::Memory).await;
+    check_every_acknowledged_row_is_recorded_once(SyncPolicy::Memory).await;
 }

@@ -1,6 +1,6 @@
-//! The conformance suite, at each level, over kills; at `fsync` over power cuts as well.
+//! Runs the conformance suite with each sync policy and kills, and with `Fsync` also with power cuts.
 
-use super::super::{Journal, Level, Options};
+use super::super::{Journal, Options, SyncPolicy};
 use crate::log::Log;
 use crate::log::conformance::{Engine, conformance};
 use async_trait::async_trait;
@@ -12,32 +12,32 @@ use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 
-fn options(level: Level) -> Options {
-    Options { node: "test".to_owned(), level, segment_size: 16 << 10 }
+fn options(sync: SyncPolicy) -> Options {
+    Options { node: "test".to_owned(), sync, segment_size: 16 << 10 }
 }
 
-/// On real files. A killed process leaves them as they are.
+/// A journal in real files, which a kill leaves as they are.
 struct Files {
     dir: TempDir,
-    level: Level,
+    sync: SyncPolicy,
 }
 
 impl Files {
-    fn new(level: Level) -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), level }
+    fn new(sync: SyncPolicy) -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), sync }
     }
 }
 
 #[async_trait]
 impl Engine for Files {
     async fn open(&self) -> Arc<dyn Log> {
-        Journal::open(Arc::new(OsFileSystem), &self.dir.path().join("journal"), options(self.level)).unwrap()
+        Journal::open(Arc::new(OsFileSystem), &self.dir.path().join("journal"), options(self.sync)).unwrap()
     }
 
     async fn crash(&self) {}
 }
 
-/// On a disk that loses what was not synced, or a part of it.
+/// A journal on a disk that loses all or a part of the unsynced data.
 struct Cut {
     disk: Mutex<PowerCut>,
     seed: u64,
@@ -53,7 +53,7 @@ impl Cut {
 impl Engine for Cut {
     async fn open(&self) -> Arc<dyn Log> {
         let fs: SharedFs = Arc::new(self.disk.lock().clone());
-        Journal::open(fs, Path::new("/journal"), options(Level::Fsync)).unwrap()
+        Journal::open(fs, Path::new("/journal"), options(SyncPolicy::Fsync)).unwrap()
     }
 
     async fn crash(&self) {
@@ -64,17 +64,17 @@ impl Engine for Cut {
 
 mod fsync {
     use super::*;
-    conformance!(Files::new(Level::Fsync));
+    conformance!(Files::new(SyncPolicy::Fsync));
 }
 
 mod interval {
     use super::*;
-    conformance!(Files::new(Level::Interval(Duration::from_millis(5))));
+    conformance!(Files::new(SyncPolicy::Interval(Duration::from_millis(5))));
 }
 
 mod memory {
     use super::*;
-    conformance!(Files::new(Level::Memory));
+    conformance!(Files::new(SyncPolicy::Memory));
 }
 
 mod power_cut {

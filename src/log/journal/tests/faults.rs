@@ -1,8 +1,8 @@
-//! Disks that fail and disks that are full.
+//! Failing disks and full disks.
 
 use super::super::{Journal, OpenError};
 use super::ground::{Found, Owed, TOPICS, group, open, run, segments, start};
-use crate::log::conformance::book::{Book, end};
+use crate::log::conformance::history::{History, end};
 use crate::log::conformance::{ITEM, take_over};
 use crate::log::{Frame, Log, LogError, LogWriter};
 use greyhound_sdk::testing::power_cut::PowerCut;
@@ -10,39 +10,39 @@ use std::sync::Arc;
 
 const GROUPS: usize = 16;
 
-/// An open journal, with what was acknowledged.
+/// An open journal and its acknowledged frames.
 struct Running {
     disk: PowerCut,
     log: Arc<Journal>,
     writer: Box<dyn LogWriter>,
-    book: Book,
+    history: History,
 }
 
 impl Running {
     async fn new() -> Self {
         let disk = PowerCut::new();
         let (log, writer) = start(&disk).await;
-        Self { disk, log, writer, book: Book::default() }
+        Self { disk, log, writer, history: History::default() }
     }
 
     async fn append(&mut self, groups: std::ops::Range<usize>) {
         for at in groups {
-            let group = group(&mut self.book, at);
+            let group = group(&mut self.history, at);
             self.persist(group).await;
         }
     }
 
-    /// Appends as the bus does: as often as it takes. Returns how often that was.
+    /// Appends a group and retries until it succeeds, like the bus. Returns the number of attempts.
     async fn persist(&mut self, group: Vec<Frame>) -> usize {
         let mut rest = group.clone();
         for attempt in 1..20 {
             match self.writer.append(&rest).await {
                 Ok(()) => {
-                    self.book.acknowledge(&group);
-                    self.book.check(&*self.log).await;
+                    self.history.acknowledge(&group);
+                    self.history.check(&*self.log).await;
                     return attempt;
                 }
-                Err(LogError::Retry { .. }) => self.book.check(&*self.log).await,
+                Err(LogError::Retry { .. }) => self.history.check(&*self.log).await,
                 Err(LogError::Unknown(_)) => {
                     self.writer = take_over(&*self.log).await;
                     rest.retain(|f| end(f) > self.log.bounds(&f.topic).end);
@@ -53,27 +53,27 @@ impl Running {
         panic!("the journal does not recover");
     }
 
-    /// All is there after the power is cut, and after that life as well.
+    /// Checks that all frames survive a power cut, and another one after more appends.
     async fn check(self, what: &str) {
         for seed in [0, 5, 6] {
             let disk = self.disk.after_power_cut(seed);
             let found = Found::on(&disk).await;
-            found.check(&self.book, Owed::All, what);
-            assert_eq!(found.lost, [], "{what}: nothing is lost");
-            found.go_on(&disk, what).await;
+            found.check(&self.history, Owed::All, what);
+            assert_eq!(found.lost, [], "{what}: no row is lost");
+            found.continue_and_reopen(&disk, what).await;
         }
     }
 }
 
 #[test]
-fn whatever_write_fails_it_can_be_tried_again() {
+fn any_failed_write_can_be_retried() {
     run(async {
         for at in 0..GROUPS {
             for failures in 1..4 {
                 let mut running = Running::new().await;
                 running.append(0..at).await;
                 running.disk.fail_writes(failures);
-                let group = group(&mut running.book, at);
+                let group = group(&mut running.history, at);
                 assert_eq!(running.persist(group).await, 1 + usize::try_from(failures).unwrap());
                 running.append(at + 1..GROUPS).await;
                 running.check(&format!("{failures} writes fail at group {at}")).await;
@@ -83,14 +83,14 @@ fn whatever_write_fails_it_can_be_tried_again() {
 }
 
 #[test]
-fn whatever_sync_fails_what_it_was_for_is_written_again() {
+fn after_any_failed_sync_its_data_is_written_again() {
     run(async {
         for at in 0..GROUPS {
             for failures in 1..4 {
                 let mut running = Running::new().await;
                 running.append(0..at).await;
                 running.disk.fail_syncs(failures);
-                let group = group(&mut running.book, at);
+                let group = group(&mut running.history, at);
                 assert!(running.persist(group).await > 1);
                 running.append(at + 1..GROUPS).await;
                 running.check(&format!("{failures} syncs fail at group {at}")).await;
@@ -100,7 +100,7 @@ fn whatever_sync_fails_what_it_was_for_is_written_again() {
 }
 
 #[test]
-fn a_process_that_ends_after_a_failure_leaves_a_journal_that_goes_on() {
+fn a_journal_opens_after_a_process_ended_with_a_failure() {
     run(async {
         for at in 0..GROUPS {
             for fails in
@@ -110,47 +110,47 @@ fn a_process_that_ends_after_a_failure_leaves_a_journal_that_goes_on() {
                     let mut running = Running::new().await;
                     running.append(0..at).await;
                     fails(&running.disk, 2);
-                    let group = [running.book.rows(ITEM, 2, 5_000_000)];
+                    let group = [running.history.rows(ITEM, 2, 5_000_000)];
                     assert!(matches!(running.writer.append(&group).await, Err(LogError::Retry { .. })));
                     assert!(matches!(running.writer.append(&group).await, Err(LogError::Retry { .. })));
                     let disk = cut(&running.disk);
                     let found = Found::on(&disk).await;
-                    let what = format!("the end comes after group {at}");
-                    let mut book = running.book.clone();
-                    if found.log.bounds(ITEM).end > book.end(ITEM) {
-                        book.acknowledge(&group);
+                    let what = format!("the process ends after group {at}");
+                    let mut history = running.history.clone();
+                    if found.log.bounds(ITEM).end > history.end(ITEM) {
+                        history.acknowledge(&group);
                     }
-                    found.check(&book, Owed::All, &what);
-                    assert_eq!(found.lost, [], "{what}: nothing is lost");
-                    found.go_on(&disk, &what).await;
+                    found.check(&history, Owed::All, &what);
+                    assert_eq!(found.lost, [], "{what}: no row is lost");
+                    found.continue_and_reopen(&disk, &what).await;
                 }
             }
         }
     });
 }
 
-/// Lets the disk have no room for another group.
+/// Fills the disk until it has no room for another group.
 async fn fill_up(running: &mut Running) {
     running.disk.set_capacity(Some(running.disk.used()));
     loop {
-        let group = vec![running.book.rows(ITEM, 1, 200_000)];
+        let group = vec![running.history.rows(ITEM, 1, 200_000)];
         match running.writer.append(&group).await {
-            Ok(()) => running.book.acknowledge(&group),
-            Err(LogError::Retry { full: true, .. }) => break running.book.go_on_at(ITEM, group[0].first),
+            Ok(()) => running.history.acknowledge(&group),
+            Err(LogError::Retry { full: true, .. }) => break running.history.continue_at(ITEM, group[0].first),
             Err(other) => panic!("{other}"),
         }
     }
 }
 
 async fn use_reserve(running: &mut Running) {
-    let group = [running.book.rows(ITEM, 1, 20_000), running.book.hole(TOPICS[0], 4)];
+    let group = [running.history.rows(ITEM, 1, 20_000), running.history.hole(TOPICS[0], 4)];
     running.writer.append_reserved(&group).await.unwrap();
-    running.book.acknowledge(&group);
-    running.book.check(&*running.log).await;
+    running.history.acknowledge(&group);
+    running.history.check(&*running.log).await;
 }
 
 #[test]
-fn a_full_disk_takes_what_tells_of_gaps_and_goes_on_once_there_is_room() {
+fn a_full_disk_accepts_gaps_and_accepts_rows_again_once_there_is_room() {
     run(async {
         let mut running = Running::new().await;
         for at in 0..3 {
@@ -158,7 +158,7 @@ fn a_full_disk_takes_what_tells_of_gaps_and_goes_on_once_there_is_room() {
             fill_up(&mut running).await;
             for _ in 0..10 {
                 use_reserve(&mut running).await;
-                let group = [running.book.clone().rows(ITEM, 1, 200_000)];
+                let group = [running.history.clone().rows(ITEM, 1, 200_000)];
                 assert!(matches!(running.writer.append(&group).await, Err(LogError::Retry { full: true, .. })));
             }
             running.disk.set_capacity(None);
@@ -169,7 +169,7 @@ fn a_full_disk_takes_what_tells_of_gaps_and_goes_on_once_there_is_room() {
 }
 
 #[test]
-fn a_journal_opens_on_a_full_disk_and_takes_a_writer() {
+fn a_journal_opens_on_a_full_disk_and_accepts_a_writer() {
     run(async {
         let mut running = Running::new().await;
         running.append(0..5).await;
@@ -178,18 +178,18 @@ fn a_journal_opens_on_a_full_disk_and_takes_a_writer() {
         disk.set_capacity(Some(disk.used()));
         drop(running.log);
         let log = open(&disk);
-        running.book.check(&*log).await;
+        running.history.check(&*log).await;
         let writer = take_over(&*log).await;
         disk.set_capacity(None);
-        Running { disk, log, writer, book: running.book }.check("opened on a full disk").await;
+        Running { disk, log, writer, history: running.history }.check("opened on a full disk").await;
     });
 }
 
 #[test]
-fn a_journal_is_opened_by_one_and_the_other_is_told_by_whom() {
+fn a_second_open_fails_and_names_the_holder() {
     let disk = PowerCut::new();
     let first = open(&disk);
-    let error = super::ground::open_at(&disk, super::super::Level::Memory).err().unwrap();
+    let error = super::ground::open_at(&disk, super::super::SyncPolicy::Memory).err().unwrap();
     assert!(matches!(&error, OpenError::Held { .. }), "{error}");
     assert!(error.to_string().contains(&std::process::id().to_string()), "{error}");
     drop(first);
@@ -197,21 +197,21 @@ fn a_journal_is_opened_by_one_and_the_other_is_told_by_whom() {
 }
 
 #[test]
-fn segments_begin_when_nothing_more_can_be_opened() {
+fn a_segment_begins_without_free_descriptors() {
     run(async {
         let mut running = Running::new().await;
         running.append(0..2).await;
         let before = segments(&running.disk).len();
-        running.disk.use_up_descriptors(true);
+        running.disk.exhaust_descriptors(true);
         for at in 2.. {
-            let group = group(&mut running.book, at);
-            running.writer.append(&group).await.expect("it needs no new descriptor");
-            running.book.acknowledge(&group);
+            let group = group(&mut running.history, at);
+            running.writer.append(&group).await.expect("the append needs no new descriptor");
+            running.history.acknowledge(&group);
             if segments(&running.disk).len() > before {
                 break;
             }
         }
-        running.disk.use_up_descriptors(false);
+        running.disk.exhaust_descriptors(false);
         running.append(20..30).await;
         running.check("descriptors were used up").await;
     });

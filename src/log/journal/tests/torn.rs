@@ -1,25 +1,25 @@
-//! Tails that were torn off: what is whole is there, and nothing is called damage.
+//! Torn tails: intact frames are returned, and nothing is reported as damage.
 
 use super::ground::{Found, Owed, run, segments, written};
 use crate::log::Log;
-use crate::log::conformance::book::{Book, end};
+use crate::log::conformance::history::{History, end};
 use greyhound_sdk::testing::power_cut::PowerCut;
 use std::path::PathBuf;
 
-/// A journal whose last segment is to be replaced.
+/// A journal whose last segment a test replaces.
 struct Torn {
     disk: PowerCut,
-    book: Book,
+    history: History,
     last: PathBuf,
     content: Vec<u8>,
 }
 
 impl Torn {
     async fn new(closed: bool) -> Self {
-        let (disk, book) = written(closed).await;
+        let (disk, history) = written(closed).await;
         let last = segments(&disk).pop().unwrap();
         let content = disk.content(&last).unwrap();
-        Self { disk, book, last, content }
+        Self { disk, history, last, content }
     }
 
     fn with(&self, content: Vec<u8>) -> PowerCut {
@@ -28,10 +28,10 @@ impl Torn {
         disk
     }
 
-    /// How many frames of the book lie before the last segment.
+    /// Returns how many frames of the history are before the last segment.
     async fn before(&self) -> usize {
         let found = Found::on(&self.with(Vec::new())).await;
-        self.book.frames.iter().take_while(|f| found.log_end(&f.topic) >= end(f)).count()
+        self.history.frames.iter().take_while(|f| found.log_end(&f.topic) >= end(f)).count()
     }
 }
 
@@ -40,31 +40,31 @@ impl Found {
         self.log.bounds(topic).end
     }
 
-    /// How many frames of the book are there, of which those must be the first.
-    fn whole(&self, book: &Book) -> usize {
-        book.frames.iter().filter(|f| self.log_end(&f.topic) >= end(f)).count()
+    /// Returns how many frames of the history the journal holds. They must be the first.
+    fn whole(&self, history: &History) -> usize {
+        history.frames.iter().filter(|f| self.log_end(&f.topic) >= end(f)).count()
     }
 }
 
 #[test]
-fn a_file_cut_at_any_byte_keeps_what_is_whole() {
+fn a_file_truncated_at_any_byte_keeps_its_intact_frames() {
     run(async {
         let torn = Torn::new(false).await;
         let mut least = torn.before().await;
         for cut in 0..=torn.content.len() {
             let (what, disk) = (format!("cut at {cut}"), torn.with(torn.content[..cut].to_vec()));
             let found = Found::on(&disk).await;
-            found.check(&torn.book, Owed::Before(least), &what);
+            found.check(&torn.history, Owed::Before(least), &what);
             assert_eq!(found.lost, [], "{what}: a torn tail is not damage");
-            least = found.whole(&torn.book);
-            found.go_on(&disk, &what).await;
+            least = found.whole(&torn.history);
+            found.continue_and_reopen(&disk, &what).await;
         }
-        assert_eq!(least, torn.book.frames.len());
+        assert_eq!(least, torn.history.frames.len());
     });
 }
 
 #[test]
-fn a_file_cut_at_any_byte_and_filled_up_with_zeros_keeps_what_is_whole() {
+fn a_file_truncated_at_any_byte_and_padded_with_zeros_keeps_its_intact_frames() {
     run(async {
         let torn = Torn::new(true).await;
         let mut least = torn.before().await;
@@ -73,16 +73,16 @@ fn a_file_cut_at_any_byte_and_filled_up_with_zeros_keeps_what_is_whole() {
             content[cut..].fill(0);
             let disk = torn.with(content);
             let found = Found::on(&disk).await;
-            found.check(&torn.book, Owed::Before(least), &what);
+            found.check(&torn.history, Owed::Before(least), &what);
             assert_eq!(found.lost, [], "{what}: a torn tail is not damage");
-            least = found.whole(&torn.book);
-            found.go_on(&disk, &what).await;
+            least = found.whole(&torn.history);
+            found.continue_and_reopen(&disk, &what).await;
         }
     });
 }
 
 #[test]
-fn garbage_behind_the_end_is_cut_off() {
+fn garbage_after_the_end_is_cut_off() {
     run(async {
         for closed in [false, true] {
             let torn = Torn::new(closed).await;
@@ -90,9 +90,9 @@ fn garbage_behind_the_end_is_cut_off() {
             for garbage in [vec![0; 5_000], vec![0xff; 13], b"GHJ1".repeat(100), first_frame, torn.content.clone()] {
                 let disk = torn.with([torn.content.clone(), garbage].concat());
                 let found = Found::on(&disk).await;
-                found.check(&torn.book, Owed::All, "garbage");
+                found.check(&torn.history, Owed::All, "garbage");
                 assert_eq!(found.lost, []);
-                found.go_on(&disk, "garbage").await;
+                found.continue_and_reopen(&disk, "garbage").await;
             }
         }
     });

@@ -1,4 +1,4 @@
-//! What is in a file, in the cache and on the disk, and what a power cut leaves of it.
+//! The content of a file, in the cache and on the disk, and what a power cut leaves of it.
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Content {
@@ -8,14 +8,14 @@ pub(super) struct Content {
     pub(super) allocated: u64,
 }
 
-/// A change of a file that is not durable yet.
+/// A change of a file's content that is not durable yet.
 #[derive(Debug, Clone)]
 pub(super) enum Edit {
     Write(usize, Vec<u8>),
     Length(usize),
 }
 
-/// A small generator of pseudo-random numbers (splitmix64): the same seed, the same disk.
+/// A small pseudo-random number generator (splitmix64). The same seed gives the same disk.
 pub(super) struct Dice(pub(super) u64);
 
 impl Content {
@@ -61,7 +61,7 @@ impl Edit {
         }
     }
 
-    /// What a power cut leaves of it.
+    /// Returns what a power cut leaves of the change: nothing, a part, or all of it.
     fn torn(&self, dice: &mut Dice) -> Option<Self> {
         match (dice.roll(4), self) {
             (0, _) => None,

@@ -1,4 +1,4 @@
-//! The names of the files, in the cache and on the disk, and what may still be done.
+//! The names of the files, in the cache and on the disk, and the faults that a test has set.
 
 use super::content::Content;
 use rustix::io::Errno;
@@ -35,7 +35,7 @@ pub(super) enum Change {
     Link(PathBuf, Inode),
     Unlink(PathBuf),
     Rename(PathBuf, PathBuf, Inode),
-    /// Of a directory with all that is in it.
+    /// The rename of a directory with its contents.
     Move(PathBuf, PathBuf),
     RemoveAll(PathBuf),
 }
@@ -67,7 +67,7 @@ impl Disk {
         if self.no_descriptors { Err(Errno::MFILE.into()) } else { self.alive() }
     }
 
-    /// Counts an operation. `Break` where it is the one in which the power goes.
+    /// Counts an operation. Returns `Break` if the power fails during it.
     pub(super) fn count(&mut self) -> io::Result<ControlFlow<()>> {
         self.alive()?;
         self.operations += 1;
@@ -118,7 +118,7 @@ impl Change {
                 names.remove(path);
             }
             Self::Rename(from, to, inode) => {
-                // What is moved is this file; by now another one may have its old name.
+                // Another file may have the old name by now: move only this one.
                 if names.get(from) == Some(inode) {
                     names.remove(from);
                 }
@@ -132,7 +132,7 @@ impl Change {
         }
     }
 
-    /// The directory whose sync makes it durable.
+    /// Returns the directory whose sync makes the change durable.
     pub(super) fn directory(&self) -> &Path {
         match self {
             Self::Link(path, _)
@@ -152,7 +152,7 @@ pub(super) fn died() -> io::Error {
     io::Error::other("the power is gone")
 }
 
-/// `path`, which is in `from`, as it is in `to`.
+/// Moves `path` from below `from` to below `to`.
 fn rebase(path: &Path, from: &Path, to: &Path) -> Option<PathBuf> {
     let rest = path.strip_prefix(from).ok()?;
     Some(if rest.as_os_str().is_empty() { to.to_owned() } else { to.join(rest) })

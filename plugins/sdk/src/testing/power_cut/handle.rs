@@ -16,7 +16,7 @@ pub(super) struct Handle {
 }
 
 impl Handle {
-    /// One counted change of this file, of which at most `room` further bytes fit.
+    /// Makes one counted change of this file. `make` gets the free bytes of the disk.
     fn change(&self, make: impl FnOnce(&mut Content, u64) -> io::Result<()>) -> io::Result<()> {
         let mut disk = self.disk.lock();
         disk.alive()?;
@@ -29,13 +29,14 @@ impl Handle {
         done(step)
     }
 
-    fn look<T>(&self, at: impl FnOnce(&Content) -> T) -> io::Result<T> {
+    fn inspect<T>(&self, read: impl FnOnce(&Content) -> T) -> io::Result<T> {
         let disk = self.disk.lock();
         disk.alive()?;
-        disk.files.get(&self.inode).map(at).ok_or_else(|| Errno::NOENT.into())
+        disk.files.get(&self.inode).map(read).ok_or_else(|| Errno::NOENT.into())
     }
 
-    fn takes(&self, failures: impl FnOnce(&mut Disk) -> &mut u64) -> bool {
+    /// Whether this operation fails, as the test has requested.
+    fn take_failure(&self, failures: impl FnOnce(&mut Disk) -> &mut u64) -> bool {
         let mut disk = self.disk.lock();
         let left = failures(&mut disk);
         let fails = *left > 0;
@@ -46,7 +47,7 @@ impl Handle {
 
 impl File for Handle {
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let fails = self.takes(|d| &mut d.failing_writes);
+        let fails = self.take_failure(|d| &mut d.failing_writes);
         self.change(|content, room| {
             let at = index(offset)?;
             let fits = index(content.size().saturating_add(room).saturating_sub(offset).min(bytes.len() as u64))?;
@@ -62,7 +63,7 @@ impl File for Handle {
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let at = index(offset)?;
-        self.look(|content| {
+        self.inspect(|content| {
             let rest = content.cached.get(at..).unwrap_or_default();
             let n = rest.len().min(buffer.len());
             buffer[..n].copy_from_slice(&rest[..n]);
@@ -71,13 +72,13 @@ impl File for Handle {
     }
 
     fn len(&self) -> io::Result<u64> {
-        self.look(|content| content.cached.len() as u64)
+        self.inspect(|content| content.cached.len() as u64)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.change(|content, _| {
             content.edit(Edit::Length(index(len)?));
-            // Space that was claimed behind the end is free again, as on Linux.
+            // Space allocated past the end is released, as on Linux.
             content.allocated = content.allocated.min(len);
             Ok(())
         })
@@ -94,7 +95,7 @@ impl File for Handle {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let fails = self.takes(|d| &mut d.failing_syncs);
+        let fails = self.take_failure(|d| &mut d.failing_syncs);
         let mut disk = self.disk.lock();
         done(disk.count()?)?;
         let content = disk.files.entry(self.inode).or_default();

@@ -1,4 +1,4 @@
-//! A disk that loses what was not synced.
+//! A disk that loses unsynced data in a power cut.
 //!
 //! ```
 //! use greyhound_sdk::fs::FileSystem;
@@ -16,9 +16,9 @@
 //! # std::io::Result::Ok(())
 //! ```
 //!
-//! A test of every step: run once to [count](PowerCut::operations) the operations, then for each `n` run
-//! on a new disk with [`PowerCut::fail_after`]`(n)`, take [`PowerCut::after_power_cut`] with a few
-//! seeds, and look at what the program finds there.
+//! To test a power cut at every step, run once and [count](PowerCut::operations) the operations. Then, for each `n`,
+//! run on a new disk with [`PowerCut::fail_after`]`(n)`, call [`PowerCut::after_power_cut`] with a few seeds, and check
+//! what the program finds on those disks.
 
 mod content;
 mod disk;
@@ -35,70 +35,70 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A file system in memory that knows, for each file and name, what is on the disk and what only in the
-/// cache. Cheap to clone; all clones are the same disk.
+/// A file system in memory that tracks, for each file and name, what is on the disk and what is only in the cache.
+/// Cheap to clone; all clones share one disk.
 ///
-/// It is as harsh as POSIX allows: a file is durable only with its own sync *and* that of the directory
-/// which names it; a rename is atomic, and durable with the sync of the directory that it leads to.
-/// Directories themselves are durable when made, as [`FileSystem::create_dir_all`] promises.
+/// It loses as much as POSIX allows. A file is durable only after its own sync *and* a sync of the directory that names
+/// it. A rename is atomic, and durable after a sync of the destination directory. Directories are durable when they are
+/// created, as [`FileSystem::create_dir_all`] promises.
 #[derive(Debug, Clone, Default)]
 pub struct PowerCut(Arc<Mutex<Disk>>);
 
 impl PowerCut {
-    /// An empty disk.
+    /// Creates an empty disk.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How many operations that change something (syncs are among them) there were so far.
+    /// Returns how many changing operations, including syncs, were made so far.
     #[must_use]
     pub fn operations(&self) -> u64 {
         self.0.lock().operations
     }
 
-    /// Lets `n` more changing operations succeed; the one after them, and everything from then on, fails.
-    /// What that one would have changed is in the cache, so a power cut may or may not keep it.
+    /// Lets `n` more changing operations succeed; the next one and everything after it fail. The change of that one is
+    /// in the cache, so a power cut may or may not keep it.
     pub fn fail_after(&self, n: u64) {
         let mut disk = self.0.lock();
         disk.dies_after = Some(disk.operations + n);
     }
 
-    /// Lets the next `n` file syncs fail, as Linux does it: what was not synced is dropped from
-    /// what will ever be written, so that a later sync succeeds without it.
+    /// Lets the next `n` file syncs fail, as on Linux: the unsynced data is never written, although a later sync
+    /// succeeds.
     pub fn fail_syncs(&self, n: u64) {
         self.0.lock().failing_syncs = n;
     }
 
-    /// Lets the next `n` writes fail with EIO, half done.
+    /// Lets the next `n` writes fail with EIO after half of the bytes.
     pub fn fail_writes(&self, n: u64) {
         self.0.lock().failing_writes = n;
     }
 
-    /// From now on (or no longer) nothing more can be opened: EMFILE.
-    pub fn use_up_descriptors(&self, used_up: bool) {
-        self.0.lock().no_descriptors = used_up;
+    /// Sets whether opening anything fails with EMFILE.
+    pub fn exhaust_descriptors(&self, exhausted: bool) {
+        self.0.lock().no_descriptors = exhausted;
     }
 
-    /// Limits the bytes of all files together; what goes beyond fails with ENOSPC, after as much as fits.
+    /// Limits the size of all files together. A write beyond it writes as much as fits, and fails with ENOSPC.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.0.lock().capacity = bytes;
     }
 
-    /// The bytes that all files take, allocated ones included.
+    /// Returns the size of all files in bytes, including allocated space.
     #[must_use]
     pub fn used(&self) -> u64 {
         self.0.lock().used()
     }
 
-    /// What a file holds now, cache included.
+    /// Returns the current content of a file, including what is only in the cache.
     #[must_use]
     pub fn content(&self, path: &Path) -> Option<Vec<u8>> {
         let disk = self.0.lock();
         disk.cached.get(path).and_then(|i| disk.files.get(i)).map(|c| c.cached.clone())
     }
 
-    /// Puts `bytes` into a file, durably, in place of what it holds: bit rot, or a file from elsewhere.
+    /// Durably replaces the content of a file with `bytes`, to simulate bit rot or a file from elsewhere.
     pub fn put(&self, path: &Path, bytes: Vec<u8>) {
         let mut disk = self.0.lock();
         let inode = disk.new_inode();
@@ -107,15 +107,15 @@ impl PowerCut {
         disk.durable.insert(path.to_owned(), inode);
     }
 
-    /// The paths of all files.
+    /// Returns the paths of all files.
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
         self.0.lock().cached.keys().cloned().collect()
     }
 
-    /// The disk that the next start finds after the power was cut now. With seed 0 nothing that was
-    /// not synced is there; with another seed, any part of it may be: some writes and not others, in
-    /// any order, torn at any byte. Locks are gone, and so is every limit and failure that was set.
+    /// Returns the disk that the next start finds if the power is cut now. With seed 0, all unsynced changes are lost.
+    /// With another seed, any part of them may be there: some writes and not others, in any order, torn at any byte.
+    /// Locks, limits and failures are cleared.
     #[must_use]
     pub fn after_power_cut(&self, seed: u64) -> Self {
         let disk = self.0.lock();
@@ -131,7 +131,7 @@ impl PowerCut {
         Self::of(files, names, &disk)
     }
 
-    /// The disk that the next start finds after only the process was killed: the cache survives.
+    /// Returns the disk that the next start finds if only the process is killed: the cache survives.
     #[must_use]
     pub fn after_kill(&self) -> Self {
         let disk = self.0.lock();
@@ -254,7 +254,7 @@ impl FileSystem for PowerCut {
             return Err(LockError::Held(holder.clone()));
         }
         disk.locks.insert(path.to_owned(), holder.to_owned());
-        Ok(Lock::new(Held { disk: self.0.clone(), path: path.to_owned() }))
+        Ok(Lock::new(LockGuard { disk: self.0.clone(), path: path.to_owned() }))
     }
 }
 
@@ -279,12 +279,12 @@ impl Directory for OpenDirectory {
     }
 }
 
-struct Held {
+struct LockGuard {
     disk: Arc<Mutex<Disk>>,
     path: PathBuf,
 }
 
-impl Drop for Held {
+impl Drop for LockGuard {
     fn drop(&mut self) {
         self.disk.lock().locks.remove(&self.path);
     }
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_sync_loses_what_it_was_for() {
+    fn a_failed_sync_loses_the_unsynced_data() {
         let disk = PowerCut::new();
         let open = file(&disk, "/a", b"lost");
         disk.sync_dir(Path::new("/")).expect("sync");
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn un_synced_writes_are_torn_by_seed() {
+    fn unsynced_writes_are_torn_by_seed() {
         let disk = PowerCut::new();
         let open = file(&disk, "/a", b"");
         disk.sync_dir(Path::new("/")).expect("sync");
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_is_held_by_one_and_named() {
+    fn a_lock_has_one_holder_and_names_it() {
         let disk = PowerCut::new();
         let lock = disk.try_lock(Path::new("/lock"), "pid 1").expect("free");
         assert!(matches!(disk.try_lock(Path::new("/lock"), "pid 2"), Err(LockError::Held(h)) if h == "pid 1"));
