@@ -40,7 +40,7 @@ async function run(command, ...args) {
 
 const shell = code => run('bash', '-euo', 'pipefail', '-c', `curl() { command curl --silent --show-error --fail-with-body "$@"; }\n${here(code)}`)
 
-const python = code => run(join(root, `tests/${code.includes('duckdb') ? '' : 'cluster/'}.venv/bin/python`), '-c', here(code))
+const python = code => run(join(root, `tests/${code.includes('redis') ? 'cluster/' : ''}.venv/bin/python`), '-c', here(code))
 
 /** What a page's snippets find: a client of the newest kind, a token of user 1, Redis, and the emitters by the names that they have on npm. */
 const prelude = () => `
