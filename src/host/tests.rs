@@ -163,6 +163,13 @@ async fn run(dir: &Path, more: &str, kinds: &[Kind], seen: &Seen) -> Result<(), 
     tokio::time::timeout(Duration::from_secs(30), run).await.expect("ends in time")
 }
 
+#[test]
+#[should_panic(expected = "two plugins are called `source`")]
+fn two_plugins_of_one_name_are_refused() {
+    let plugin = || Part(Kind::Source, Seen::default());
+    let _ = Host::builder().plugin(plugin()).plugin(plugin());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn sinks_start_before_sources_and_get_their_last_rows() {
     let (dir, seen) = (tempfile::tempdir().unwrap(), Seen::default());
