@@ -115,14 +115,16 @@ impl Source {
 
     fn checkout(path: &Path) -> Result<Self, Failure> {
         let why = |e: io::Error| Failure::usage(format!("--path {}: {e}", path.display()));
-        let path = path.canonicalize().map_err(why)?;
-        match path.join("plugins/sdk/Cargo.toml").is_file() {
-            true => Ok(Self::Checkout(path)),
-            false => Err(Failure::usage(format!(
-                "--path {0}: {0} is not a checkout of Greyhound: it has no plugins/sdk/Cargo.toml",
-                path.display()
-            ))),
-        }
+        let root = path.canonicalize().map_err(why)?;
+        let wrong = match std::env::current_dir() {
+            _ if !root.join("plugins/sdk/Cargo.toml").is_file() => {
+                "it is not a checkout of Greyhound: it has no plugins/sdk/Cargo.toml"
+            }
+            // Cargo would take the project for a part of Greyhound's workspace.
+            Ok(here) if here.starts_with(&root) => "the project would be inside this checkout: run this elsewhere",
+            _ => return Ok(Self::Checkout(root)),
+        };
+        Err(Failure::usage(format!("--path {}: {wrong}", path.display())))
     }
 
     /// The keys of a dependency in Cargo.toml on the crate in this directory of the source.

@@ -79,7 +79,7 @@ def test_a_new_plugin_builds_tests_itself_and_runs(tmp_path):
     (["a-b", "--path", ROOT], r"'a-b' for '<NAME>': expected lower-case letters, digits and `_`"),
     (["topics", "--path", ROOT], r"the name is taken by Greyhound"),
     (["shop", "--path", "nowhere"], r"--path nowhere: No such file"),
-    (["shop", "--path", "taken"], r"--path .*/taken: .* is not a checkout of Greyhound"),
+    (["shop", "--path", "taken"], r"--path taken: it is not a checkout of Greyhound"),
 ])
 def test_what_cannot_be_made_is_refused_with_a_reason(tmp_path, args, told):
     (tmp_path / "taken").mkdir()
@@ -87,3 +87,9 @@ def test_what_cannot_be_made_is_refused_with_a_reason(tmp_path, args, told):
     refused = new(tmp_path, *args)
     assert refused.returncode != 0 and re.search(told, refused.stderr), refused.stderr
     assert [path.name for path in tmp_path.rglob("*")] == ["taken", "file"], "nothing is made"
+
+
+def test_a_project_inside_the_checkout_is_refused():
+    refused = new(ROOT / "tests", "shop", "--path", ROOT)
+    assert refused.returncode == 2 and "would be inside this checkout" in refused.stderr, refused.stderr
+    assert not (ROOT / "tests/shop").exists()

@@ -60,7 +60,7 @@ def test_what_is_in_the_way_of_a_repair_is_named(tables):
     (staging / "gone-00000001").write_text("a file")
     (staging / "check-1700000000-0123456789abcdef").mkdir()
     status, said = tool(tables, "repair")
-    assert status == 1 and "_staging/gone-00000001" in said and "things in the way: 1" in said, said
+    assert status == 1 and "_staging/gone-00000001" in said and "paths in the way: 1" in said, said
     assert "removed _staging/check-1700000000-0123456789abcdef" in said
     (staging / "gone-00000001").unlink()
     assert tool(tables, "repair")[0] == 0

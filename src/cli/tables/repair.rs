@@ -23,7 +23,7 @@ New rows wait in the journal meanwhile.
 
 Exit status:
   0  everything is repaired
-  1  an hour is incomplete and has no other copy; or a file, which is named, is in the way, and everything else is repaired; or the
+  1  an hour is incomplete and has no other copy; or a path, which is named, is in the way, and everything else is repaired; or the
      tables cannot be reached";
 
 /// What to repair.
@@ -59,7 +59,7 @@ impl Repair {
         writeln!(stdout(), "{shown}: repaired: {done}")?;
         match (lost, obstacles) {
             (0, 0) => Ok(()),
-            _ => Err(Failure::failed(format!("hours that cannot be completed: {lost}; files in the way: {obstacles}"))),
+            _ => Err(Failure::failed(format!("hours that cannot be completed: {lost}; paths in the way: {obstacles}"))),
         }
     }
 }
