@@ -49,6 +49,13 @@ test('docs/operating.md names every reason of greyhound.gap', () => {
   assert.deepEqual(told.sort(), [...reason.doc.matchAll(/`(\w+)`/g)].map(([, name]) => name).sort())
 })
 
+test("the README's figures are those of docs/benchmarks.md", () => {
+  const [, table] = /^## Figures$([\s\S]*?)^## /m.exec(page('README.md').text)
+  const figures = [...table.matchAll(/^\|[^|]+\|([^|]+)\|$/gm)].flatMap(([, cell]) => cell.match(/(?<![p\d])\d[\d.,]*\d/g) ?? [])
+  assert.equal(figures.length, 5)
+  for (const figure of figures) assert.ok(page('docs/benchmarks.md').text.includes(figure), figure)
+})
+
 describe('of the running program', () => {
   let hound
   const cleanups = []
