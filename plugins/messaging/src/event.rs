@@ -1,6 +1,6 @@
 //! An event on its way to clients.
 
-use crate::gateway::{MARK, binary_frame, text_frame};
+use crate::connection::{MARK, binary_frame, text_frame};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::{Bytes, BytesMut};
@@ -8,6 +8,10 @@ use serde::de::Error as _;
 use serde_json::Value as Json;
 use serde_json::value::RawValue;
 use socketioxide_core::{Value, packet::Packet};
+
+/// Events that are socket.io's own.
+pub(crate) const RESERVED: [&str; 6] =
+    ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
 
 /// An event as clients get it.
 #[derive(Debug, Clone, PartialEq, Eq)]

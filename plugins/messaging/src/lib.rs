@@ -7,37 +7,42 @@
 pub mod auth;
 mod cluster;
 pub mod config;
+mod connection;
+mod delivery;
 mod demo;
-pub mod emit;
+pub mod emitter;
 mod event;
-mod fanout;
 mod gateway;
 mod http;
-mod local;
 mod metrics;
 mod msgpack;
-mod outlet;
+mod namespace;
 mod redis;
+mod remote_socket;
+mod room_names;
 mod rows;
+mod sockets;
+mod target;
 pub mod views;
 
 use async_trait::async_trait;
 use auth::{Secret, Verifier, mint};
-pub use cluster::protocol::RemoteSocket;
-pub use cluster::{Acks, Gathered};
-use cluster::{Answering, Cluster, Interest, Member};
+pub use cluster::{AckReport, Gathered, Unreached};
+use cluster::{Answering, Cluster, Member};
 pub use config::Config;
-use emit::Gate;
-pub use emit::{Emission, EmitError, Emitter, Message, To, Touched, Unreached};
-use fanout::Namespaces;
+use connection::Writers;
+pub use delivery::Receipt;
+use delivery::{Counters, Deliveries};
+use emitter::Gate;
+pub use emitter::{Emission, EmitError, Emitter, Message, To, Touched};
 use futures_util::FutureExt;
-use gateway::{Handlers, Links, Listener, service};
+use gateway::{Clients, Listener, service};
 use greyhound_sdk::config::Problems;
 use greyhound_sdk::{Check, Component, Context, Drain, Error, Plugin, SchemaError, TopicSchema};
-use local::Local;
-pub use outlet::Receipt;
-use outlet::{Counters, Outlet};
+use namespace::{Interest, Namespaces};
+pub use remote_socket::RemoteSocket;
 use rows::Topics;
+use sockets::Local;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -98,23 +103,21 @@ impl Plugin for Messaging {
             )
         })?;
         let interest = Arc::new(Interest::new(&config.redis));
-        let (namespaces, links) = (
-            Namespaces::new(interest.clone(), config.auth.guests),
-            Arc::new(Links::new(config.buffer, config.write_timeout)),
-        );
+        let namespaces = Namespaces::new(interest.clone(), config.auth.guests);
+        let writers = Arc::new(Writers::default());
         let cluster = Cluster::new(&config.redis, namespaces.clone(), interest);
         let verifier = Verifier::new(&config.auth, &secret);
-        let handlers = Handlers::new(&config, verifier, topics.clone(), namespaces.clone(), cluster.clone());
-        let handlers = Arc::new(handlers);
+        let clients = Clients::new(&config, verifier, topics.clone(), namespaces.clone(), cluster.clone());
+        let clients = Arc::new(clients);
         let max_payload = usize::try_from(config.max_payload.as_u64())?;
         let admin = http::routes(self.emitter.clone(), max_payload);
         let beside = beside(&config, &context, &secret, http::emit_route(self.emitter.clone(), max_payload));
-        let (parts, io) = service(&config, namespaces.clone(), links.clone(), beside);
-        config.namespaces.iter().for_each(|name| handlers.serve(&io, name));
-        let outlet = Arc::new(Outlet {
+        let (parts, io) = service(&config, namespaces.clone(), beside);
+        config.namespaces.iter().for_each(|name| clients.serve(&io, name));
+        let deliveries = Arc::new(Deliveries {
             shard: context.bus.shard().clone(),
             namespaces,
-            links,
+            writers: writers.clone(),
             topics,
             record_deliveries: config.record_deliveries,
             record_data: config.record_message_data,
@@ -123,12 +126,16 @@ impl Plugin for Messaging {
         let local = Arc::new(Local::new(io));
         let member = cluster.clone().map(|cluster| Member {
             cluster,
-            answering: Answering { outlet: outlet.clone(), local: local.clone(), listener: self.emitter.listener() },
+            answering: Answering {
+                deliveries: deliveries.clone(),
+                local: local.clone(),
+                server_side: self.emitter.server_side(),
+            },
             health: context.health.of("redis"),
             buffer: config.buffer,
         });
-        self.emitter.open(Gate { outlet, local, cluster });
-        let listener = Listener { listener, parts, handlers };
+        self.emitter.open(Gate { deliveries, local, cluster });
+        let listener = Listener { listener, parts, clients, writers, write_timeout: config.write_timeout };
         Ok(Box::new(Gateway { config, context, listener, member, admin, emitter: self.emitter.clone() }))
     }
 }

@@ -1,10 +1,8 @@
 //! The rows of the messaging topics, field by field as in `schemas/`.
 
 use greyhound_sdk::{Bus, Publisher, Refused, SchemaError, Share, TopicSchema, UnknownTopic};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::time::{SystemTime, UNIX_EPOCH};
-
-use crate::outlet::numbered;
 
 /// The topics, each after those whose rows its own rows name.
 pub(crate) fn topics() -> Result<Vec<TopicSchema>, SchemaError> {
@@ -29,6 +27,14 @@ pub(crate) struct Topics {
 }
 
 impl Topics {
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> Self {
+        use greyhound_sdk::testing::memory::MemoryBus;
+        let gap = TopicSchema::from_avro(include_str!("../../../schemas/greyhound.gap.avsc")).unwrap();
+        let all = topics().unwrap().into_iter().chain([gap]).collect();
+        Self::new(&MemoryBus::new(all).bus()).unwrap()
+    }
+
     pub(crate) fn new(bus: &Bus) -> Result<Self, UnknownTopic> {
         Ok(Self {
             connection: bus.publisher("messaging.connection")?,
@@ -69,9 +75,72 @@ impl Topics {
     }
 }
 
-#[derive(Serialize, Default)]
+/// An enum of a topic's schema: on the bus it is the place of its symbol.
+macro_rules! symbols {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $place:literal $symbol:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[repr(i8)]
+        pub(crate) enum $name { $($(#[$variant_doc])* $variant = $place,)+ }
+
+        impl $name {
+            /// The symbol, as the tables and the metrics have it.
+            #[allow(dead_code, reason = "not every enum is also a label of a metric")]
+            pub(crate) fn name(self) -> &'static str {
+                match self { $(Self::$variant => $symbol,)+ }
+            }
+
+            #[cfg(test)]
+            const ALL: &[Self] = &[$(Self::$variant),+];
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_i8(*self as i8)
+            }
+        }
+    };
+}
+
+symbols!(
+    /// What a row of `messaging.connection` reports.
+    ConnectionEvent {
+        Opened = 0 "opened",
+        Closed = 1 "closed",
+    }
+);
+
+symbols!(
+    /// What came of an attempt to authenticate.
+    AuthOutcome {
+        Accepted = 0 "accepted",
+        Refused = 1 "refused",
+        Expired = 2 "expired",
+        Timeout = 4 "timeout",
+    }
+);
+
+symbols!(
+    /// How a client authenticated.
+    AuthMethod {
+        Event = 0 "event",
+        Handshake = 1 "handshake",
+    }
+);
+
+symbols!(
+    /// What is known of a delivery.
+    DeliveryOutcome {
+        Queued = 0 "queued",
+        Dropped = 1 "dropped",
+        Acked = 2 "acked",
+        Unsent = 3 "unsent",
+    }
+);
+
+#[derive(Serialize)]
 pub(crate) struct ConnectionRow<'a> {
-    pub(crate) event: i8,
+    pub(crate) event: ConnectionEvent,
     pub(crate) connection_seq: Option<i64>,
     pub(crate) namespace: &'a str,
     pub(crate) transport: &'a str,
@@ -86,36 +155,37 @@ pub(crate) struct ConnectionRow<'a> {
     pub(crate) sent_bytes: Option<i64>,
 }
 
-/// `event` of a connection row.
-pub(crate) mod connection_event {
-    pub(crate) const OPENED: i8 = 0;
-    pub(crate) const CLOSED: i8 = 1;
+impl ConnectionRow<'_> {
+    /// A row of this kind with nothing in it.
+    pub(crate) fn of(event: ConnectionEvent) -> Self {
+        Self {
+            event,
+            connection_seq: None,
+            namespace: "",
+            transport: "",
+            protocol: 0,
+            address: None,
+            agent: None,
+            origin: None,
+            user_id: None,
+            reason: None,
+            duration_ms: None,
+            received_bytes: None,
+            sent_bytes: None,
+        }
+    }
 }
 
 #[derive(Serialize)]
 pub(crate) struct AuthRow<'a> {
     pub(crate) connection_seq: Option<i64>,
-    pub(crate) outcome: i8,
-    pub(crate) method: Option<i8>,
+    pub(crate) outcome: AuthOutcome,
+    pub(crate) method: Option<AuthMethod>,
     pub(crate) user_id: Option<&'a str>,
     pub(crate) site: Option<&'a str>,
     pub(crate) reason: Option<&'a str>,
     pub(crate) address: Option<&'a str>,
     pub(crate) agent: Option<&'a str>,
-}
-
-/// `outcome` of an auth row.
-pub(crate) mod auth_outcome {
-    pub(crate) const ACCEPTED: i8 = 0;
-    pub(crate) const REFUSED: i8 = 1;
-    pub(crate) const EXPIRED: i8 = 2;
-    pub(crate) const TIMEOUT: i8 = 4;
-}
-
-/// `method` of an auth row.
-pub(crate) mod auth_method {
-    pub(crate) const EVENT: i8 = 0;
-    pub(crate) const HANDSHAKE: i8 = 1;
 }
 
 #[derive(Serialize)]
@@ -150,16 +220,8 @@ pub(crate) struct DeliveryRow<'a> {
     pub(crate) message_seq: i64,
     pub(crate) connection_seq: i64,
     pub(crate) user_id: Option<&'a str>,
-    pub(crate) outcome: i8,
+    pub(crate) outcome: DeliveryOutcome,
     pub(crate) latency_us: i32,
-}
-
-/// `outcome` of a delivery row.
-pub(crate) mod delivery_outcome {
-    pub(crate) const QUEUED: i8 = 0;
-    pub(crate) const DROPPED: i8 = 1;
-    pub(crate) const ACKED: i8 = 2;
-    pub(crate) const UNSENT: i8 = 3;
 }
 
 #[derive(Serialize)]
@@ -177,6 +239,18 @@ pub(crate) fn column(seq: u64) -> i64 {
     i64::try_from(seq).expect("a shard has fewer than 2^63 rows")
 }
 
+/// The number that a row got, recorded or shed.
+pub(crate) fn numbered(offered: Result<u64, Refused>) -> Option<u64> {
+    match offered {
+        Ok(seq) => Some(seq),
+        Err(Refused::Shed { first, .. }) => first,
+        Err(unfit @ Refused::Schema { .. }) => {
+            tracing::error!(error = %unfit, "a row of the gateway does not fit its schema");
+            None
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,13 +258,12 @@ mod tests {
     #[test]
     fn the_places_of_the_symbols_are_those_of_the_schemas() {
         let topics = topics().unwrap();
-        let place = |topic: usize, field: &str, symbol: &str| topics[topic].symbol(field, symbol).unwrap();
-        assert_eq!(place(0, "event", "closed"), connection_event::CLOSED);
-        assert_eq!(place(1, "outcome", "expired"), auth_outcome::EXPIRED);
-        assert_eq!(place(1, "outcome", "timeout"), auth_outcome::TIMEOUT);
-        assert_eq!(place(1, "method", "handshake"), auth_method::HANDSHAKE);
-        assert_eq!(place(3, "outcome", "dropped"), delivery_outcome::DROPPED);
-        assert_eq!(place(3, "outcome", "acked"), delivery_outcome::ACKED);
-        assert_eq!(place(3, "outcome", "unsent"), delivery_outcome::UNSENT);
+        let check = |topic: usize, field: &str, place: i8, name: &str| {
+            assert_eq!(topics[topic].symbol(field, name), Some(place), "{field}: {name}");
+        };
+        ConnectionEvent::ALL.iter().for_each(|it| check(0, "event", *it as i8, it.name()));
+        AuthOutcome::ALL.iter().for_each(|it| check(1, "outcome", *it as i8, it.name()));
+        AuthMethod::ALL.iter().for_each(|it| check(1, "method", *it as i8, it.name()));
+        DeliveryOutcome::ALL.iter().for_each(|it| check(3, "outcome", *it as i8, it.name()));
     }
 }

@@ -3,16 +3,17 @@
 //! What changes something is done in the order in which it came, between the messages before and after it; what takes
 //! long is answered on a task of its own.
 
-use super::Cluster;
 use super::ask::first_argument;
-use super::protocol::{Answer, Emit, ReplyTo, Request, Target};
-use crate::emit::Listener;
+use super::core::Cluster;
+use super::protocol::{Answer, Emit, ReplyTo, Request};
+use crate::delivery::{Acknowledged, Deliveries, Source};
 use crate::event::Event;
-use crate::local::Local;
 use crate::metrics as names;
 use crate::msgpack::Json;
-use crate::outlet::{Acknowledged, Outlet, Source};
+use crate::sockets::Local;
+use crate::target::Target;
 use metrics::counter;
+use parking_lot::RwLock;
 use serde_json::value::RawValue;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,11 +21,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 /// So many answers may wait to be given.
-pub(super) const WAITING: usize = 1024;
+pub(super) const ANSWERS_DUE_MAX: usize = 1024;
 /// The acknowledgements of so many messages may be passed on at once; those of more are not.
-const WITH_ACK: usize = 4096;
+const ACK_RELAYS_MAX: usize = 4096;
 /// The longest that clients may take to acknowledge, whatever another member says.
-const LONGEST: Duration = Duration::from_secs(300);
+const ACK_TIMEOUT_MAX: Duration = Duration::from_secs(300);
 
 /// An answer that is to be given.
 pub(super) struct Due {
@@ -41,12 +42,16 @@ enum What {
     Acks(mpsc::Receiver<Acknowledged>),
 }
 
+/// What listens to the programs on other nodes (`serverSideEmit`): namespace, event, arguments; the answer.
+pub(crate) type ServerSideHandler = Arc<RwLock<Option<Arc<Listen>>>>;
+type Listen = dyn Fn(&str, &str, &str) -> Option<String> + Send + Sync;
+
 /// What it takes to answer.
 #[derive(Clone)]
 pub(crate) struct Answering {
-    pub(crate) outlet: Arc<Outlet>,
+    pub(crate) deliveries: Arc<Deliveries>,
     pub(crate) local: Arc<Local>,
-    pub(crate) listener: Listener,
+    pub(crate) server_side: ServerSideHandler,
 }
 
 impl Answering {
@@ -59,11 +64,11 @@ impl Answering {
         reply_to: Option<ReplyTo>,
         digest: i64,
     ) -> Option<Due> {
-        let fanout = cluster.namespaces.get(&namespace)?;
+        let here = cluster.namespaces.get(&namespace)?;
         let done = match request {
-            Request::Join { target, rooms } => fanout.join(&target, &rooms),
-            Request::Leave { target, rooms } => fanout.leave(&target, &rooms),
-            Request::Disconnect { target, close } => self.local.disconnect(&fanout, &target, close),
+            Request::Join { target, rooms } => here.join(&target, &rooms),
+            Request::Leave { target, rooms } => here.leave(&target, &rooms),
+            Request::Disconnect { target, close } => self.local.disconnect(&here, &target, close),
             Request::Emit(emit) => {
                 let reply_to = reply_to?;
                 let Emit { event, target, timeout, origin } = emit;
@@ -74,8 +79,8 @@ impl Answering {
                     origin: origin.as_deref(),
                     copies: None,
                 };
-                let (receipt, acks) =
-                    self.outlet.deliver_with_ack(&fanout, &namespace, event, &target, source, timeout.min(LONGEST));
+                let timeout = timeout.min(ACK_TIMEOUT_MAX);
+                let (receipt, acks) = self.deliveries.send_with_ack(&here, event, &target, source, timeout);
                 cluster.reply(&namespace, &reply_to, &Answer::Clients(receipt.recipients as u64));
                 return Some(Due { namespace, reply_to: Some(reply_to), what: What::Acks(acks) });
             }
@@ -101,7 +106,7 @@ impl Answering {
                 },
             };
             match (what, reply_to) {
-                (What::Acks(acks), Some(reply_to)) if passing.len() < WITH_ACK => {
+                (What::Acks(acks), Some(reply_to)) if passing.len() < ACK_RELAYS_MAX => {
                     let cluster = cluster.clone();
                     passing.spawn(async move { cluster.pass_on(&namespace, &reply_to, acks).await });
                 }
@@ -118,19 +123,19 @@ impl Answering {
 
     /// None where who asks expects nothing from this node.
     async fn answer(&self, cluster: &Cluster, namespace: &str, request: Request) -> Option<Answer> {
-        let fanout = cluster.namespaces.get(namespace)?;
+        let here = cluster.namespaces.get(namespace)?;
         match request {
             Request::Sockets(target) => {
-                Some(Answer::Sockets(self.local.describe(namespace, &fanout.members(&target)).await))
+                Some(Answer::Sockets(self.local.describe(namespace, &here.members(&target)).await))
             }
             Request::SocketIds(target) => Some(Answer::SocketIds(
-                fanout.members(&target).sessions().iter().map(|session| session.sid.to_string()).collect(),
+                here.members(&target).sessions().iter().map(|session| session.sid.to_string()).collect(),
             )),
-            Request::Rooms => Some(Answer::Rooms(fanout.rooms.read().names())),
+            Request::Rooms => Some(Answer::Rooms(here.rooms.read().names())),
             Request::RoomsOf(sid) => {
-                let members = fanout.members(&Target::room(sid.clone()));
+                let members = here.members(&Target::room(sid.clone()));
                 let session = members.sessions().iter().find(|session| session.sid.to_string() == sid)?;
-                Some(Answer::Rooms([vec![sid], session.rooms()].concat()))
+                Some(Answer::Rooms([vec![sid], session.user().rooms()].concat()))
             }
             Request::ServerSide(event) => Some(Answer::ServerSide(self.tell(namespace, &event))),
             // Nobody hooks in here: Node answers the same.
@@ -141,7 +146,7 @@ impl Answering {
 
     /// Tells the program. Where nobody listens the answer is `null`, so that no caller waits in vain.
     fn tell(&self, namespace: &str, event: &str) -> String {
-        let listener = self.listener.read().clone();
+        let listener = self.server_side.read().clone();
         let told = listener.zip(Event::parse(event, Vec::new()).ok());
         let answer = told.and_then(|(listen, event)| listen(namespace, &event.name, &event.args()));
         answer.filter(|json| serde_json::from_str::<&RawValue>(json).is_ok()).unwrap_or_else(|| "null".into())
@@ -150,9 +155,9 @@ impl Answering {
 
 impl Cluster {
     fn reply(&self, namespace: &str, to: &ReplyTo, answer: &Answer) {
-        let publication = self.protocol.answer(namespace, to, answer).map_err(super::NotReached::from);
+        let publication = self.protocol.answer(namespace, to, answer).map_err(super::reach::NotReached::from);
         // Also while this node is only just coming in: who asks has counted it already.
-        if let Err(why) = publication.and_then(|publication| self.outbox.put(publication)) {
+        if let Err(why) = publication.and_then(|publication| self.publish_queue.put(publication)) {
             self.unanswered
                 .say(|more| tracing::warn!(error = %why, more, "another member of the cluster gets no answer"));
         }

@@ -1,26 +1,23 @@
 //! Asking the other members, and waiting for all of them to answer.
 
-use super::protocol::{Answer, Emit, RemoteSocket, Request, Target};
-use super::{Cluster, NotReached, Published, random};
-use crate::emit::Unreached;
+use super::core::{Cluster, random};
+use super::protocol::{Answer, Emit, Request};
+use super::publish_queue::Published;
+use super::reach::{NotReached, Unreached};
+use crate::delivery::Acknowledged;
 use crate::event::inline;
-use crate::outlet::Acknowledged;
-use parking_lot::Mutex;
+use crate::remote_socket::RemoteSocket;
+use crate::target::Target;
 use socketioxide_core::Value;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 /// How long the other members may take, as Node's adapter waits.
-const PATIENCE: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// So many answers to one request may wait; what comes beyond is lost, and the answer incomplete.
-const ANSWERS: usize = 1 << 16;
-
-/// What was asked, by the ids of the requests.
-#[derive(Default)]
-pub(super) struct Pending(Mutex<HashMap<String, mpsc::Sender<Answer>>>);
+const ANSWERS_WAITING_MAX: usize = 1 << 16;
 
 /// What all nodes said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +30,7 @@ pub struct Gathered<T> {
 
 /// What clients acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Acks {
+pub struct AckReport {
     /// The first argument of each acknowledgement, in JSON, binary data as base64 texts.
     pub values: Vec<String>,
     /// To how many sockets the message went.
@@ -59,15 +56,6 @@ pub(crate) struct Asked {
 impl<T> Gathered<T> {
     pub(crate) fn complete(items: Vec<T>) -> Self {
         Self { items, complete: true }
-    }
-}
-
-impl Pending {
-    /// Gives an answer to who asked, if it still waits.
-    pub(super) fn answered(&self, id: &str, answer: Answer) {
-        if let Some(asked) = self.0.lock().get(id) {
-            let _ = asked.try_send(answer);
-        }
     }
 }
 
@@ -137,8 +125,8 @@ impl Cluster {
 
     /// Asks the other members.
     async fn ask(self: &Arc<Self>, namespace: &str, request: &Request) -> Asked {
-        let Ok(members) = self.nodes(namespace).await else { return self.asked(1, PATIENCE) };
-        let mut asked = self.asked(members, PATIENCE);
+        let Ok(members) = self.nodes(namespace).await else { return self.asked(1, ANSWER_TIMEOUT) };
+        let mut asked = self.asked(members, ANSWER_TIMEOUT);
         asked.reached = asked.others == 0 || asked.publish(namespace, request).await.is_ok();
         asked
     }
@@ -146,7 +134,7 @@ impl Cluster {
     /// A request that is not yet published, to so many members, this one included.
     fn asked(self: &Arc<Self>, members: usize, patience: Duration) -> Asked {
         let id = id();
-        let (sender, answers) = mpsc::channel(ANSWERS);
+        let (sender, answers) = mpsc::channel(ANSWERS_WAITING_MAX);
         self.pending.0.lock().insert(id.clone(), sender);
         Asked {
             cluster: self.clone(),
@@ -186,7 +174,7 @@ impl Drop for Asked {
     }
 }
 
-impl Acks {
+impl AckReport {
     /// Gathers what the clients of this node and those of the others acknowledge until `timeout`.
     pub(crate) async fn gather(
         recipients: usize,

@@ -1,7 +1,7 @@
 //! Trying the cluster's Redis, for `greyhound validate --connect`.
 
+use super::core::uid;
 use super::protocol::Protocol;
-use super::uid;
 use crate::config::RedisConfig;
 use crate::redis::{Incoming, Messages, Redis, RedisError, Subscription, connect, servers};
 use greyhound_sdk::{Check, Verdict};

@@ -1,11 +1,11 @@
 //! Handles what comes from Redis, in its order.
 
-use super::Cluster;
 use super::answer::{Answering, Due};
 use super::complaint::Complaint;
+use super::core::Cluster;
 use super::protocol::{Malformed, Message, Received};
+use crate::delivery::Source;
 use crate::metrics as names;
-use crate::outlet::Source;
 use crate::redis::{Incoming, Messages};
 use bytes::Bytes;
 use metrics::{Counter, counter};
@@ -109,7 +109,7 @@ impl Inbox {
     fn tell_lost(&mut self) {
         if self.lost > 0 {
             let lost = std::mem::take(&mut self.lost);
-            self.answering.outlet.topics.missed("overrun", Some(lost), *self.proved.lock(), SystemTime::now());
+            self.answering.deliveries.topics.missed("overrun", Some(lost), *self.proved.lock(), SystemTime::now());
         }
     }
 
@@ -143,18 +143,18 @@ impl Inbox {
 
     fn deliver(&self, message: Message, body: &Bytes) -> usize {
         let Message { source, publisher, namespace, channel_room, event, target, origin } = message;
-        let Some(fanout) = self.cluster.namespaces.get(&namespace) else { return 0 };
+        let Some(namespace) = self.cluster.namespaces.get(&namespace) else { return 0 };
         // A message from a Greyhound node has an id of its own.
         let digest = origin.is_none().then(|| digest(body));
         // Old emitters publish a copy to each room: who has no member there leaves it to the others, as Node does.
         let copy = channel_room.filter(|room| target.rooms != [room.as_str()]);
         let copies = copy.is_some().then_some(target.rooms.len() as i64);
         let source = Source { source, publisher: publisher.as_deref(), origin: origin.as_deref(), digest, copies };
-        if copy.is_some_and(|room| !fanout.rooms.read().has(&room)) {
-            self.answering.outlet.record_undelivered(&namespace, &event, &target, source);
+        if copy.is_some_and(|room| !namespace.rooms.read().has(&room)) {
+            self.answering.deliveries.record_undelivered(&namespace, &event, &target, source);
             return 0;
         }
-        self.answering.outlet.deliver(&fanout, &namespace, event, &target, source, |_, _| ()).recipients
+        self.answering.deliveries.prepare(&namespace, event, &target, source).send().recipients
     }
 
     fn malformed(&mut self, channel: &str, body: &Bytes, why: &Malformed) {

@@ -1,10 +1,10 @@
 //! Keeps this node in the cluster: connects, subscribes, proves that messages arrive, and begins anew when they do not.
 
-use super::answer::{Answering, Due, WAITING};
+use super::answer::{ANSWERS_DUE_MAX, Answering, Due};
 use super::complaint::Complaint;
+use super::core::{Cluster, State};
 use super::inbox::{Counters, Inbox};
 use super::proof::Proof;
-use super::{Cluster, State};
 use crate::metrics as names;
 use crate::redis::{Messages, Redis, RedisError, Subscription, connect, servers};
 use greyhound_sdk::Health;
@@ -44,12 +44,12 @@ impl Member {
     /// Runs until `stop`.
     pub(crate) async fn run(self, stop: impl Future<Output = ()>) {
         self.health.not_ready("Redis is being connected to");
-        let (due, answers) = mpsc::channel(WAITING);
+        let (due, answers) = mpsc::channel(ANSWERS_DUE_MAX);
         let cluster = self.cluster.clone();
         // Aborted where they are not waited for.
         let (mut publishing, mut answering) = (JoinSet::new(), JoinSet::new());
         let publisher = cluster.clone();
-        publishing.spawn(async move { publisher.outbox.run(|| publisher.connection()).await });
+        publishing.spawn(async move { publisher.publish_queue.run(|| publisher.connection()).await });
         answering.spawn(self.answering.clone().run(cluster.clone(), answers));
         let mut connected = None;
         // Nothing is missing before: nobody was connected.
@@ -59,7 +59,7 @@ impl Member {
             () = self.keep(due, &mut connected, &proved) => {}
         }
         if let State::Down(_) = &*cluster.state.borrow() {
-            self.answering.outlet.topics.missed("redis", None, *proved.lock(), SystemTime::now());
+            self.answering.deliveries.topics.missed("redis", None, *proved.lock(), SystemTime::now());
         }
         if let Some(mut connected) = connected {
             connected.leave(&cluster).await;
@@ -67,7 +67,7 @@ impl Member {
             // Whoever asked before that has counted this node.
             let _ = timeout(REST, async {
                 answering.join_next().await;
-                cluster.outbox.empty().await;
+                cluster.publish_queue.empty().await;
             })
             .await;
             connected.redis.close().await;
@@ -151,7 +151,7 @@ impl Member {
             let now = SystemTime::now();
             let lost = now.duration_since(proved).unwrap_or_default();
             tracing::info!(lost = ?lost, "Redis is back; greyhound.gap says from when to when messages may be missing");
-            self.answering.outlet.topics.missed("redis", None, proved, now);
+            self.answering.deliveries.topics.missed("redis", None, proved, now);
         } else {
             tracing::info!("this node is a member of the cluster");
         }
@@ -188,7 +188,7 @@ impl Connected {
             cluster.namespaces.names().iter().flat_map(|name| protocol.subscriptions(name)).collect();
         all.retain(|subscription| !counted.contains(subscription));
         all.extend(self.proof.subscriptions(protocol));
-        let rooms = cluster.interest.all(&cluster.namespaces);
+        let rooms = cluster.interest.renew(|| cluster.namespaces.rooms());
         all.extend(rooms.iter().filter_map(|(namespace, room)| protocol.room(namespace, room)));
         self.redis.subscribe(&all).await?;
         self.proof.prove(protocol).await?;
@@ -239,7 +239,7 @@ async fn follow(redis: &dyn Redis, cluster: &Cluster) -> RedisError {
     };
     loop {
         cluster.interest.touched().await;
-        let (made, left) = cluster.interest.due(&cluster.namespaces);
+        let (made, left) = cluster.interest.due(|(namespace, room)| cluster.namespaces.has(namespace, room));
         let (making, leaving) = (channels(&made), channels(&left));
         let done = async {
             if !leaving.is_empty() {

@@ -1,99 +1,111 @@
-//! How many clients may be there that have not authenticated. Whoever has authenticated does not count: a site's users
-//! may all come from one address, or over few connections of a proxy.
+//! A client connects to a namespace.
 
-use crate::metrics as names;
-use metrics::counter;
-use parking_lot::Mutex;
-use std::collections::HashMap;
-use std::net::IpAddr;
+use super::clients::{Admitted, Clients, Socket, address};
+use super::handshake::{Auth, Refusals, connection, recorded, request_token};
+use crate::auth::Rejection;
+use crate::connection::{Protocol, Refused};
+use crate::namespace::{Opened, Session};
+use crate::rows::{AuthMethod, ConnectionEvent, ConnectionRow, column, numbered};
+use axum::http::header;
+use greyhound_sdk::Share;
+use serde_json::value::RawValue;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
 
-/// So many on all connections: at some 20 kB each, what memory may be spent on strangers.
-const UNPROVEN_MAX: usize = 20_000;
-/// So many from one address: a proxy's clients that come back all at once.
-const UNPROVEN_BY_ADDRESS_MAX: usize = 10_000;
-/// So many that began over one TCP connection: a browser has one, a proxy's connection a few at a time.
-const UNPROVEN_BY_CONNECTION_MAX: usize = 100;
+/// With so many admitted, those who went away are forgotten.
+const ADMITTED_SWEEP_MIN: usize = 1024;
 
-/// Counts clients that have not authenticated.
-#[derive(Default)]
-pub(super) struct Admission {
-    by_address: Mutex<HashMap<IpAddr, usize>>,
-    all: AtomicUsize,
-}
-
-/// A client that has not authenticated; counts until it is dropped.
-pub(super) struct Unproven {
-    admission: Arc<Admission>,
-    address: IpAddr,
-    connection: Arc<AtomicUsize>,
-}
-
-/// There are too many already.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct TooMany;
-
-impl Admission {
-    /// Counts a client from `address` whose session begins over a TCP connection on which `connection` have begun.
-    pub(super) fn admit(self: &Arc<Self>, address: IpAddr, connection: &Arc<AtomicUsize>) -> Result<Unproven, TooMany> {
-        let address = address.to_canonical();
-        let mut by_address = self.by_address.lock();
-        let from_there = by_address.get(&address).copied().unwrap_or(0);
-        let limit = match () {
-            () if connection.load(Relaxed) >= UNPROVEN_BY_CONNECTION_MAX => "connection",
-            () if from_there >= UNPROVEN_BY_ADDRESS_MAX => "address",
-            () if self.all.load(Relaxed) >= UNPROVEN_MAX => "all",
-            () => {
-                by_address.insert(address, from_there + 1);
-                self.all.fetch_add(1, Relaxed);
-                connection.fetch_add(1, Relaxed);
-                return Ok(Unproven { admission: self.clone(), address, connection: connection.clone() });
-            }
-        };
-        counter!(names::REFUSED_SESSIONS, "limit" => limit).increment(1);
-        Err(TooMany)
-    }
-}
-
-impl Drop for Unproven {
-    fn drop(&mut self) {
-        let mut by_address = self.admission.by_address.lock();
-        if let Some(count) = by_address.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                by_address.remove(&self.address);
-            }
+impl Clients {
+    pub(super) fn admit(self: &Arc<Self>, socket: &Socket, auth: Auth) -> Result<(), Refused> {
+        let parts = socket.req_parts();
+        let (connection, refusals) = (connection(parts), Refusals::of(parts));
+        let refused = |rejection| Err(Refused { rejection, old: connection.protocol == Protocol::V3 });
+        if self.stopping.load(SeqCst) {
+            // A client whose connection ends comes back by itself, one that is refused does not.
+            connection.close();
+            return refused(Rejection::STOPPING);
         }
-        self.admission.all.fetch_sub(1, Relaxed);
-        self.connection.fetch_sub(1, Relaxed);
+        if refusals.are_too_many() {
+            connection.close();
+            return refused(Rejection::TOO_MANY);
+        }
+        let identity = match auth.token.or_else(|| request_token(parts)).map(|token| self.verifier.verify(&token)) {
+            Some(Err(rejection)) => {
+                self.record_rejection(None, AuthMethod::Handshake, &rejection, socket);
+                refusals.add();
+                return refused(rejection);
+            }
+            verified => verified.and_then(Result::ok),
+        };
+        let session = Arc::new(self.open(socket, auth.rest));
+        session.ride();
+        if self.stopping.load(SeqCst) {
+            // It began while this one was opened; the session's end writes its closed row.
+            return refused(Rejection::STOPPING);
+        }
+        self.register(socket, &session);
+        let mut admitted = self.admitted.lock();
+        if admitted.len() >= ADMITTED_SWEEP_MIN {
+            admitted.retain(|_, it| it.session.strong_count() > 0);
+        }
+        admitted.insert(address(socket), Admitted { session: Arc::downgrade(&session), identity });
+        Ok(())
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::net::Ipv4Addr;
-
-    fn many(admission: &Arc<Admission>, address: Ipv4Addr, count: usize) -> Vec<Unproven> {
-        // Each over a connection of its own.
-        (0..count).map_while(|_| admission.admit(address.into(), &Arc::default()).ok()).collect()
+    pub(super) fn open(&self, socket: &Socket, auth: Option<Box<RawValue>>) -> Session {
+        let parts = socket.req_parts();
+        let connection = connection(parts);
+        let protocol = i32::from(connection.protocol.number());
+        let (agent, origin) = (recorded(&parts.headers, header::USER_AGENT), recorded(&parts.headers, header::ORIGIN));
+        let address = connection.peer.ip().to_canonical().to_string();
+        let row = ConnectionRow {
+            namespace: socket.ns(),
+            transport: connection.transport(),
+            protocol,
+            address: Some(&address),
+            agent: agent.as_deref(),
+            origin: origin.as_deref(),
+            ..ConnectionRow::of(ConnectionEvent::Opened)
+        };
+        let connection_seq =
+            numbered(self.topics.offer_connection(Share::Anonymous(&address), &row)).map_or(-1, column);
+        let (topics, open) = (self.topics.clone(), self.open.clone());
+        Session::new(Opened {
+            sid: socket.id,
+            connection_seq,
+            namespace: socket.ns().into(),
+            protocol,
+            auth,
+            connection,
+            topics,
+            open,
+        })
     }
 
-    #[test]
-    fn each_limit_holds_and_who_is_proven_does_not_count() {
-        let (admission, connection) = (Arc::new(Admission::default()), Arc::new(AtomicUsize::new(0)));
-        let mut over_one: Vec<_> =
-            (0..200).map_while(|_| admission.admit(Ipv4Addr::LOCALHOST.into(), &connection).ok()).collect();
-        assert_eq!(over_one.len(), UNPROVEN_BY_CONNECTION_MAX);
-        over_one.pop();
-        assert!(admission.admit(Ipv4Addr::LOCALHOST.into(), &connection).is_ok());
-        let from_one = many(&admission, Ipv4Addr::LOCALHOST, usize::MAX);
-        assert_eq!(from_one.len() + over_one.len(), UNPROVEN_BY_ADDRESS_MAX);
-        let others: Vec<_> =
-            (2..5).flat_map(|last| many(&admission, Ipv4Addr::new(10, 0, 0, last), usize::MAX)).collect();
-        assert_eq!(from_one.len() + over_one.len() + others.len(), UNPROVEN_MAX);
-        drop((over_one, from_one, others));
-        assert!(admission.by_address.lock().is_empty() && admission.all.load(Relaxed) == 0);
+    pub(super) fn connected(self: &Arc<Self>, socket: Socket) {
+        let Some(Admitted { session, identity }) = self.admitted.lock().remove(&address(&socket)) else { return };
+        let (Some(namespace), Some(session)) = (self.namespaces.get(socket.ns()), session.upgrade()) else { return };
+        if !namespace.enter(&session) {
+            return;
+        }
+        self.reap_with_link(&socket);
+        match identity {
+            Some(identity) => self.accept(&socket, &session, &identity, AuthMethod::Handshake),
+            None => self.wait_for_authentication(socket, &session),
+        }
+    }
+
+    /// A socket must not outlive the connection that it came with.
+    pub(super) fn reap_with_link(&self, socket: &Socket) {
+        let (connection, sid, namespaces) = (connection(socket.req_parts()), socket.id, self.namespaces.clone());
+        connection.at_end(move || {
+            let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+            // The library notices as a rule by itself, a moment later: then with its own reason.
+            runtime.spawn(async move {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                namespaces.all().iter().for_each(|namespace| namespace.reap(sid));
+            });
+        });
     }
 }

@@ -1,7 +1,7 @@
 //! What comes with a handshake: the token, and who it comes from.
 
-use super::link::Link;
-use crate::fanout::Fanout;
+use crate::connection::Connection;
+use crate::namespace::Namespace;
 use axum::http::{HeaderMap, Uri, header, request::Parts};
 use serde_json::value::RawValue;
 use socketioxide::handler::FromConnectParts;
@@ -28,10 +28,10 @@ pub(super) struct Auth {
     pub(super) rest: Option<Box<RawValue>>,
 }
 
-impl FromConnectParts<Fanout> for Auth {
+impl FromConnectParts<Namespace> for Auth {
     type Error = Infallible;
 
-    fn from_connect_parts(_: &Arc<Socket<Fanout>>, auth: &Option<Value>) -> Result<Self, Infallible> {
+    fn from_connect_parts(_: &Arc<Socket<Namespace>>, auth: &Option<Value>) -> Result<Self, Infallible> {
         Ok(match auth {
             Some(Value::Str(text, _)) => Self::read(text),
             _ => Self::default(),
@@ -93,8 +93,8 @@ pub(super) fn recorded(headers: &HeaderMap, name: header::HeaderName) -> Option<
 }
 
 /// The TCP connection that a request came over.
-pub(super) fn link(parts: &Parts) -> Arc<Link> {
-    parts.extensions.get::<Arc<Link>>().cloned().expect("the listener gives each request its link")
+pub(super) fn connection(parts: &Parts) -> Arc<Connection> {
+    parts.extensions.get::<Arc<Connection>>().cloned().expect("the listener gives each request its connection")
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! Accepts clients and serves each on a task of its own.
 
+use super::clients::Clients;
 use super::engine::Peer;
-use super::handlers::Handlers;
-use super::link::FAREWELL;
-use super::link::Slot;
 use super::service::Parts;
+use super::shutdown::{LeaveNobody, finish};
+use crate::connection::{Slot, Writers};
 use crate::metrics as names;
 use greyhound_sdk::{Drain, descriptors};
 use hyper::server::conn::http1;
@@ -20,7 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::sleep;
 
 /// How long a client may take for the head of a request, so that nobody holds a connection by sending slowly.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -35,15 +35,18 @@ const NO_DESCRIPTOR_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Listener {
     pub(crate) listener: TcpListener,
     pub(crate) parts: Parts,
-    pub(crate) handlers: Arc<Handlers>,
+    pub(crate) clients: Arc<Clients>,
+    pub(crate) writers: Arc<Writers>,
+    /// How long the kernel waits for a client to acknowledge what was sent to it.
+    pub(crate) write_timeout: Duration,
 }
 
 impl Listener {
     /// Accepts until drained; then disconnects everybody, and returns when all are gone or the deadline has come.
     pub(crate) async fn run(self, mut drain: Drain) {
-        let _leave = LeaveNobody(self.handlers.clone());
+        let _leave = LeaveNobody::new(self.clients.clone());
         // Aborted where they are dropped.
-        let _writers = self.writers();
+        let _writers = self.spawn_writers();
         let mut connections = JoinSet::new();
         let slots = slots();
         let mut complained = false;
@@ -70,15 +73,15 @@ impl Listener {
             }
         };
         drop(self.listener);
-        finish(&self.handlers, deadline).await;
-        self.parts.links().stop();
+        finish(&self.clients, deadline).await;
+        self.writers.stop();
     }
 
     /// Tasks that write to clients, one for each thread.
-    fn writers(&self) -> JoinSet<()> {
+    fn spawn_writers(&self) -> JoinSet<()> {
         let writer = || {
-            let links = self.parts.links().clone();
-            async move { links.write().await }
+            let writers = self.writers.clone();
+            async move { writers.write().await }
         };
         (0..Handle::current().metrics().num_workers()).map(|_| writer()).collect()
     }
@@ -89,7 +92,7 @@ impl Listener {
         peer: SocketAddr,
         slot: Slot,
     ) -> impl Future<Output = ()> + Send + 'static + use<> {
-        if let Err(e) = prepare(&stream, self.parts.links().write_timeout) {
+        if let Err(e) = prepare(&stream, self.write_timeout) {
             tracing::debug!(error = %e, "a TCP option could not be set");
         }
         let peer = Peer { address: peer, unproven: Arc::default(), slot };
@@ -107,15 +110,6 @@ impl Listener {
                 tracing::debug!(error = %e, "a connection ended");
             }
         }
-    }
-}
-
-/// Closes the connections of whoever is left when the gateway ends, also by a panic: they come back by themselves.
-struct LeaveNobody(Arc<Handlers>);
-
-impl Drop for LeaveNobody {
-    fn drop(&mut self) {
-        self.0.close_all();
     }
 }
 
@@ -141,23 +135,4 @@ fn refuse(stream: TcpStream, complained: &mut bool) {
 fn prepare(stream: &TcpStream, write_timeout: Duration) -> io::Result<()> {
     stream.set_nodelay(true)?;
     SockRef::from(stream).set_tcp_user_timeout(Some(write_timeout))
-}
-
-async fn finish(handlers: &Handlers, deadline: Instant) {
-    // Again and again: some may have been about to connect.
-    let gone = async || {
-        handlers.let_all_go();
-        while handlers.any_open() {
-            sleep(Duration::from_millis(10)).await;
-            handlers.let_all_go();
-        }
-    };
-    if timeout_at(deadline.min(Instant::now() + FAREWELL), gone()).await.is_ok() {
-        return;
-    }
-    // They do not take what is sent to them.
-    handlers.close_all();
-    if timeout_at(deadline, gone()).await.is_err() {
-        tracing::warn!("some clients did not go in time");
-    }
 }

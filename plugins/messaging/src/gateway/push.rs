@@ -1,43 +1,48 @@
-//! An event that a client emitted.
+//! A client pushes an event: it becomes a row, and is acknowledged once that is durable.
 
-use crate::event::Event;
-use crate::fanout::Fanout;
-use bytes::Bytes;
-use serde_json::value::RawValue;
-use socketioxide::handler::FromMessageParts;
-use socketioxide::socket::Socket;
-use socketioxide_core::Value;
+use super::clients::{Clients, Socket};
+use super::push_acks;
+use super::pushed_event::Push;
+use crate::event::RESERVED;
+use crate::metrics as names;
+use crate::namespace::{Namespace, Session};
+use crate::rows::{PushRow, numbered};
+use greyhound_sdk::Share;
+use metrics::counter;
+use socketioxide::extract::AckSender;
 use std::sync::Arc;
 
-/// The event with all its arguments, however many.
-pub(super) struct Push {
-    pub(super) event: String,
-    /// The arguments as a JSON array, attachments as base64 texts.
-    pub(super) data: String,
-    /// Bytes of the arguments as a JSON array, and of the attachments.
-    pub(super) size: usize,
-    pub(super) wants_ack: bool,
-}
-
-/// Not `["event", ...]`.
-#[derive(Debug, thiserror::Error)]
-#[error("not an event: {0}")]
-pub(super) struct NotAnEvent(String);
-
-impl FromMessageParts<Fanout> for Push {
-    type Error = NotAnEvent;
-
-    fn from_message_parts(_: &Arc<Socket<Fanout>>, value: &mut Value, ack: &Option<i64>) -> Result<Self, NotAnEvent> {
-        let Value::Str(text, attachments) = value else { return Err(NotAnEvent("binary".into())) };
-        let attachments: Vec<Bytes> = attachments.iter().flatten().cloned().collect();
-        let mut push = parse(text.as_str(), &attachments).map_err(|e| NotAnEvent(e.to_string()))?;
-        push.wants_ack = ack.is_some();
-        Ok(push)
+impl Clients {
+    pub(super) fn pushed(&self, socket: &Socket, session: &Arc<Session>, push: &Push, ack: AckSender<Namespace>) {
+        if RESERVED.contains(&push.event.as_str()) {
+            // As Node's parser does.
+            session.set_close_reason("parse error");
+            session.connection().abort();
+            return;
+        }
+        let Some(user) = session.user().name() else {
+            counter!(names::IGNORED).increment(1);
+            return;
+        };
+        counter!(names::PUSHES).increment(1);
+        let row = PushRow {
+            connection_seq: session.connection_seq,
+            user_id: &user,
+            namespace: socket.ns(),
+            event: &push.event,
+            size_bytes: push.size as i64,
+            data: self.record_data.then_some(push.data.as_str()),
+        };
+        // Rows are published here, in the client's order; only the acknowledgement waits for the disk.
+        let offered = self.topics.push.offer_from(Share::User(&user), push.size, &row);
+        match offered {
+            Ok(seq) if push.wants_ack => {
+                if push_acks::expect(session, seq, ack, &self.topics).is_err() {
+                    session.set_close_reason("overload");
+                    session.connection().abort();
+                }
+            }
+            offered => drop(numbered(offered)),
+        }
     }
-}
-
-fn parse(text: &str, attachments: &[Bytes]) -> Result<Push, serde_json::Error> {
-    let whole: &RawValue = serde_json::from_str(text)?;
-    let event = Event::parse(whole.get(), attachments.to_vec())?;
-    Ok(Push { data: event.args(), size: event.size(), event: event.name, wants_ack: false })
 }

@@ -1,10 +1,10 @@
 //! HTTP in front of socket.io: what is answered before it, beside it and by it.
 
 use super::engine::{Engine, Peer};
-use super::links::Links;
 use crate::auth::Origins;
 use crate::config::Config;
-use crate::fanout::{Fanout, Namespaces};
+use crate::connection::Settings;
+use crate::namespace::{Namespace, Namespaces};
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderValue, Request, Response, StatusCode, header};
@@ -26,18 +26,12 @@ pub(crate) struct Parts {
     engine: Engine,
     cors: CorsLayer,
     beside: Router,
-    links: Arc<Links>,
     origins: Origins,
     bundle: Option<Arc<PathBuf>>,
 }
 
 /// The service, and the handle on its namespaces. `beside` serves what is not socket.io's.
-pub(crate) fn service(
-    config: &Config,
-    namespaces: Namespaces,
-    links: Arc<Links>,
-    beside: Router,
-) -> (Parts, SocketIo<Fanout>) {
+pub(crate) fn service(config: &Config, namespaces: Namespaces, beside: Router) -> (Parts, SocketIo<Namespace>) {
     let payload = config.max_payload.as_u64();
     let frame = usize::try_from(payload).unwrap_or(usize::MAX);
     let (library, io) = SocketIo::builder()
@@ -52,12 +46,13 @@ pub(crate) fn service(
         .max_buffer_size(config.buffer)
         // Clients send little: what is read at a time stays in memory for each of them.
         .ws_read_buffer_size(256)
-        .with_adapter::<Fanout>(namespaces)
+        .with_adapter::<Namespace>(namespaces)
         .build_with_inner_svc(());
     let bundle = config.client_bundle.clone().map(Arc::new);
     let origins = Origins::new(&config.allowed_origins);
-    let engine = Engine::new(library, links.clone(), frame);
-    (Parts { engine, cors: cors(&origins), beside, links, origins, bundle }, io)
+    let settings = Arc::new(Settings::new(config.buffer, config.write_timeout));
+    let engine = Engine::new(library, settings, frame);
+    (Parts { engine, cors: cors(&origins), beside, origins, bundle }, io)
 }
 
 fn cors(origins: &Origins) -> CorsLayer {
@@ -71,10 +66,6 @@ fn cors(origins: &Origins) -> CorsLayer {
 }
 
 impl Parts {
-    pub(super) fn links(&self) -> &Arc<Links> {
-        &self.links
-    }
-
     /// Answers a request of `peer`.
     pub(super) async fn answer<B>(self, request: Request<B>, peer: Peer) -> Result<Response<Body>, Infallible>
     where

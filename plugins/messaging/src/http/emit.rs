@@ -1,8 +1,8 @@
 //! `POST /v1/messaging/emit`.
 
 use super::{Reached, Refusal, read, root, to, yes};
-use crate::emit::{Emission, Emitter, Message};
-use crate::outlet::Receipt;
+use crate::delivery::Receipt;
+use crate::emitter::{Emission, Emitter, Message};
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;

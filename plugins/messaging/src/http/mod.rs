@@ -6,7 +6,8 @@ mod sockets;
 #[cfg(test)]
 mod tests;
 
-use crate::emit::{EmitError, Emitter, To, Unreached};
+use crate::cluster::Unreached;
+use crate::emitter::{EmitError, Emitter, To};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::DefaultBodyLimit;
@@ -90,7 +91,7 @@ impl From<EmitError> for Refusal {
         match error {
             EmitError::Reserved(_) => Self(StatusCode::BAD_REQUEST, format!("`event`: {error}")),
             EmitError::UnknownNamespace(_) => Self(StatusCode::NOT_FOUND, format!("`namespace`: {error}")),
-            EmitError::NotRunning => Self(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+            EmitError::NotRunning | EmitError::Unreached(_) => Self(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
         }
     }
 }

@@ -2,12 +2,11 @@
 
 use super::{Reached, Refusal, bad_query, limit, read, root, to};
 use crate::cluster::Gathered;
-use crate::cluster::protocol::RemoteSocket;
-use crate::emit::{Emitter, Touched};
+use crate::emitter::{Emitter, Touched};
+use crate::remote_socket::RemoteSocket;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{Query, State};
-use axum::http::StatusCode;
 use axum::response::Json;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -154,7 +153,6 @@ pub(super) async fn nodes(
     query: QueryOf<NamespaceQuery>,
 ) -> Result<Json<Nodes>, Refusal> {
     let nodes = emitter.nodes(&query.map_err(bad_query)?.namespace).await?;
-    let nodes = nodes.map_err(|why| Refusal(StatusCode::SERVICE_UNAVAILABLE, why.to_string()))?;
     Ok(Json(Nodes { nodes }))
 }
 

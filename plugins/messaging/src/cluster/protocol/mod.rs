@@ -13,9 +13,9 @@ use crate::config::{Mode, RedisConfig, SubscriptionMode};
 use crate::event::Event;
 use crate::msgpack::{Json, to_json};
 use crate::redis::{Publication, Subscription};
+use crate::remote_socket::RemoteSocket;
+use crate::target::Target;
 use bytes::Bytes;
-pub(crate) use options::Target;
-use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::time::Duration;
 
@@ -133,27 +133,6 @@ pub(crate) enum Answer {
     /// The program's JSON answer to a server-side event.
     ServerSide(String),
     Done,
-}
-
-/// A socket, as described by its node.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct RemoteSocket {
-    /// The socket's id.
-    pub id: String,
-    /// The handshake: an object with `headers`, `time`, `address`, `xdomain`, `secure`, `issued` (ms), `url`,
-    /// `query`, `auth`.
-    #[serde(default = "empty")]
-    pub handshake: Box<RawValue>,
-    /// The socket's rooms.
-    #[serde(default, deserialize_with = "options::names")]
-    pub rooms: Vec<String>,
-    /// The data that the program attached to the socket: an object.
-    #[serde(default = "empty")]
-    pub data: Box<RawValue>,
-}
-
-fn empty() -> Box<RawValue> {
-    RawValue::from_string("{}".into()).expect("it is JSON")
 }
 
 /// Why a publication cannot be decoded.

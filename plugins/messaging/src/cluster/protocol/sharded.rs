@@ -3,15 +3,14 @@
 
 use super::classic::{DEFAULT_ACK_TIMEOUT, PacketOut, msgpack, text};
 use super::options::{Options, OptionsOut};
-use super::{
-    Answer, Dialect, Emit, Malformed, Message, Protocol, Received, RemoteSocket, ReplyTo, Request, Target,
-    Unpublishable,
-};
-use super::{event, json, options};
+use super::{Answer, Dialect, Emit, Malformed, Message, Protocol, Received, ReplyTo, Request, Unpublishable};
+use super::{event, json};
 use crate::config::SubscriptionMode;
 use crate::event::{Event, inline};
 use crate::msgpack::{FromJson, Json};
 use crate::redis::{Publication, Subscription};
+use crate::remote_socket::RemoteSocket;
+use crate::target::Target;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -51,7 +50,7 @@ struct DataIn<'a> {
     id: Option<String>,
     #[serde(default)]
     opts: Option<Options>,
-    #[serde(default, deserialize_with = "options::names")]
+    #[serde(default, deserialize_with = "crate::room_names::names")]
     rooms: Vec<String>,
     #[serde(default)]
     close: bool,

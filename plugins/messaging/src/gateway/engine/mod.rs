@@ -9,13 +9,9 @@ mod request;
 mod sessions;
 mod upgrade;
 
-use super::admission::{Admission, TooMany, Unproven};
 use super::handshake::Refusals;
-use super::link::{Link, Polling, Slot};
-use super::links::Links;
-use super::protocol::Protocol;
-use super::stream::{Source, Stream};
-use crate::fanout::Fanout;
+use crate::connection::{Admission, Connection, Polling, Protocol, Settings, Slot, Source, Stream, TooMany, Unproven};
+use crate::namespace::Namespace;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts};
 use bytes::Bytes;
@@ -32,13 +28,13 @@ use tokio::sync::mpsc;
 use tower::Service;
 
 /// The library: it takes the streams of sessions.
-pub(super) type Library = SocketIoService<(), Fanout>;
+pub(super) type Library = SocketIoService<(), Namespace>;
 
 /// Serves engine.io's transports. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Engine {
     library: Library,
-    links: Arc<Links>,
+    settings: Arc<Settings>,
     sessions: Arc<Sessions>,
     admission: Arc<Admission>,
     /// The longest body of a POST.
@@ -56,8 +52,8 @@ pub(super) struct Peer {
 }
 
 impl Engine {
-    pub(super) fn new(library: Library, links: Arc<Links>, max_payload: usize) -> Self {
-        Self { library, links, sessions: Arc::default(), admission: Arc::default(), max_payload }
+    pub(super) fn new(library: Library, settings: Arc<Settings>, max_payload: usize) -> Self {
+        Self { library, settings, sessions: Arc::default(), admission: Arc::default(), max_payload }
     }
 
     /// Answers a request to socket.io's path.
@@ -77,15 +73,20 @@ impl Engine {
         self.admission.admit(peer.address.ip(), &peer.unproven).map_err(|TooMany| Refused::TooMany)
     }
 
-    /// A session that begins with polling: its link, which the library writes an open packet to.
-    fn begin_polling(&self, protocol: Protocol, head: Parts, peer: &Peer) -> Result<Arc<Link>, Refused> {
+    /// A session that begins with polling: its connection, which the library writes an open packet to.
+    fn begin_polling(&self, protocol: Protocol, head: Parts, peer: &Peer) -> Result<Arc<Connection>, Refused> {
         let unproven = self.admit(peer)?;
         let (posts, posted) = mpsc::channel(1);
-        let link =
-            Link::new((peer.address, protocol), None, Some(Polling::new(posts)), Some(unproven), self.links.clone());
-        let link = Arc::new(link);
-        self.begin(Source::Posts(posted), Bytes::new(), &link, head, None);
-        Ok(link)
+        let connection = Connection::new(
+            (peer.address, protocol),
+            None,
+            Some(Polling::new(posts)),
+            Some(unproven),
+            self.settings.clone(),
+        );
+        let connection = Arc::new(connection);
+        self.begin(Source::Posts(posted), Bytes::new(), &connection, head, None);
+        Ok(connection)
     }
 
     fn open_websocket(
@@ -102,22 +103,27 @@ impl Engine {
         tokio::spawn(async move {
             let Some((stream, read)) = upgraded(upgrade).await else { return };
             let (reads, writes) = stream.into_split();
-            let link =
-                Arc::new(Link::new((address, protocol), Some(writes), None, Some(unproven), engine.links.clone()));
-            engine.begin(Source::Socket(reads), read, &link, head, Some(slot));
+            let connection = Arc::new(Connection::new(
+                (address, protocol),
+                Some(writes),
+                None,
+                Some(unproven),
+                engine.settings.clone(),
+            ));
+            engine.begin(Source::Socket(reads), read, &connection, head, Some(slot));
         });
         Ok(switching(accept))
     }
 
     /// Hands a session to the library.
-    fn begin(&self, source: Source, read: Bytes, link: &Arc<Link>, head: Parts, slot: Option<Slot>) {
+    fn begin(&self, source: Source, read: Bytes, connection: &Arc<Connection>, head: Parts, slot: Option<Slot>) {
         let mut request = Request::new(());
-        *request.uri_mut() = library_uri(&head, link.protocol);
+        *request.uri_mut() = library_uri(&head, connection.protocol);
         *request.headers_mut() = own_headers(&head);
-        request.extensions_mut().insert(link.clone());
+        request.extensions_mut().insert(connection.clone());
         request.extensions_mut().insert(Refusals::default());
         let session =
-            Service::call(&mut self.library.clone(), (Stream::new(source, read, link.clone(), slot), request));
+            Service::call(&mut self.library.clone(), (Stream::new(source, read, connection.clone(), slot), request));
         if session.into_inner().is_err() {
             tracing::error!("the socket.io library refuses a handshake that is sound; this is a bug of Greyhound");
         }
@@ -130,15 +136,15 @@ impl Engine {
         slot: Slot,
         accept: HeaderValue,
     ) -> Result<Response<Body>, Refused> {
-        let link = self.sessions.get(secret).ok_or(Refused::UnknownSession)?;
-        if !link.is_polling() {
+        let connection = self.sessions.get(secret).ok_or(Refused::UnknownSession)?;
+        if !connection.is_polling() {
             return Err(Refused::Other("the session has a WebSocket already"));
         }
         let (mut head, _) = request.into_parts();
         let upgrade = on_upgrade(&mut head);
         tokio::spawn(async move {
             if let Some((stream, read)) = upgraded(upgrade).await {
-                upgrade::upgrade(link, stream, read, slot).await;
+                upgrade::upgrade(connection, stream, read, slot).await;
             }
         });
         Ok(switching(accept))

@@ -8,8 +8,8 @@
 //! strict, but for base64, which Node reads leniently and clients of several languages count on it; it is linear in the
 //! length of the body.
 
-use crate::gateway::frame::{client_frame, first_frame};
-use crate::gateway::protocol::Protocol;
+use crate::connection::Protocol;
+use crate::connection::{client_frame, first_frame};
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -198,7 +198,7 @@ fn to_base64(protocol: Protocol, payload: &[u8]) -> String {
 mod tests {
     use super::Protocol::{V3, V4};
     use super::*;
-    use crate::gateway::frame::text_frame;
+    use crate::connection::text_frame;
     use proptest::prelude::*;
     use tungstenite::protocol::frame::FrameHeader;
 

@@ -3,8 +3,8 @@
 use super::payload::{self, Payload};
 use super::request::Refused;
 use super::{Engine, Peer};
-use crate::gateway::link::{Link, Polled};
-use crate::gateway::protocol::Protocol;
+use crate::connection::Protocol;
+use crate::connection::{Connection, Polled};
 use axum::body::Body;
 use axum::http::{HeaderValue, Request, Response, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -25,35 +25,37 @@ type Answer = Result<Response<Body>, Refused>;
 impl Engine {
     pub(super) async fn open(&self, protocol: Protocol, request: Request<Body>, peer: &Peer) -> Answer {
         let (head, _) = request.into_parts();
-        let link = self.begin_polling(protocol, head, peer)?;
-        let secret = self.sessions.register(&link);
-        let opened = timeout(OPEN_TIMEOUT, link.poll(UPGRADE_POLL)).await;
+        let connection = self.begin_polling(protocol, head, peer)?;
+        let secret = self.sessions.register(&connection);
+        let opened = timeout(OPEN_TIMEOUT, connection.poll(UPGRADE_POLL)).await;
         let Ok(Polled::Frames(frames)) = opened else {
-            link.doom();
+            connection.abort();
             return Err(Refused::NotBegun);
         };
         let mut payload = Payload::default();
         frames.iter().for_each(|frames| payload.add(protocol, frames, |open| open_packet(open, &secret)));
-        Ok(payload_response(&link, payload))
+        Ok(payload_response(&connection, payload))
     }
 
     pub(super) async fn poll(&self, secret: &str) -> Answer {
-        let link = self.polling(secret)?;
+        let connection = self.polling(secret)?;
         let mut payload = Payload::default();
-        match link.poll(UPGRADE_POLL).await {
-            Polled::Frames(frames) => frames.iter().for_each(|frames| payload.add(link.protocol, frames, |_| None)),
+        match connection.poll(UPGRADE_POLL).await {
+            Polled::Frames(frames) => {
+                frames.iter().for_each(|frames| payload.add(connection.protocol, frames, |_| None))
+            }
             Polled::Overtaken => return Err(Refused::Other("another poll of the session came later")),
             // As Node: the client learns that the transport is closed.
-            Polled::Over => payload.push(link.protocol, "1"),
+            Polled::Over => payload.push(connection.protocol, "1"),
         }
         if payload.is_empty() {
-            payload.push(link.protocol, "6");
+            payload.push(connection.protocol, "6");
         }
-        Ok(payload_response(&link, payload))
+        Ok(payload_response(&connection, payload))
     }
 
     pub(super) async fn post(&self, secret: &str, request: Request<Body>) -> Answer {
-        let link = self.polling(secret)?;
+        let connection = self.polling(secret)?;
         let is_binary = request
             .headers()
             .get(header::CONTENT_TYPE)
@@ -65,23 +67,23 @@ impl Engine {
             Ok(Err(_)) => return Err(Refused::Other("the body ended early")),
             Ok(Ok(body)) => body.to_bytes(),
         };
-        link.count_received(body.len());
-        let frames = payload::decode(link.protocol, &body, is_binary).map_err(|error| {
+        connection.count_received(body.len());
+        let frames = payload::decode(connection.protocol, &body, is_binary).map_err(|error| {
             tracing::debug!(%error, "a client sent what is no payload");
-            link.because("parse error");
-            link.doom();
+            connection.set_close_reason("parse error");
+            connection.abort();
             Refused::Other("the body is no payload")
         })?;
-        match timeout(BODY_TIMEOUT, link.post(frames)).await {
+        match timeout(BODY_TIMEOUT, connection.post(frames)).await {
             Ok(true) => Ok(html("ok")),
             _ => Err(Refused::UnknownSession),
         }
     }
 
-    fn polling(&self, secret: &str) -> Result<Arc<Link>, Refused> {
-        let link = self.sessions.get(secret).ok_or(Refused::UnknownSession)?;
-        match link.is_polling() {
-            true => Ok(link),
+    fn polling(&self, secret: &str) -> Result<Arc<Connection>, Refused> {
+        let connection = self.sessions.get(secret).ok_or(Refused::UnknownSession)?;
+        match connection.is_polling() {
+            true => Ok(connection),
             false => Err(Refused::Other("TRANSPORT_MISMATCH")),
         }
     }
@@ -95,9 +97,9 @@ fn open_packet(open: &str, secret: &str) -> Option<String> {
     Some(format!("0{}", Value::Object(open)))
 }
 
-fn payload_response(link: &Link, payload: Payload) -> Response<Body> {
+fn payload_response(connection: &Connection, payload: Payload) -> Response<Body> {
     let text = payload.into_text();
-    link.count_sent(text.len());
+    connection.count_sent(text.len());
     let mut response = Response::new(Body::from(text));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=UTF-8"));
     // A cache would give two clients one session.

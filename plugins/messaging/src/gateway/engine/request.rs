@@ -1,7 +1,7 @@
 //! What a request to socket.io's path asks for, and how it is refused in the words of Node's server.
 
+use crate::connection::Protocol;
 use crate::gateway::handshake::query;
-use crate::gateway::protocol::Protocol;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use serde::Serialize;

@@ -3,7 +3,7 @@
 //! Whoever knows a session's secret can read and write in its client's place: it is told to that client alone, in the
 //! open packet. What everybody else knows a socket by is its public id, which opens nothing.
 
-use crate::gateway::link::Link;
+use crate::connection::Connection;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use parking_lot::RwLock;
@@ -22,26 +22,26 @@ pub(super) struct Sessions(RwLock<BySecret>);
 
 #[derive(Default)]
 struct BySecret {
-    links: HashMap<String, Weak<Link>>,
+    writers: HashMap<String, Weak<Connection>>,
     sweep_at: usize,
 }
 
 impl Sessions {
     /// Registers a session until its connection is over; returns its secret.
-    pub(super) fn register(&self, link: &Arc<Link>) -> String {
+    pub(super) fn register(&self, connection: &Arc<Connection>) -> String {
         let mut random = [0; SECRET_BYTES];
         getrandom::fill(&mut random).expect("the system has random numbers");
         let secret = BASE64_URL_SAFE_NO_PAD.encode(random);
         let mut all = self.0.write();
-        if all.links.len() >= all.sweep_at {
-            all.links.retain(|_, link| link.upgrade().is_some_and(|link| !link.is_over()));
-            all.sweep_at = SWEEP_MIN.max(2 * all.links.len());
+        if all.writers.len() >= all.sweep_at {
+            all.writers.retain(|_, connection| connection.upgrade().is_some_and(|connection| !connection.is_over()));
+            all.sweep_at = SWEEP_MIN.max(2 * all.writers.len());
         }
-        all.links.insert(secret.clone(), Arc::downgrade(link));
+        all.writers.insert(secret.clone(), Arc::downgrade(connection));
         secret
     }
 
-    pub(super) fn get(&self, secret: &str) -> Option<Arc<Link>> {
-        self.0.read().links.get(secret)?.upgrade().filter(|link| !link.is_over())
+    pub(super) fn get(&self, secret: &str) -> Option<Arc<Connection>> {
+        self.0.read().writers.get(secret)?.upgrade().filter(|connection| !connection.is_over())
     }
 }

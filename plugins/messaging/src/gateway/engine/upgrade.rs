@@ -4,8 +4,8 @@
 //! last poll as well, and goes over. Until then the WebSocket is nothing but a try: if it fails at any step, the
 //! session goes on polling.
 
-use crate::gateway::frame::text_frame;
-use crate::gateway::link::{Link, Slot};
+use crate::connection::text_frame;
+use crate::connection::{Connection, Slot};
 use bytes::{Buf, Bytes, BytesMut};
 use std::io::Cursor;
 use std::sync::Arc;
@@ -22,14 +22,14 @@ const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
 const PROBE_FRAME_MAX: u64 = 125;
 
 /// Goes over to the WebSocket, of which `read` was read already, if its client does so in time.
-pub(super) async fn upgrade(link: Arc<Link>, stream: TcpStream, read: Bytes, slot: Slot) {
+pub(super) async fn upgrade(connection: Arc<Connection>, stream: TcpStream, read: Bytes, slot: Slot) {
     let mut probe = Probe { stream, read: BytesMut::from(read) };
-    let ready = timeout(UPGRADE_TIMEOUT, probe.run(&link)).await.unwrap_or(None).is_some();
+    let ready = timeout(UPGRADE_TIMEOUT, probe.run(&connection)).await.unwrap_or(None).is_some();
     if ready {
         let (reads, writes) = probe.stream.into_split();
-        link.upgrade(reads, writes, probe.read.freeze(), slot).await;
+        connection.upgrade(reads, writes, probe.read.freeze(), slot).await;
     }
-    link.abandon_upgrade();
+    connection.abandon_upgrade();
 }
 
 /// A WebSocket that is tried.
@@ -40,10 +40,10 @@ struct Probe {
 
 impl Probe {
     /// None if it comes to nothing.
-    async fn run(&mut self, link: &Link) -> Option<()> {
+    async fn run(&mut self, connection: &Connection) -> Option<()> {
         self.expect(b"2probe").await?;
         self.stream.write_all(&text_frame(&["3probe"])).await.ok()?;
-        link.begin_upgrade();
+        connection.begin_upgrade();
         self.expect(b"5").await
     }
 

@@ -1,11 +1,10 @@
 //! Answers to requests.
 
 use super::{kind, msgpack, raw, response_channel, text};
-use crate::cluster::protocol::{
-    Answer, Dialect, Malformed, Protocol, Received, RemoteSocket, ReplyTo, Unpublishable, json,
-};
+use crate::cluster::protocol::{Answer, Dialect, Malformed, Protocol, Received, ReplyTo, Unpublishable, json};
 use crate::msgpack::{FromJson, Json};
 use crate::redis::Publication;
+use crate::remote_socket::RemoteSocket;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;

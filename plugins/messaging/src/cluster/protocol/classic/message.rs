@@ -1,11 +1,12 @@
 //! Messages to clients, from members and from every generation of emitters.
 
 use super::msgpack;
-use crate::cluster::protocol::options::{self, Options, OptionsOut};
-use crate::cluster::protocol::{Malformed, Message, Protocol, Received, Target, Unpublishable, event};
+use crate::cluster::protocol::options::{Options, OptionsOut};
+use crate::cluster::protocol::{Malformed, Message, Protocol, Received, Unpublishable, event};
 use crate::event::Event;
 use crate::msgpack::{FromJson, Json, to_json};
 use crate::redis::Publication;
+use crate::target::Target;
 use bytes::Bytes;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -98,7 +99,7 @@ struct MapIn<'a> {
     #[serde(borrow)]
     data: &'a RawValue,
     // Required: a message without rooms is not meant for everybody.
-    #[serde(alias = "rooms", deserialize_with = "options::names")]
+    #[serde(alias = "rooms", deserialize_with = "crate::room_names::names")]
     room: Vec<String>,
     #[serde(default)]
     nsp: Option<String>,

@@ -3,13 +3,14 @@
 use super::answer::as_name;
 use super::message::{PacketIn, PacketOut};
 use super::{kind, msgpack, raw, request_channel, text};
-use crate::cluster::protocol::options::{self, Options, OptionsOut};
+use crate::cluster::protocol::options::{Options, OptionsOut};
 use crate::cluster::protocol::{
-    Dialect, Emit, Malformed, Protocol, Received, ReplyTo, Request, Target, Unpublishable, event, json,
+    Dialect, Emit, Malformed, Protocol, Received, ReplyTo, Request, Unpublishable, event, json,
 };
 use crate::event::inline;
 use crate::msgpack::Json;
 use crate::redis::Publication;
+use crate::target::Target;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -37,7 +38,7 @@ struct RequestIn<'a> {
     old_id: Option<String>,
     #[serde(default)]
     opts: Option<Options>,
-    #[serde(default, deserialize_with = "options::names")]
+    #[serde(default, deserialize_with = "crate::room_names::names")]
     rooms: Vec<String>,
     #[serde(default)]
     sid: Option<String>,

@@ -1,11 +1,12 @@
 //! A client's session as the library has it: the stream of a WebSocket, whatever the client's transport.
 //!
-//! What the library writes goes into the link's outbox, where it meets what is written beside it. What it reads comes
+//! What the library writes goes into the connection's outbox, where it meets what is written beside it. What it reads comes
 //! from the client's WebSocket or, as long as the client polls, from its POSTs.
 
-use super::link::{Link, Post, Slot};
+use super::core::Connection;
+use super::namespace_query::Queries;
+use super::polling::{Post, Slot};
 use super::protocol::Protocol;
-use super::queries::Queries;
 use bytes::{Buf, Bytes};
 use socket2::SockRef;
 use std::io::{self, IoSlice};
@@ -18,26 +19,26 @@ use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::mpsc;
 
 /// The stream of a session.
-pub(super) struct Stream {
+pub(crate) struct Stream {
     source: Source,
     /// What was read already, and comes first.
     rest: Bytes,
     queries: Queries,
-    link: Arc<Link>,
+    connection: Arc<Connection>,
     /// Held as long as its socket is open.
     slot: Option<Slot>,
 }
 
 /// Where frames come from.
-pub(super) enum Source {
+pub(crate) enum Source {
     Socket(OwnedReadHalf),
     Posts(mpsc::Receiver<Post>),
 }
 
 impl Stream {
     /// `rest` comes first.
-    pub(super) fn new(source: Source, rest: Bytes, link: Arc<Link>, slot: Option<Slot>) -> Self {
-        Self { source, rest: released(rest), queries: Queries::default(), link, slot }
+    pub(crate) fn new(source: Source, rest: Bytes, connection: Arc<Connection>, slot: Option<Slot>) -> Self {
+        Self { source, rest: released(rest), queries: Queries::default(), connection, slot }
     }
 
     fn shut_down(&self, how: Shutdown) -> io::Result<()> {
@@ -52,7 +53,7 @@ impl Stream {
     /// Reads as it comes.
     fn poll_source(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
-            self.link.check_reader(cx)?;
+            self.connection.check_reader(cx)?;
             if !self.rest.is_empty() {
                 let len = self.rest.len().min(buffer.remaining());
                 self.rest.copy_to_slice(buffer.initialize_unfilled_to(len));
@@ -61,7 +62,7 @@ impl Stream {
                 return Poll::Ready(Ok(()));
             }
             let posts = match &mut self.source {
-                Source::Socket(socket) => return poll_socket(&self.link, socket, cx, buffer),
+                Source::Socket(socket) => return poll_socket(&self.connection, socket, cx, buffer),
                 Source::Posts(posts) => posts,
             };
             match ready!(posts.poll_recv(cx)) {
@@ -81,7 +82,7 @@ fn released(rest: Bytes) -> Bytes {
 }
 
 fn poll_socket(
-    link: &Link,
+    connection: &Connection,
     socket: &mut OwnedReadHalf,
     cx: &mut Context<'_>,
     buffer: &mut ReadBuf<'_>,
@@ -90,8 +91,8 @@ fn poll_socket(
     let read = Pin::new(socket).poll_read(cx, buffer);
     match &read {
         Poll::Pending => {}
-        Poll::Ready(Ok(())) => link.count_received(buffer.filled().len() - before),
-        Poll::Ready(Err(e)) => link.failed(e),
+        Poll::Ready(Ok(())) => connection.count_received(buffer.filled().len() - before),
+        Poll::Ready(Err(e)) => connection.failed(e),
     }
     read
 }
@@ -100,7 +101,7 @@ impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let (this, before) = (self.get_mut(), buffer.filled().len());
         ready!(this.poll_source(cx, buffer))?;
-        if this.link.protocol == Protocol::V3 {
+        if this.connection.protocol == Protocol::V3 {
             this.queries.drop_from(&mut buffer.filled_mut()[before..]);
         }
         Poll::Ready(Ok(()))
@@ -109,7 +110,7 @@ impl AsyncRead for Stream {
 
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.link.poll_take(cx, &[IoSlice::new(bytes)])
+        self.connection.poll_take(cx, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -117,7 +118,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.link.poll_take(cx, parts)
+        self.connection.poll_take(cx, parts)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -125,18 +126,18 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.link.poll_written(cx)
+        self.connection.poll_written(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.link.poll_written(cx))?;
+        ready!(self.connection.poll_written(cx))?;
         Poll::Ready(self.shut_down(Shutdown::Write))
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.link.ended();
+        self.connection.ended();
         // The task that waits for the client (`Link::wait_for_client`) notices by it.
         let _ = self.shut_down(Shutdown::Both);
     }

@@ -1,11 +1,13 @@
 //! Publishing messages, and asking the cluster, for other parts of the program.
 
-use crate::cluster::protocol::{Emit, RemoteSocket, Request, Target};
-use crate::cluster::{Acks, Cluster, Gathered, NotReached, Published};
-use crate::event::Event;
-use crate::fanout::Fanout;
-use crate::local::Local;
-use crate::outlet::{Outlet, Receipt, Source};
+use crate::cluster::protocol::{Emit, Request};
+use crate::cluster::{AckReport, Cluster, Gathered, NotReached, Published, ServerSideHandler, Unreached};
+use crate::delivery::{Deliveries, Receipt, Source};
+use crate::event::{Event, RESERVED};
+use crate::namespace::Namespace;
+use crate::remote_socket::RemoteSocket;
+use crate::sockets::Local;
+use crate::target::Target;
 use greyhound_sdk::NotDurable;
 use parking_lot::RwLock;
 use serde_json::value::RawValue;
@@ -13,13 +15,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How long the subscriptions of rooms may take.
-const MOMENT: Duration = Duration::from_secs(3);
+const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(3);
 /// The longest that clients may take to acknowledge.
-const LONGEST: Duration = Duration::from_secs(3600);
-
-/// Events that are socket.io's own.
-pub(crate) const RESERVED: [&str; 6] =
-    ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
+const ACK_TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 
 /// A message to be published.
 #[derive(Debug, Clone, Copy)]
@@ -53,7 +51,7 @@ pub struct To<'a> {
 pub struct Emission {
     /// What became of it here.
     pub receipt: Receipt,
-    outlet: Arc<Outlet>,
+    deliveries: Arc<Deliveries>,
     published: Option<Result<Published, NotReached>>,
 }
 
@@ -69,6 +67,9 @@ pub enum EmitError {
     /// The event is one of socket.io's own.
     #[error("the event `{0}` is socket.io's own; choose another name")]
     Reserved(String),
+    /// The other nodes were not reached, and what was asked concerns them.
+    #[error(transparent)]
+    Unreached(#[from] Unreached),
 }
 
 /// What was done to sockets.
@@ -80,26 +81,17 @@ pub struct Touched {
     pub cluster: Result<(), Unreached>,
 }
 
-/// The other nodes were not reached: what happened, happened on this node alone.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(transparent)]
-pub struct Unreached(#[from] NotReached);
-
 /// Publishes messages and asks the cluster. Cheap to clone; usable as soon as the gateway runs.
 #[derive(Clone, Default)]
 pub struct Emitter {
     gate: Arc<RwLock<Option<Gate>>>,
-    listener: Listener,
+    server_side: ServerSideHandler,
 }
-
-/// What listens to the programs on other nodes: namespace, event, arguments; the answer.
-pub(crate) type Listener = Arc<RwLock<Option<Arc<Listen>>>>;
-type Listen = dyn Fn(&str, &str, &str) -> Option<String> + Send + Sync;
 
 /// What an emitter leads to.
 #[derive(Clone)]
 pub(crate) struct Gate {
-    pub(crate) outlet: Arc<Outlet>,
+    pub(crate) deliveries: Arc<Deliveries>,
     pub(crate) local: Arc<Local>,
     /// None where this node is alone.
     pub(crate) cluster: Option<Arc<Cluster>>,
@@ -114,18 +106,18 @@ impl Emitter {
         *self.gate.write() = None;
     }
 
-    pub(crate) fn listener(&self) -> Listener {
-        self.listener.clone()
+    pub(crate) fn server_side(&self) -> ServerSideHandler {
+        self.server_side.clone()
     }
 
     fn gate(&self) -> Result<Gate, EmitError> {
         self.gate.read().clone().ok_or(EmitError::NotRunning)
     }
 
-    fn to(&self, to: To<'_>) -> Result<(Gate, Arc<Fanout>, Target), EmitError> {
+    fn to(&self, to: To<'_>) -> Result<(Gate, Arc<Namespace>, Target), EmitError> {
         let gate = self.gate()?;
         let namespace = gate
-            .outlet
+            .deliveries
             .namespaces
             .get(to.namespace)
             .ok_or_else(|| EmitError::UnknownNamespace(to.namespace.to_owned()))?;
@@ -141,32 +133,36 @@ impl Emitter {
         let (gate, namespace, mut target) = self.to(message.to)?;
         target.volatile = message.volatile;
         let event = event(message)?;
-        let name = message.to.namespace;
-        let mut published = None;
-        let receipt = gate.outlet.deliver(&namespace, name, event, &target, source(message), |seq, event| {
-            let origin = seq.map(|seq| gate.outlet.id(seq));
-            published = gate.cluster.as_ref().map(|cluster| cluster.publish(name, event, &target, origin.as_deref()));
-        });
-        Ok(Emission { receipt, outlet: gate.outlet, published })
+        let prepared = gate.deliveries.prepare(&namespace, event, &target, source(message));
+        let published = gate
+            .cluster
+            .as_ref()
+            .map(|cluster| cluster.publish(namespace.name(), prepared.event(), &target, prepared.id().as_deref()));
+        let receipt = prepared.send();
+        Ok(Emission { receipt, deliveries: gate.deliveries, published })
     }
 
     /// Sends a message to sockets of all nodes, records it here, and waits for their acknowledgements.
     ///
     /// # Errors
     /// [`EmitError`]; nothing was sent then.
-    pub async fn emit_with_ack(&self, message: &Message<'_>, timeout: Duration) -> Result<(Emission, Acks), EmitError> {
+    pub async fn emit_with_ack(
+        &self,
+        message: &Message<'_>,
+        timeout: Duration,
+    ) -> Result<(Emission, AckReport), EmitError> {
         let (gate, namespace, target) = self.to(message.to)?;
         let (event, name) = (event(message)?, message.to.namespace);
-        let timeout = timeout.min(LONGEST);
+        let timeout = timeout.min(ACK_TIMEOUT_MAX);
         let (receipt, local) =
-            gate.outlet.deliver_with_ack(&namespace, name, event.clone(), &target, source(message), timeout);
-        let origin = receipt.seq.map(|seq| gate.outlet.id(seq));
+            gate.deliveries.send_with_ack(&namespace, event.clone(), &target, source(message), timeout);
+        let origin = receipt.seq.map(|seq| gate.deliveries.id(seq));
         let asked = match &gate.cluster {
             Some(cluster) => Some(cluster.ask_for_acks(name, Emit { event, target, timeout, origin }).await),
             None => None,
         };
-        let acks = Acks::gather(receipt.recipients, local, asked, timeout).await;
-        Ok((Emission { receipt, outlet: gate.outlet, published: None }, acks))
+        let acks = AckReport::gather(receipt.recipients, local, asked, timeout).await;
+        Ok((Emission { receipt, deliveries: gate.deliveries, published: None }, acks))
     }
 
     /// The sockets that a message would go to: those of this node, and those of the others.
@@ -188,10 +184,10 @@ impl Emitter {
     /// # Errors
     /// [`EmitError`].
     pub async fn rooms(&self, namespace: &str) -> Result<Gathered<String>, EmitError> {
-        let (gate, fanout, _) = self.to(To { namespace, rooms: &[], except: &[] })?;
-        let local = fanout.rooms.read().names();
+        let (gate, namespace, _) = self.to(To { namespace, rooms: &[], except: &[] })?;
+        let local = namespace.rooms.read().names();
         let mut rooms = match &gate.cluster {
-            Some(cluster) => cluster.rooms(namespace, local).await,
+            Some(cluster) => cluster.rooms(namespace.name(), local).await,
             None => Gathered::complete(local),
         };
         rooms.items.sort_unstable();
@@ -202,13 +198,13 @@ impl Emitter {
     /// How many nodes there are, this one included.
     ///
     /// # Errors
-    /// [`EmitError`]; inside, [`Unreached`] where nobody knows.
-    pub async fn nodes(&self, namespace: &str) -> Result<Result<usize, Unreached>, EmitError> {
+    /// [`EmitError`]; [`EmitError::Unreached`] if nobody knows.
+    pub async fn nodes(&self, namespace: &str) -> Result<usize, EmitError> {
         let (gate, ..) = self.to(To { namespace, rooms: &[], except: &[] })?;
-        Ok(match &gate.cluster {
-            Some(cluster) => cluster.nodes(namespace).await.map_err(Unreached),
+        match &gate.cluster {
+            Some(cluster) => Ok(cluster.nodes(namespace).await.map_err(Unreached::from)?),
             None => Ok(1),
-        })
+        }
     }
 
     /// Lets sockets of all nodes join `rooms`.
@@ -221,7 +217,7 @@ impl Emitter {
         let told = gate.tell(to.namespace, &Request::Join { target, rooms: rooms.to_vec() }).await;
         if let Some(cluster) = &gate.cluster {
             // What is published to the rooms from now on comes here.
-            let _ = tokio::time::timeout(MOMENT, cluster.covered(to.namespace, rooms)).await;
+            let _ = tokio::time::timeout(SUBSCRIBE_TIMEOUT, cluster.covered(to.namespace, rooms)).await;
         }
         Ok(Touched { here, cluster: told })
     }
@@ -249,15 +245,15 @@ impl Emitter {
     /// Tells the programs on the other nodes an event (`serverSideEmit`), not their clients.
     ///
     /// # Errors
-    /// [`EmitError`]; inside, [`Unreached`].
+    /// [`EmitError`]; [`EmitError::Unreached`] if the other nodes were not told.
     pub async fn server_side_emit(
         &self,
         namespace: &str,
         event: &str,
         args: &[Box<RawValue>],
-    ) -> Result<Result<(), Unreached>, EmitError> {
+    ) -> Result<(), EmitError> {
         let (gate, ..) = self.to(To { namespace, rooms: &[], except: &[] })?;
-        Ok(gate.tell(namespace, &Request::ServerSide(Event::new(event, args).text)).await)
+        Ok(gate.tell(namespace, &Request::ServerSide(Event::new(event, args).text)).await?)
     }
 
     /// Tells the programs on the other nodes an event and gathers their answers, each JSON.
@@ -281,7 +277,7 @@ impl Emitter {
     /// name and its arguments as a JSON array, and returns an answer in JSON for those who want one. One listener; must
     /// not block. It may be set before the gateway runs.
     pub fn on_server_side(&self, listen: impl Fn(&str, &str, &str) -> Option<String> + Send + Sync + 'static) {
-        *self.listener.write() = Some(Arc::new(listen));
+        *self.server_side.write() = Some(Arc::new(listen));
     }
 }
 
@@ -297,7 +293,7 @@ impl Emission {
     /// The message's id: its shard and the number of its row. None where the bus is closed.
     #[must_use]
     pub fn id(&self) -> Option<String> {
-        Some(self.outlet.id(self.receipt.seq?))
+        Some(self.deliveries.id(self.receipt.seq?))
     }
 
     /// Waits until the message's row is durable.
@@ -305,14 +301,14 @@ impl Emission {
     /// # Errors
     /// [`NotDurable`] where it was lost; a gap is recorded.
     pub async fn durable(&self) -> Result<(), NotDurable> {
-        self.outlet.durable(self.receipt).await
+        self.deliveries.durable(self.receipt).await
     }
 
     /// Waits until the message is published to the other nodes. None where there is no cluster.
     pub async fn reached(self) -> Option<Result<(), Unreached>> {
         Some(match self.published? {
-            Ok(published) => published.done().await.map_err(Unreached),
-            Err(why) => Err(Unreached(why)),
+            Ok(published) => published.done().await.map_err(Unreached::from),
+            Err(why) => Err(why.into()),
         })
     }
 }

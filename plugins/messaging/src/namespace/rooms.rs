@@ -1,8 +1,8 @@
 //! The rooms of one namespace.
 
-use super::Roster;
-use crate::cluster::Interest;
-use crate::gateway::Session;
+use super::interest::Interest;
+use super::roster::Roster;
+use super::session::Session;
 use socketioxide::socket::Sid;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -62,7 +62,7 @@ impl Rooms {
         }
         self.strangers.remove(&session.sid);
         self.admit(session);
-        self.join(session, &session.rooms());
+        self.join(session, &session.user().rooms());
         true
     }
 
@@ -190,7 +190,7 @@ mod tests {
             let mut expected: BTreeSet<usize> = if rooms.is_empty() { (0..6).collect() } else { rooms.iter().flat_map(|r| model[*r].clone()).collect() };
             except.iter().for_each(|r| expected.retain(|s| !model[*r].contains(s)));
             let roster = own.roster(&names(&rooms), &names(&except));
-            let got: BTreeSet<usize> = roster.sessions().iter().map(|s| s.connection as usize).collect();
+            let got: BTreeSet<usize> = roster.sessions().iter().map(|s| s.connection_seq as usize).collect();
             prop_assert_eq!(roster.len(), got.len());
             prop_assert_eq!(got, expected);
         }
@@ -210,10 +210,10 @@ mod tests {
             (0, 0, false, 0)
         );
         assert_eq!(own.all().len(), 1);
-        session.set_user("a".into(), rooms(&["user(a)"]));
+        session.authenticated("a".into(), rooms(&["user(a)"]));
         assert!(own.know(&session));
         assert_eq!((own.roster(&[], &[]).len(), own.roster(&sid, &[]).len(), own.all().len()), (1, 1, 1));
-        own.exit(session.sid, &session.rooms());
+        own.exit(session.sid, &session.user().rooms());
         assert_eq!((own.roster(&[], &[]).len(), own.all().len(), own.rooms.len()), (0, 0, 0));
         session.close("over");
         assert!(!own.enter(&session) && !own.know(&session) && own.all().is_empty());
@@ -226,7 +226,7 @@ mod tests {
         let all = [[].as_slice(), &["mixed"]].map(rooms);
         for session in [&changed, &other] {
             assert!(own.enter(session));
-            session.joined(&all[1]);
+            session.user().joined(&all[1]);
             own.join(session, &all[1]);
         }
         let users = |own: &Rooms, rooms: &[String]| {
@@ -240,16 +240,16 @@ mod tests {
             [vec!["nobody", "nobody"], vec!["nobody", "nobody"]]
         );
         // Whoever it was not before keeps the rooms that it was put into.
-        assert_eq!(changed.set_user("a".into(), rooms(&["user(a)", "site(x)"])), rooms(&[]));
+        assert_eq!(changed.authenticated("a".into(), rooms(&["user(a)", "site(x)"])), rooms(&[]));
         assert!(own.know(&changed));
         assert_eq!(all.each_ref().map(|rooms| users(&own, rooms)), [vec!["a", "nobody"], vec!["a", "nobody"]]);
         // The same user from another site keeps them as well, another user does not.
-        let left = changed.set_user("a".into(), rooms(&["user(a)"]));
-        assert_eq!((left, changed.rooms()), (rooms(&["site(x)"]), rooms(&["user(a)", "mixed"])));
-        let left = changed.set_user("b".into(), rooms(&["user(b)"]));
+        let left = changed.authenticated("a".into(), rooms(&["user(a)"]));
+        assert_eq!((left, changed.user().rooms()), (rooms(&["site(x)"]), rooms(&["user(a)", "mixed"])));
+        let left = changed.authenticated("b".into(), rooms(&["user(b)"]));
         own.leave(changed.sid, &left);
         assert!(own.know(&changed));
-        assert_eq!((left, changed.rooms()), (rooms(&["user(a)", "mixed"]), rooms(&["user(b)"])));
+        assert_eq!((left, changed.user().rooms()), (rooms(&["user(a)", "mixed"]), rooms(&["user(b)"])));
         assert_eq!(all.each_ref().map(|rooms| users(&own, rooms)), [vec!["b", "nobody"], vec!["nobody"]]);
         assert_eq!(users(&own, &rooms(&["user(b)"])), ["b"]);
     }

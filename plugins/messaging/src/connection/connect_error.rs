@@ -12,10 +12,10 @@ use tungstenite::protocol::frame::coding::{Data, OpCode};
 
 /// A refused handshake; as a text, the payload that its client is to get.
 #[derive(Debug)]
-pub(super) struct Refused {
-    pub(super) rejection: Rejection,
+pub(crate) struct Refused {
+    pub(crate) rejection: Rejection,
     /// Whether the client is a 1.x or 2.x.
-    pub(super) old: bool,
+    pub(crate) old: bool,
 }
 
 /// The payload that the library made.
@@ -42,7 +42,7 @@ impl std::fmt::Display for Refused {
 }
 
 /// The frames of the library with the payloads that are meant.
-pub(super) fn mended(frames: Bytes) -> Bytes {
+pub(crate) fn mended(frames: Bytes) -> Bytes {
     let (mut rest, mut mended) = (&frames[..], None::<BytesMut>);
     while let Some((opcode, payload, after)) = first_frame(rest) {
         let whole = (opcode == OpCode::Data(Data::Text)).then(|| meant(payload)).flatten();

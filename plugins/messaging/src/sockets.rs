@@ -1,8 +1,10 @@
 //! The sockets of this node, as other nodes and backends see them.
 
-use crate::cluster::protocol::{RemoteSocket, Target};
-use crate::fanout::{Fanout, Roster};
-use crate::gateway::{FAREWELL, Session};
+use crate::connection::FAREWELL;
+use crate::namespace::{Namespace, Roster, Session};
+use crate::remote_socket::RemoteSocket;
+use crate::target::Target;
+
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use serde::Serialize;
@@ -16,7 +18,7 @@ const AT_ONCE: usize = 256;
 
 /// The sockets of this node.
 pub(crate) struct Local {
-    io: SocketIo<Fanout>,
+    io: SocketIo<Namespace>,
 }
 
 /// How a socket connected, in the words of Node's server; without what proves who it is.
@@ -42,7 +44,7 @@ struct Data<'a> {
 }
 
 impl Local {
-    pub(crate) fn new(io: SocketIo<Fanout>) -> Self {
+    pub(crate) fn new(io: SocketIo<Namespace>) -> Self {
         Self { io }
     }
 
@@ -62,7 +64,7 @@ impl Local {
     }
 
     /// Disconnects the members of `target`, or closes their connections.
-    pub(crate) fn disconnect(&self, namespace: &Fanout, target: &Target, close: bool) -> usize {
+    pub(crate) fn disconnect(&self, namespace: &Namespace, target: &Target, close: bool) -> usize {
         let members = namespace.members(target);
         members.sessions().iter().for_each(|session| namespace.disconnect(session));
         if close {
@@ -70,7 +72,7 @@ impl Local {
             tokio::spawn(async move {
                 // They are told first: who only loses the connection connects again.
                 tokio::time::sleep(FAREWELL).await;
-                members.sessions().iter().for_each(|session| session.link().doom());
+                members.sessions().iter().for_each(|session| session.connection().abort());
             });
         }
         members.len()
@@ -78,10 +80,10 @@ impl Local {
 }
 
 fn description(parts: &Parts, session: &Session) -> RemoteSocket {
-    let mut rooms = session.rooms();
+    let mut rooms = session.user().rooms();
     // As in Node, a socket is in the room of its own id.
     rooms.insert(0, session.sid.to_string());
-    let user = session.user();
+    let user = session.user().name();
     let data = to_raw_value(&Data { user: user.as_deref() }).expect("a text is JSON");
     RemoteSocket { id: session.sid.to_string(), handshake: handshake(parts, session), rooms, data }
 }

@@ -1,8 +1,9 @@
 //! What waits to be written to a client.
 
 use super::connect_error::mended;
-use super::library::Library;
 use super::moment::Moment;
+use super::ordering::LibraryOrder;
+use super::queued::QueuedDelivery;
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -20,7 +21,7 @@ pub(super) const CLOSE_FRAME: Bytes = Bytes::from_static(&[0x88, 0]);
 
 /// What waits to be written to one client. Each piece is whole frames of a WebSocket, from the library and from the
 /// fan-out; a client that polls gets them in the form of its transport.
-pub(super) struct Outbox {
+pub(super) struct WriteQueue {
     sink: Sink,
     pieces: VecDeque<Piece>,
     /// Bytes of the first piece that are written.
@@ -30,7 +31,7 @@ pub(super) struct Outbox {
     /// The connection is closed when all is written; nothing more is taken.
     closing: bool,
     pub(super) turn: Turn,
-    pub(super) library: Library,
+    pub(super) order: LibraryOrder,
 }
 
 /// Where pieces go.
@@ -46,17 +47,7 @@ pub(super) enum Sink {
 /// Frames, and the delivery that ends with them.
 pub(super) struct Piece {
     frames: Bytes,
-    delivery: Delivery,
-}
-
-/// A delivery whose row says `queued`. `message` and `connection` are the numbers of their rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Delivery {
-    /// Negative: none, or one that is not recorded.
-    pub(crate) message: i64,
-    pub(crate) connection: i64,
-    /// When the message was received.
-    pub(crate) received: Moment,
+    delivery: QueuedDelivery,
 }
 
 /// Who writes what waits.
@@ -81,19 +72,10 @@ pub(super) enum Wrote {
     Failed(io::Error),
 }
 
-impl Delivery {
-    /// None that is recorded.
-    pub(crate) const NONE: Self = Self { message: -1, connection: -1, received: Moment::BEGIN };
-
-    pub(super) fn is_recorded(&self) -> bool {
-        self.message >= 0
-    }
-}
-
-impl Outbox {
+impl WriteQueue {
     pub(super) fn new(sink: Sink) -> Self {
         let turn = Turn::Nobody;
-        Self { sink, pieces: VecDeque::new(), begun: 0, ahead: 0, closing: false, turn, library: Library::default() }
+        Self { sink, pieces: VecDeque::new(), begun: 0, ahead: 0, closing: false, turn, order: LibraryOrder::default() }
     }
 
     /// The WebSocket that is written to.
@@ -133,7 +115,7 @@ impl Outbox {
         self.ahead > 0 && self.turn == Turn::Client
     }
 
-    pub(super) fn push(&mut self, frames: Bytes, delivery: Delivery) {
+    pub(super) fn push(&mut self, frames: Bytes, delivery: QueuedDelivery) {
         self.pieces.push_back(Piece { frames, delivery });
     }
 
@@ -143,12 +125,12 @@ impl Outbox {
         parts.iter().for_each(|part| all.extend_from_slice(part));
         let len = all.len();
         let mut all = mended(all.freeze());
-        while let Some((end, delivery)) = self.library.next_delivery(&all) {
+        while let Some((end, delivery)) = self.order.next_delivery(&all) {
             let frames = all.split_to(end);
             self.push(frames, delivery);
         }
         if !all.is_empty() {
-            self.push(all, Delivery::NONE);
+            self.push(all, QueuedDelivery::NONE);
         }
         self.ahead = self.len();
         len
@@ -157,7 +139,7 @@ impl Outbox {
     /// Nothing more is taken: the connection is closed when what waits is written, and a close frame.
     pub(super) fn close_after_all(&mut self) {
         if !std::mem::replace(&mut self.closing, true) {
-            self.push(CLOSE_FRAME, Delivery::NONE);
+            self.push(CLOSE_FRAME, QueuedDelivery::NONE);
         }
     }
 
@@ -169,11 +151,11 @@ impl Outbox {
     }
 
     /// The connection is over. Returns the deliveries that were not written.
-    pub(super) fn end(&mut self) -> Vec<Delivery> {
+    pub(super) fn end(&mut self) -> Vec<QueuedDelivery> {
         self.close();
         let pieces = std::mem::take(&mut self.pieces);
-        let unsent = pieces.into_iter().map(|piece| piece.delivery).chain(self.library.take_outstanding());
-        unsent.filter(Delivery::is_recorded).collect()
+        let unsent = pieces.into_iter().map(|piece| piece.delivery).chain(self.order.take_outstanding());
+        unsent.filter(QueuedDelivery::is_recorded).collect()
     }
 
     /// From now on a WebSocket takes what waits. The poll that waits is woken. False where the client does not poll.

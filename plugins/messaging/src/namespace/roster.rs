@@ -1,6 +1,6 @@
 //! The members of a room as the columns of their delivery rows.
 
-use crate::gateway::Session;
+use super::session::Session;
 use arrow_array::{Array, ArrayRef, Int64Array, StringArray};
 use std::sync::Arc;
 
@@ -31,10 +31,10 @@ impl Roster {
     pub(crate) fn new(sessions: Vec<Arc<Session>>) -> Self {
         let users = match &sessions[..] {
             [] => Users::One(None),
-            [one] => Users::One(one.user()),
+            [one] => Users::One(one.user().name()),
             several => Users::Columns {
-                connections: Arc::new(Int64Array::from_iter_values(several.iter().map(|s| s.connection))),
-                users: Arc::new(StringArray::from_iter(several.iter().map(|s| s.user()))),
+                connections: Arc::new(Int64Array::from_iter_values(several.iter().map(|s| s.connection_seq))),
+                users: Arc::new(StringArray::from_iter(several.iter().map(|s| s.user().name()))),
             },
         };
         Self { sessions, users }

@@ -1,6 +1,6 @@
 //! What waits to be published: in order, and no more than so much.
 
-use super::NotReached;
+use super::reach::NotReached;
 use crate::redis::{Publication, Redis};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ const LEAST: usize = 512;
 const BATCH: usize = 256;
 
 /// What waits to be published.
-pub(super) struct Outbox {
+pub(super) struct PublishQueue {
     room: Arc<Semaphore>,
     sender: mpsc::UnboundedSender<Waiting>,
     receiver: Mutex<Option<mpsc::UnboundedReceiver<Waiting>>>,
@@ -29,7 +29,7 @@ struct Waiting {
 /// A publication under way. It goes on when this is dropped.
 pub(crate) struct Published(oneshot::Receiver<Result<(), NotReached>>);
 
-impl Default for Outbox {
+impl Default for PublishQueue {
     fn default() -> Self {
         // Bounded by the bytes of what is in it.
         let (sender, receiver) = mpsc::unbounded_channel();
@@ -37,7 +37,7 @@ impl Default for Outbox {
     }
 }
 
-impl Outbox {
+impl PublishQueue {
     /// Lets something be published.
     pub(super) fn put(&self, publication: Publication) -> Result<Published, NotReached> {
         let size = u32::try_from(publication.body.len().clamp(LEAST, ROOM)).unwrap_or(u32::MAX);

@@ -32,7 +32,7 @@ fn begun(data: Data, len: usize) -> BytesMut {
 }
 
 /// Puts a frame as a client's WebSocket brings it, with a mask that changes nothing.
-pub(super) fn client_frame(data: Data, parts: &[&[u8]], to: &mut BytesMut) {
+pub(crate) fn client_frame(data: Data, parts: &[&[u8]], to: &mut BytesMut) {
     let len: usize = parts.iter().map(|part| part.len()).sum();
     let header =
         FrameHeader { is_final: true, opcode: OpCode::Data(data), mask: Some([0; 4]), ..FrameHeader::default() };
@@ -41,7 +41,7 @@ pub(super) fn client_frame(data: Data, parts: &[&[u8]], to: &mut BytesMut) {
 }
 
 /// The opcode and the payload of the first frame, and what comes after it. None where that is no whole frame.
-pub(super) fn first_frame(bytes: &[u8]) -> Option<(OpCode, &[u8], &[u8])> {
+pub(crate) fn first_frame(bytes: &[u8]) -> Option<(OpCode, &[u8], &[u8])> {
     let mut cursor = Cursor::new(bytes);
     let (header, len) = FrameHeader::parse(&mut cursor).ok().flatten()?;
     let rest = bytes.get(usize::try_from(cursor.position()).ok()?..)?;

@@ -1,25 +1,32 @@
-//! The one way of a message, wherever it comes from, to sockets and rows.
+//! One message: recorded, published to the other nodes, sent to the sockets of this node, in this order.
+//!
+//! ```text
+//! let prepared = deliveries.prepare(..);     // its recipients are fixed, its row has a number
+//! cluster.publish(.., prepared.id());        // the other nodes learn whose message it is
+//! let receipt = prepared.send();             // it is queued for each recipient, and that is recorded
+//! ```
 
-use crate::cluster::protocol::Target;
+use crate::connection::{MessageRef, Moment, Writers};
 use crate::event::Event;
-use crate::fanout::{Acks, Fanout, Namespaces, Roster, Sent};
-use crate::gateway::{Links, Moment, Session};
 use crate::metrics as names;
-use crate::rows::{DeliveryRow, MessageRow, Topics, column, delivery_outcome};
+use crate::namespace::{AckStream, Namespace, Namespaces, Rooms, Roster, Sent, Session};
+use crate::rows::{DeliveryOutcome, DeliveryRow, MessageRow, Topics, column, numbered};
+use crate::target::Target;
 use arrow_array::{ArrayRef, Int8Array, Int32Array, Int64Array, RecordBatch};
 use futures_util::StreamExt;
-use greyhound_sdk::{NotDurable, Refused, Shard};
+use greyhound_sdk::{NotDurable, Shard};
 use metrics::Counter;
+use parking_lot::RwLockReadGuard;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// The way from a message to sockets and rows.
-pub(crate) struct Outlet {
+pub(crate) struct Deliveries {
     pub(crate) shard: Shard,
     pub(crate) namespaces: Namespaces,
-    pub(crate) links: Arc<Links>,
+    pub(crate) writers: Arc<Writers>,
     pub(crate) topics: Arc<Topics>,
     pub(crate) record_deliveries: bool,
     pub(crate) record_data: bool,
@@ -59,105 +66,136 @@ pub(crate) struct Counters {
 impl Counters {
     pub(crate) fn new() -> Self {
         use metrics::counter;
-        let deliveries = |outcome| counter!(names::DELIVERIES, "outcome" => outcome);
+        let deliveries = |outcome: DeliveryOutcome| counter!(names::DELIVERIES, "outcome" => outcome.name());
         Self {
             messages: counter!(names::MESSAGES),
-            queued: deliveries("queued"),
-            dropped: deliveries("dropped"),
-            acked: deliveries("acked"),
+            queued: deliveries(DeliveryOutcome::Queued),
+            dropped: deliveries(DeliveryOutcome::Dropped),
+            acked: deliveries(DeliveryOutcome::Acked),
         }
     }
 
-    fn of(&self, outcome: i8) -> &Counter {
+    fn of(&self, outcome: DeliveryOutcome) -> &Counter {
         match outcome {
-            delivery_outcome::QUEUED => &self.queued,
-            delivery_outcome::ACKED => &self.acked,
+            DeliveryOutcome::Queued => &self.queued,
+            DeliveryOutcome::Acked => &self.acked,
             _ => &self.dropped,
         }
     }
 }
 
-impl Outlet {
+/// A message that is recorded and not yet sent.
+pub(crate) struct Prepared<'a> {
+    deliveries: &'a Deliveries,
+    namespace: &'a Namespace,
+    rooms: RwLockReadGuard<'a, Rooms>,
+    roster: Arc<Roster>,
+    event: Event,
+    /// None where the bus is closed.
+    seq: Option<u64>,
+    volatile: bool,
+    received: Instant,
+}
+
+impl Prepared<'_> {
+    /// The message's id on all nodes; `None` if the bus is closed.
+    pub(crate) fn id(&self) -> Option<String> {
+        Some(self.deliveries.id(self.seq?))
+    }
+
+    pub(crate) fn event(&self) -> &Event {
+        &self.event
+    }
+
+    /// Sends it and records what became of it.
+    pub(crate) fn send(self) -> Receipt {
+        let receipt = self.receipt();
+        if receipt.recipients == 0 {
+            return receipt;
+        }
+        let message = self.message();
+        let sent = self.namespace.send(&self.event, &self.roster, self.volatile, message, &self.deliveries.writers);
+        drop(self.rooms);
+        self.deliveries.record(&self.roster, sent, self.seq, self.volatile, self.received);
+        receipt
+    }
+
+    /// Sends it, records what became of it, and reports what clients acknowledge within `timeout`.
+    fn send_with_ack(self, all: &Arc<Deliveries>, timeout: Duration) -> (Receipt, mpsc::Receiver<Acknowledged>) {
+        let receipt = self.receipt();
+        let message = self.message();
+        let (sent, acks) = self.namespace.send_with_ack(&self.event, &self.roster, message, timeout);
+        drop(self.rooms);
+        self.deliveries.record(&self.roster, sent, self.seq, false, self.received);
+        let (acknowledged, receiver) = mpsc::channel(self.roster.len().max(1));
+        tokio::spawn(all.clone().collect(acks, self.seq, self.roster, self.received, acknowledged));
+        (receipt, receiver)
+    }
+
+    fn receipt(&self) -> Receipt {
+        Receipt { seq: self.seq, recipients: self.roster.len() }
+    }
+
+    fn message(&self) -> MessageRef {
+        let seq = self.seq.filter(|_| self.deliveries.record_deliveries).map_or(-1, column);
+        MessageRef { seq, received: Moment::of(self.received) }
+    }
+}
+
+impl Deliveries {
     /// The id of the message whose row has this number.
     pub(crate) fn id(&self, seq: u64) -> String {
         format!("{}:{seq}", self.shard)
     }
 
-    /// Sends an event to the members of `target` and records it. `numbered` is told the number of its row before it is
-    /// sent.
-    pub(crate) fn deliver(
-        &self,
-        namespace: &Fanout,
-        name: &str,
+    /// Fixes who gets an event, and records it. Nobody joins or leaves until it is sent: the rows name just those who
+    /// got it.
+    pub(crate) fn prepare<'a>(
+        &'a self,
+        namespace: &'a Namespace,
         event: Event,
         target: &Target,
         source: Source<'_>,
-        numbered: impl FnOnce(Option<u64>, &Event),
-    ) -> Receipt {
+    ) -> Prepared<'a> {
         let received = Instant::now();
         self.counters.messages.increment(1);
-        // Nobody joins or leaves until it is sent: the rows name just those who got it.
         let rooms = namespace.rooms.read();
         let roster = rooms.roster(&target.rooms, &target.except);
-        let seq = self.record_message(name, &event, target, source, roster.len());
-        numbered(seq, &event);
-        let receipt = Receipt { seq, recipients: roster.len() };
-        if roster.len() == 0 {
-            return receipt;
-        }
-        let sent =
-            namespace.send(&event, &roster, target.volatile, (self.recorded(seq), Moment::of(received)), &self.links);
-        drop(rooms);
-        let latency = micros(received);
-        self.settle(&sent, &roster, target.volatile);
-        if let (true, Some(seq)) = (self.record_deliveries, seq) {
-            self.record_deliveries(column(seq), &roster, sent, latency);
-        }
-        receipt
+        let seq = self.record_message(namespace.name(), &event, target, source, roster.len());
+        Prepared { deliveries: self, namespace, rooms, roster, event, seq, volatile: target.volatile, received }
     }
 
-    /// Records a message that nobody here gets.
-    pub(crate) fn record_undelivered(&self, name: &str, event: &Event, target: &Target, source: Source<'_>) {
-        self.counters.messages.increment(1);
-        self.record_message(name, event, target, source, 0);
-    }
-
-    /// Sends an event, records it, and tells what clients acknowledge within `timeout`.
-    pub(crate) fn deliver_with_ack(
+    /// Prepares and sends an event, and reports what clients acknowledge within `timeout`. One step, because a prepared
+    /// message holds a lock, which no task may hold while it waits.
+    pub(crate) fn send_with_ack(
         self: &Arc<Self>,
-        namespace: &Fanout,
-        name: &str,
+        namespace: &Namespace,
         event: Event,
         target: &Target,
         source: Source<'_>,
         timeout: Duration,
     ) -> (Receipt, mpsc::Receiver<Acknowledged>) {
-        let received = Instant::now();
-        self.counters.messages.increment(1);
-        let rooms = namespace.rooms.read();
-        let roster = rooms.roster(&target.rooms, &target.except);
-        let seq = self.record_message(name, &event, target, source, roster.len());
-        let (sent, acks) =
-            namespace.send_with_ack(&event, &roster, (self.recorded(seq), Moment::of(received)), timeout);
-        drop(rooms);
-        self.settle(&sent, &roster, false);
-        if let (true, Some(seq)) = (self.record_deliveries, seq) {
-            self.record_deliveries(column(seq), &roster, sent, micros(received));
-        }
-        let receipt = Receipt { seq, recipients: roster.len() };
-        let (acknowledged, receiver) = mpsc::channel(roster.len().max(1));
-        tokio::spawn(self.clone().collect(acks, seq, roster, received, acknowledged));
-        (receipt, receiver)
+        self.prepare(namespace, event, target, source).send_with_ack(self, timeout)
     }
 
-    /// The number of a message's row as its deliveries name it; negative where they are not recorded.
-    fn recorded(&self, seq: Option<u64>) -> i64 {
-        seq.filter(|_| self.record_deliveries).map_or(-1, column)
+    /// Records a message that nobody here gets.
+    pub(crate) fn record_undelivered(&self, namespace: &Namespace, event: &Event, target: &Target, source: Source<'_>) {
+        self.counters.messages.increment(1);
+        self.record_message(namespace.name(), event, target, source, 0);
+    }
+
+    /// Counts and records what became of a message.
+    fn record(&self, roster: &Roster, sent: Sent, seq: Option<u64>, volatile: bool, received: Instant) {
+        let latency_us = micros(received);
+        self.count(&sent, roster, volatile);
+        if let (true, Some(seq)) = (self.record_deliveries, seq) {
+            self.record_deliveries(column(seq), roster, sent, latency_us);
+        }
     }
 
     async fn collect(
         self: Arc<Self>,
-        mut acks: Acks,
+        mut acks: AckStream,
         seq: Option<u64>,
         roster: Arc<Roster>,
         received: Instant,
@@ -172,7 +210,7 @@ impl Outlet {
             if let (Ok(_), Some(seq), Some(place)) =
                 (&acknowledged, seq.filter(|_| self.record_deliveries), places.get(&sid))
             {
-                self.record_one(column(seq), &roster, *place, delivery_outcome::ACKED, micros(received));
+                self.record_one(column(seq), &roster, *place, DeliveryOutcome::Acked, micros(received));
             }
             let _ = to.send(acknowledged.ok()).await;
         }
@@ -211,16 +249,16 @@ impl Outlet {
     }
 
     /// Counts outcomes, and closes those whose queue is full: they read too slowly, unless they may do without.
-    fn settle(&self, sent: &Sent, roster: &Roster, volatile: bool) {
-        let slow = |session: &Session, outcome: i8| {
-            if outcome == delivery_outcome::DROPPED && !volatile {
-                session.link().too_slow();
+    fn count(&self, sent: &Sent, roster: &Roster, volatile: bool) {
+        let slow = |session: &Session, outcome: DeliveryOutcome| {
+            if outcome == DeliveryOutcome::Dropped && !volatile {
+                session.connection().too_slow();
             }
         };
         match sent {
             Sent::Alike(outcome) => {
                 self.counters.of(*outcome).increment(roster.len() as u64);
-                if *outcome == delivery_outcome::DROPPED {
+                if *outcome == DeliveryOutcome::Dropped {
                     roster.sessions().iter().for_each(|session| slow(session, *outcome));
                 }
             }
@@ -243,8 +281,8 @@ impl Outlet {
         };
         let count = roster.len();
         let outcomes: ArrayRef = match sent {
-            Sent::Alike(outcome) => Arc::new(Int8Array::from_value(outcome, count)),
-            Sent::Each(outcomes) => Arc::new(Int8Array::from(outcomes)),
+            Sent::Alike(outcome) => Arc::new(Int8Array::from_value(outcome as i8, count)),
+            Sent::Each(outcomes) => Arc::new(Int8Array::from_iter_values(outcomes.into_iter().map(|it| it as i8))),
         };
         let messages: ArrayRef = Arc::new(Int64Array::from_value(message, count));
         let latencies: ArrayRef = Arc::new(Int32Array::from_value(latency_us, count));
@@ -254,8 +292,8 @@ impl Outlet {
         numbered(self.topics.delivery.offer_batch(rows));
     }
 
-    fn record_one(&self, message_seq: i64, roster: &Roster, place: usize, outcome: i8, latency_us: i32) {
-        let connection_seq = roster.sessions()[place].connection;
+    fn record_one(&self, message_seq: i64, roster: &Roster, place: usize, outcome: DeliveryOutcome, latency_us: i32) {
+        let connection_seq = roster.sessions()[place].connection_seq;
         let row = DeliveryRow { message_seq, connection_seq, user_id: roster.user(place), outcome, latency_us };
         numbered(self.topics.delivery.offer(&row));
     }
@@ -263,16 +301,4 @@ impl Outlet {
 
 fn micros(since: Instant) -> i32 {
     i32::try_from(since.elapsed().as_micros()).unwrap_or(i32::MAX)
-}
-
-/// The number that a row got, recorded or shed.
-pub(crate) fn numbered(offered: Result<u64, Refused>) -> Option<u64> {
-    match offered {
-        Ok(seq) => Some(seq),
-        Err(Refused::Shed { first, .. }) => first,
-        Err(unfit @ Refused::Schema { .. }) => {
-            tracing::error!(error = %unfit, "a row of the gateway does not fit its schema");
-            None
-        }
-    }
 }

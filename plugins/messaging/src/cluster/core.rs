@@ -1,0 +1,132 @@
+//! The cluster as a member sees it: its state, and what is published to it.
+
+use super::complaint::Complaint;
+use super::pending::Pending;
+use super::protocol::Protocol;
+use super::publish_queue::{PublishQueue, Published};
+use super::reach::NotReached;
+use crate::config::RedisConfig;
+use crate::event::Event;
+use crate::namespace::{Interest, Namespaces};
+use crate::redis::{Publication, Redis};
+use crate::target::Target;
+use parking_lot::RwLock;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// The cluster, as this node sees it.
+pub(crate) struct Cluster {
+    pub(super) url: String,
+    pub(super) protocol: Protocol,
+    pub(super) namespaces: Namespaces,
+    pub(super) interest: Arc<Interest>,
+    pub(super) connection: RwLock<Option<Arc<dyn Redis>>>,
+    pub(super) state: watch::Sender<State>,
+    pub(super) publish_queue: PublishQueue,
+    pub(super) pending: Pending,
+    pub(super) unanswered: Complaint,
+    pub(super) old_member: Complaint,
+}
+
+/// Whether the cluster is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum State {
+    /// It is not known yet.
+    Connecting,
+    Up,
+    /// Why it is not.
+    Down(Arc<str>),
+}
+
+impl Cluster {
+    /// None where no Redis is configured.
+    pub(crate) fn new(config: &RedisConfig, namespaces: Namespaces, interest: Arc<Interest>) -> Option<Arc<Self>> {
+        let protocol = Protocol::new(config, uid(config));
+        Some(Arc::new(Self {
+            url: config.url.clone()?,
+            protocol,
+            namespaces,
+            interest,
+            connection: RwLock::default(),
+            state: watch::Sender::new(State::Connecting),
+            publish_queue: PublishQueue::default(),
+            pending: Pending::default(),
+            unanswered: Complaint::default(),
+            old_member: Complaint::default(),
+        }))
+    }
+
+    /// Publishes a message to the clients of the other members, in the order of the calls.
+    ///
+    /// # Errors
+    /// Where it is clear at once that it is not published.
+    pub(crate) fn publish(
+        &self,
+        namespace: &str,
+        event: &Event,
+        target: &Target,
+        origin: Option<&str>,
+    ) -> Result<Published, NotReached> {
+        self.put(self.protocol.message(namespace, event, target, origin)?)
+    }
+
+    /// Lets something be published, unless it is clear that it cannot be.
+    pub(super) fn put(&self, publication: Publication) -> Result<Published, NotReached> {
+        match &*self.state.borrow() {
+            State::Up => self.publish_queue.put(publication),
+            State::Down(why) => Err(NotReached::Down(why.clone())),
+            State::Connecting => Err(NotReached::Down("it is being connected to".into())),
+        }
+    }
+
+    /// Whether every message to `rooms` comes here already, or none can.
+    pub(crate) fn covers(&self, namespace: &str, rooms: &[String]) -> bool {
+        match &*self.state.borrow() {
+            State::Connecting => false,
+            State::Down(_) => true,
+            State::Up => !self.protocol.subscribes_rooms() || self.interest.confirmed(namespace, rooms),
+        }
+    }
+
+    /// Waits until it does.
+    pub(crate) async fn covered(&self, namespace: &str, rooms: &[String]) {
+        let mut state = self.state.subscribe();
+        let mut confirmed = self.interest.changes();
+        while !self.covers(namespace, rooms) && self.is_anybody_in(namespace, rooms) {
+            tokio::select! {
+                _ = state.changed() => {}
+                _ = confirmed.changed() => {}
+            }
+        }
+    }
+
+    /// Whether somebody is in each of `rooms`: others are never confirmed.
+    fn is_anybody_in(&self, namespace: &str, rooms: &[String]) -> bool {
+        self.namespaces.get(namespace).is_some_and(|namespace| {
+            let own = namespace.rooms.read();
+            rooms.iter().all(|room| own.has(room))
+        })
+    }
+
+    pub(super) fn connection(&self) -> Option<Arc<dyn Redis>> {
+        self.connection.read().clone()
+    }
+}
+
+/// A name as those of the other members: 6 characters in the classic protocol, 16 digits in the sharded one.
+pub(super) fn uid(config: &RedisConfig) -> String {
+    const CHARACTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let random: [u8; 8] = random();
+    match config.mode {
+        crate::config::Mode::Classic => {
+            random[..6].iter().map(|byte| char::from(CHARACTERS[usize::from(byte & 63)])).collect()
+        }
+        crate::config::Mode::Sharded => random.iter().map(|byte| format!("{byte:02x}")).collect(),
+    }
+}
+
+pub(super) fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the system has random numbers");
+    bytes
+}

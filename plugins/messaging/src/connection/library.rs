@@ -1,0 +1,57 @@
+//! The library's side of a connection: what its tasks read, write and wait for.
+
+use super::core::Connection;
+use super::write_queue::WriteQueue;
+use parking_lot::MutexGuard;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+impl Connection {
+    /// For the library's task that reads: an error where the connection is to be closed, of which it is told as well
+    /// when that comes.
+    pub(crate) fn check_reader(&self, cx: &Context<'_>) -> io::Result<()> {
+        self.reader.register(cx.waker());
+        self.check()
+    }
+
+    /// Takes what the library writes, all of it, when all that it wrote before is written. Never fails: that a
+    /// connection broke is for who reads, so that the library ends each session in one way, also one whose open packet
+    /// cannot be written.
+    pub(crate) fn poll_take(self: &Arc<Self>, cx: &Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let mut queue = ready!(self.poll_ready(cx));
+        if queue.is_closing() || queue.is_closed() {
+            return Poll::Ready(Ok(parts.iter().map(|part| part.len()).sum()));
+        }
+        let len = queue.take(parts);
+        if queue.is_polled() && queue.len() > self.settings.buffer {
+            self.too_slow();
+        }
+        if !queue.is_behind() {
+            self.write_locked(&mut queue);
+        }
+        Poll::Ready(Ok(len))
+    }
+
+    /// Waits until all that the library wrote is written.
+    pub(crate) fn poll_written(self: &Arc<Self>, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        let mut queue = ready!(self.poll_ready(cx));
+        if !queue.is_behind() && !queue.is_closed() {
+            self.write_locked(&mut queue);
+        }
+        drop(queue);
+        self.poll_ready(cx).map(|_| Ok(()))
+    }
+
+    fn poll_ready(&self, cx: &Context<'_>) -> Poll<MutexGuard<'_, WriteQueue>> {
+        let queue = self.queue.lock();
+        if queue.holds_up_library() && self.check().is_ok() {
+            self.writer.register(cx.waker());
+            // It may have been doomed meanwhile.
+            if self.check().is_ok() {
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(queue)
+    }
+}

@@ -1,0 +1,182 @@
+//! A client proves who it is, or fails to.
+
+use super::clients::{Clients, Socket};
+use super::credentials::Credentials;
+use super::handshake::{Refusals, connection, recorded};
+use super::push_acks::NO_ARGUMENTS;
+use crate::auth::{Identity, Rejection, base_domain};
+use crate::connection::FAREWELL;
+use crate::metrics as names;
+use crate::namespace::Session;
+use crate::rows::{AuthMethod, AuthOutcome, AuthRow, numbered};
+use axum::http::header;
+use greyhound_sdk::Share;
+use metrics::counter;
+use socketioxide::AckError;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// So long a client may take to acknowledge that it is not authorized: in a page, somebody may be asked first.
+const UNAUTHORIZED_ACK_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What an attempt to authenticate came to, for its row.
+struct Attempt<'a> {
+    outcome: AuthOutcome,
+    method: Option<AuthMethod>,
+    user: Option<&'a str>,
+    site: Option<&'a str>,
+    reason: Option<&'a str>,
+}
+
+impl Clients {
+    pub(super) fn wait_for_authentication(self: &Arc<Self>, socket: Socket, session: &Arc<Session>) {
+        let (this, its, limit) = (self.clone(), Arc::downgrade(session), self.auth_timeout);
+        let timer = tokio::spawn(async move {
+            tokio::time::sleep(limit).await;
+            let Some(session) = its.upgrade().filter(|s| s.user().name().is_none() && socket.connected()) else {
+                return;
+            };
+            let reason = Some("no authentication in time");
+            let attempt = Attempt { outcome: AuthOutcome::Timeout, method: None, user: None, site: None, reason };
+            this.record_attempt(Some(session.connection_seq), &attempt, &socket);
+            session.set_close_reason("authentication timeout");
+            this.dismiss(socket, &session).await;
+        });
+        session.user().until_known(timer.abort_handle());
+    }
+
+    pub(super) fn authenticate(&self, socket: &Socket, session: &Arc<Session>, credentials: Option<Credentials>) {
+        if Refusals::of(socket.req_parts()).are_too_many() {
+            // The connection is about to be closed.
+            return;
+        }
+        let token =
+            credentials.and_then(|c| serde_json::from_str::<String>(c.token.get()).ok()).ok_or(Rejection::NOT_A_TEXT);
+        match token.and_then(|token| self.verifier.verify(&token)) {
+            Ok(identity) => self.accept(socket, session, &identity, AuthMethod::Event),
+            Err(rejection) => self.reject(socket, session, &rejection),
+        }
+    }
+
+    /// The client is who it says: it joins the rooms of its user and site, and leaves those of another user.
+    pub(super) fn accept(&self, socket: &Socket, session: &Arc<Session>, identity: &Identity, method: AuthMethod) {
+        let Some(namespace) = self.namespaces.get(socket.ns()) else { return };
+        let origin = || recorded(&socket.req_parts().headers, header::ORIGIN).filter(|_| self.site_from_origin);
+        let site = identity.site.clone().or_else(|| base_domain(&origin()?));
+        let site = site.filter(|site| self.sites.is_empty() || self.sites.contains(site));
+        let mut rooms: Vec<String> =
+            [Some(format!("user({})", identity.user)), site.as_ref().map(|site| format!("site({site})"))]
+                .into_iter()
+                .flatten()
+                .collect();
+        rooms.shrink_to_fit();
+        if !namespace.become_known(session, &identity.user, &rooms) {
+            return;
+        }
+        let attempt = Attempt {
+            outcome: AuthOutcome::Accepted,
+            method: Some(method),
+            user: Some(&identity.user),
+            site: site.as_deref(),
+            reason: None,
+        };
+        self.record_attempt(Some(session.connection_seq), &attempt, socket);
+        self.welcome(socket, session, rooms);
+    }
+
+    /// Tells a client that it is in, as soon as messages to its rooms come to this node.
+    fn welcome(&self, socket: &Socket, session: &Arc<Session>, mut rooms: Vec<String>) {
+        rooms.push(session.sid.to_string());
+        match self.cluster.clone().filter(|cluster| !cluster.covers(socket.ns(), &rooms)) {
+            None => tell_authenticated(socket, session),
+            Some(cluster) => {
+                let (socket, session) = (socket.clone(), session.clone());
+                tokio::spawn(async move {
+                    cluster.covered(socket.ns(), &rooms).await;
+                    tell_authenticated(&socket, &session);
+                });
+            }
+        }
+    }
+
+    /// Tells a client why its token is refused. As socketio-jwt does: a client that acknowledges that is disconnected.
+    fn reject(&self, socket: &Socket, session: &Arc<Session>, rejection: &Rejection) {
+        self.record_rejection(Some(session.connection_seq), AuthMethod::Event, rejection, socket);
+        let acknowledged =
+            socket.timeout(UNAUTHORIZED_ACK_TIMEOUT).emit_with_ack::<_, ()>("unauthorized", &rejection.payload());
+        session.sent_unmarked();
+        if Refusals::of(socket.req_parts()).add() {
+            self.dismiss_guesser(socket, session);
+        } else if let Ok(acknowledged) = acknowledged {
+            let (namespaces, session) = (self.namespaces.clone(), Arc::downgrade(session));
+            tokio::spawn(async move {
+                // An acknowledgement's arguments are of no interest, and none of them may be there.
+                let over = matches!(acknowledged.await, Err(AckError::Timeout | AckError::Socket(_)));
+                let Some(session) = session.upgrade().filter(|session| !over && !session.is_closed()) else { return };
+                session.set_close_reason("unauthorized");
+                if let Some(namespace) = namespaces.get(&session.namespace) {
+                    namespace.disconnect(&session);
+                }
+            });
+        }
+    }
+
+    /// Disconnects a client whose tokens were refused too often, in a way after which it does not come back by itself.
+    fn dismiss_guesser(&self, socket: &Socket, session: &Session) {
+        session.set_close_reason("too many refusals");
+        let connection = session.connection().clone();
+        if socket.clone().disconnect().is_err() {
+            return connection.abort();
+        }
+        tokio::spawn(async move {
+            tokio::time::sleep(FAREWELL).await;
+            connection.close();
+        });
+    }
+
+    /// Disconnects a socket and, unless another one of the same client has authenticated, closes the connection.
+    async fn dismiss(&self, socket: Socket, session: &Session) {
+        let _ = socket.disconnect();
+        tokio::time::sleep(FAREWELL).await;
+        if session.connection().is_unproven() {
+            session.connection().close();
+        }
+    }
+
+    pub(super) fn record_rejection(
+        &self,
+        connection: Option<i64>,
+        method: AuthMethod,
+        rejection: &Rejection,
+        socket: &Socket,
+    ) {
+        let outcome = if rejection.expired { AuthOutcome::Expired } else { AuthOutcome::Refused };
+        let user = rejection.claimed.as_deref();
+        let attempt = Attempt { outcome, method: Some(method), user, site: None, reason: Some(rejection.message) };
+        self.record_attempt(connection, &attempt, socket);
+    }
+
+    fn record_attempt(&self, connection_seq: Option<i64>, attempt: &Attempt<'_>, socket: &Socket) {
+        let parts = socket.req_parts();
+        let agent = recorded(&parts.headers, header::USER_AGENT);
+        counter!(names::AUTHENTICATIONS, "outcome" => attempt.outcome.name()).increment(1);
+        let address = connection(parts).peer.ip().to_canonical().to_string();
+        let accepted = attempt.user.filter(|_| attempt.outcome == AuthOutcome::Accepted);
+        let row = AuthRow {
+            connection_seq,
+            outcome: attempt.outcome,
+            method: attempt.method,
+            user_id: attempt.user,
+            site: attempt.site,
+            reason: attempt.reason,
+            address: Some(&address),
+            agent: agent.as_deref(),
+        };
+        numbered(self.topics.offer_auth(accepted.map_or(Share::Anonymous(&address), Share::User), &row));
+    }
+}
+
+fn tell_authenticated(socket: &Socket, session: &Session) {
+    let _ = socket.emit("authenticated", &NO_ARGUMENTS);
+    session.sent_unmarked();
+}

@@ -1,0 +1,159 @@
+//! The namespaces of this node: the adapter below socket.io's.
+
+use super::interest::{Interest, Room};
+use super::rooms::Rooms;
+use super::roster::Roster;
+use super::session::Session;
+use crate::target::Target;
+use parking_lot::RwLock;
+use socketioxide::adapter::Emitter;
+use socketioxide::socket::Sid;
+use socketioxide_core::adapter::{BroadcastOptions, CoreAdapter, CoreLocalAdapter, DefinedAdapter, SocketEmitter};
+use socketioxide_core::packet::Packet;
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a client acknowledges.
+type Ack = <Emitter as SocketEmitter>::AckStream;
+
+/// One namespace on this node.
+pub(crate) struct Namespace {
+    pub(super) local: CoreLocalAdapter<Emitter>,
+    pub(crate) rooms: RwLock<Rooms>,
+    namespaces: Namespaces,
+}
+
+/// The namespaces by name.
+#[derive(Clone, Default)]
+pub(crate) struct Namespaces {
+    by_name: Arc<RwLock<HashMap<String, Arc<Namespace>>>>,
+    interest: Arc<Interest>,
+    guests: bool,
+}
+
+impl Namespaces {
+    /// `interest` is told which rooms have members. With `guests`, who is not authenticated is in the audience, too.
+    pub(crate) fn new(interest: Arc<Interest>, guests: bool) -> Self {
+        Self { interest, guests, ..Self::default() }
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<Arc<Namespace>> {
+        self.by_name.read().get(name).cloned()
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Namespace>> {
+        self.by_name.read().values().cloned().collect()
+    }
+
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.by_name.read().keys().cloned().collect()
+    }
+
+    /// Whether a room of a namespace has members on this node.
+    pub(crate) fn has(&self, namespace: &str, room: &str) -> bool {
+        self.get(namespace).is_some_and(|namespace| namespace.rooms.read().has(room))
+    }
+
+    /// Every room of every namespace that has members on this node.
+    pub(crate) fn rooms(&self) -> Vec<Room> {
+        let rooms = |(name, namespace): (&String, &Arc<Namespace>)| -> Vec<Room> {
+            namespace.rooms.read().names().into_iter().map(|room| (name.clone(), room)).collect()
+        };
+        self.by_name.read().iter().flat_map(rooms).collect()
+    }
+}
+
+impl Namespace {
+    pub(crate) fn name(&self) -> &str {
+        self.local.path()
+    }
+
+    /// Lets the members of `target` join `rooms`.
+    pub(crate) fn join(&self, target: &Target, rooms: &[String]) -> usize {
+        self.change(target, |own, session| {
+            session.user().joined(rooms);
+            own.join(session, rooms);
+        })
+    }
+
+    /// Lets the members of `target` leave `rooms`.
+    pub(crate) fn leave(&self, target: &Target, rooms: &[String]) -> usize {
+        self.change(target, |own, session| {
+            session.user().left(rooms);
+            own.leave(session.sid, rooms);
+        })
+    }
+
+    fn change(&self, target: &Target, what: impl Fn(&mut Rooms, &Arc<Session>)) -> usize {
+        let mut own = self.rooms.write();
+        let roster = own.roster(&target.rooms, &target.except);
+        roster.sessions().iter().for_each(|session| what(&mut own, session));
+        roster.len()
+    }
+
+    /// The members of `target`.
+    pub(crate) fn members(&self, target: &Target) -> Arc<Roster> {
+        self.rooms.read().roster(&target.rooms, &target.except)
+    }
+
+    /// Makes a socket a member of the namespace, unless it has gone. Returns whether it is there.
+    pub(crate) fn enter(&self, session: &Arc<Session>) -> bool {
+        self.rooms.write().enter(session)
+    }
+
+    /// It is known who a socket is: it leaves the rooms of who it was before and joins `rooms`, in one step.
+    /// Returns whether it is still there.
+    pub(crate) fn become_known(&self, session: &Arc<Session>, user: &str, rooms: &[String]) -> bool {
+        let mut own = self.rooms.write();
+        let left = session.authenticated(user.into(), rooms.to_vec());
+        own.leave(session.sid, &left);
+        own.know(session)
+    }
+
+    /// Disconnects a socket from the namespace. If it does not take even that, its connection is closed.
+    pub(crate) fn disconnect(&self, session: &Session) {
+        if self.local.disconnect_socket(BroadcastOptions::new(session.sid)).is_err() {
+            session.connection().abort();
+        }
+    }
+
+    /// Takes out a socket whose connection is over, if it is still there.
+    pub(crate) fn reap(&self, sid: Sid) {
+        // It is going already, as a rule.
+        let _ = self.local.disconnect_socket(BroadcastOptions::new(sid));
+    }
+}
+
+impl DefinedAdapter for Namespace {}
+
+impl CoreAdapter<Emitter> for Namespace {
+    type Error = Infallible;
+    type State = Namespaces;
+    type AckStream = Ack;
+    type InitRes = ();
+
+    fn new(namespaces: &Namespaces, local: CoreLocalAdapter<Emitter>) -> Self {
+        let rooms = RwLock::new(Rooms::new(local.path(), namespaces.interest.clone(), namespaces.guests));
+        Self { local, rooms, namespaces: namespaces.clone() }
+    }
+
+    fn init(self: Arc<Self>, on_success: impl FnOnce() + Send + 'static) {
+        self.namespaces.by_name.write().insert(self.local.path().to_string(), self.clone());
+        on_success();
+    }
+
+    async fn broadcast_with_ack(
+        &self,
+        packet: Packet,
+        opts: BroadcastOptions,
+        timeout: Option<Duration>,
+    ) -> Result<Self::AckStream, Infallible> {
+        Ok(self.local.broadcast_with_ack(packet, opts, timeout).0)
+    }
+
+    fn get_local(&self) -> &CoreLocalAdapter<Emitter> {
+        &self.local
+    }
+}
