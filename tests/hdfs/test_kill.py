@@ -69,6 +69,17 @@ def test_killed_at_each_step_of_a_commit(greyhound):
     assert greyhound.query("greyhound.sink", recovered) == [(2,)], "of the lives that ended between rename and cursor"
 
 
+def test_killed_at_each_step_of_marking_the_first_hour(greyhound, hdfs):
+    marks = lambda: hdfs.files().glob(f"{greyhound.root}/*/dt=*/hour=*/shard=*/_FIRST_HOUR")
+    for step in ["write", "rename", "renamed"]:
+        greyhound.spawn([MORTAL], FAILPOINT=f"{step} _FIRST_HOUR 1")
+        died(greyhound)
+        assert bool(marks()) == (step == "renamed"), step
+    greyhound.start().push()
+    check(greyhound)
+    assert len(marks()) == len({mark.split("/dt=")[0] for mark in marks()}) > 1, "one of each table"
+
+
 def test_killed_at_each_step_of_closing_an_hour(greyhound, hdfs):
     with greyhound.hours_ago(1):
         greyhound.start().push()

@@ -51,7 +51,7 @@ def test_what_waits_is_seen_in_the_metrics(greyhound):
     assert age() == 0
     # Somebody's file lies in the place of the table.
     table = greyhound.home / "data/tables/messaging.push"
-    until("the hour before its first to be closed", lambda: list(table.glob("*/*/*/_SUCCESS")))
+    until("its first hour to be marked", lambda: list(table.glob("*/*/*/_FIRST_HOUR")))
     aside = table.rename(table.with_name("aside"))
     table.write_text("")
     push(greyhound, 10)

@@ -11,6 +11,9 @@ use std::sync::Arc;
 
 /// The name of the file that says so.
 pub const SUCCESS: &str = "_SUCCESS";
+/// The name of the file that marks the first hour of a shard.
+pub(crate) const FIRST_HOUR: &str = "_FIRST_HOUR";
+const FIRST_HOUR_CONTENT: &[u8] = b"This shard wrote nothing to this table before this hour.\n";
 /// It is not longer than this.
 const SUCCESS_BYTES: usize = 16 << 20;
 /// Longer than this no downtime is: a clock that was never set, or was set wrongly, has leapt.
@@ -18,8 +21,9 @@ pub(crate) const LONGEST_DOWNTIME_HOURS: i64 = 24 * 366;
 
 /// Closes the hours of one table, one after the other, empty ones and those of downtimes included.
 ///
-/// The first one that a shard closes is the one before its first row or floor, in which it had none: where it has rows,
-/// there is a `_SUCCESS`, and none of those that others have is read to find where it stopped.
+/// The first one is the hour of the shard's first row or floor. A file in its directory marks it before it is closed:
+/// after a restart, this file says that the hours up to then must be closed, even if the shard has no rows, and that no
+/// older hour of other shards need be read.
 pub struct Hours {
     store: Arc<dyn Store>,
     staging: Staging,
@@ -86,7 +90,7 @@ impl Hours {
             return Ok(Vec::new());
         }
         let mut oldest_open = None;
-        for day in self.newest_first(&self.topic, "dt=").await? {
+        'days: for day in self.newest_first(&self.topic, "dt=").await? {
             for hour in self.newest_first(&format!("{}/{day}", self.topic), "hour=").await? {
                 let Some(at) = parse(&day, &hour) else { continue };
                 let directory = directory(&self.topic, at, &self.shard);
@@ -104,6 +108,9 @@ impl Hours {
                 if !names.is_empty() {
                     oldest_open = Some((at, 0));
                 }
+                if names.iter().any(|n| n == FIRST_HOUR) {
+                    break 'days;
+                }
             }
         }
         self.next = oldest_open;
@@ -113,9 +120,12 @@ impl Hours {
     /// The oldest open hour before `end`, if there is one, and what its `_SUCCESS` would say.
     ///
     /// # Errors
-    /// If the store, or a file of the hour, cannot be read.
+    /// If the store, or a file of the hour, cannot be read, or the first hour cannot be marked.
     pub async fn oldest_open(&mut self, end: Hour) -> Result<Option<Closing>, StoreError> {
-        let (hour, expected) = *self.next.get_or_insert((Hour(end.0 - 1), 0));
+        let (hour, expected) = match self.next {
+            Some(next) => next,
+            None => self.begin(end).await?,
+        };
         if end.0 - hour.0 > LONGEST_DOWNTIME_HOURS {
             tracing::warn!(
                 topic = self.topic,
@@ -130,6 +140,14 @@ impl Hours {
         }
         let success = self.survey(hour, expected).await?;
         Ok(Some(Closing { hour, success }))
+    }
+
+    /// Marks the first hour.
+    async fn begin(&mut self, hour: Hour) -> Result<(Hour, u64), StoreError> {
+        let path = format!("{}/{FIRST_HOUR}", self.directory(hour));
+        // If it is there, an earlier attempt made it.
+        self.staging.place(Bytes::from_static(FIRST_HOUR_CONTENT), &path).await?;
+        Ok(*self.next.insert((hour, 0)))
     }
 
     /// Closes an hour: all its rows are committed, and none will come. `uncompacted` is the oldest closed hour that is

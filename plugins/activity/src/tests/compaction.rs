@@ -442,7 +442,7 @@ async fn a_compacted_file_never_mixes_schemas() {
     upgraded.set_time(NOON + HOUR_US);
     publisher.offer(&Noted { state: 0, buyer_id: "8", note: None }).unwrap();
     start_on(&upgraded, Arc::new(store.clone()), POLICY).await.drained().await.unwrap();
-    assert_eq!(files_of(&store.files(), &place(HOUR)).len(), 5);
+    assert_eq!(files_of(&store.files(), &place(HOUR)).len(), 6, "four files, _SUCCESS and _FIRST_HOUR");
     let is_sound = async || verified(&store).await.iter().all(|it| it.findings.is_empty() && it.unchecked == 0);
     assert!(is_sound().await);
     life(&store).await;

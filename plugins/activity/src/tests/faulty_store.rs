@@ -4,7 +4,7 @@ use crate::store::{Passing, Published, Refusal, Store, StoreError, Trouble};
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -57,6 +57,8 @@ pub(super) struct FaultyStore(Arc<Mutex<State>>);
 
 struct State {
     files: BTreeMap<String, Bytes>,
+    /// Directories in which a file was written: they stay when it goes.
+    directories: BTreeSet<String>,
     dice: Dice,
     /// Of a hundred calls, how many do not go well.
     mishaps: u64,
@@ -74,6 +76,7 @@ impl FaultyStore {
     pub(super) fn new(dice: Dice) -> Self {
         let state = State {
             files: BTreeMap::new(),
+            directories: BTreeSet::new(),
             dice,
             mishaps: 0,
             calls: 0,
@@ -137,12 +140,12 @@ impl FaultyStore {
         done.map_err(|trouble| trouble.at("change", format!("{change:?}")))
     }
 
-    async fn look<T>(&self, read: impl FnOnce(&BTreeMap<String, Bytes>) -> T) -> Result<T, StoreError> {
+    async fn look<T>(&self, read: impl FnOnce(&State) -> T) -> Result<T, StoreError> {
         tokio::task::yield_now().await;
         let (fate, killed, found) = {
             let mut state = self.0.lock();
             let (fate, killed) = state.fate(&Change::Remove(String::new()));
-            (fate, killed, read(&state.files))
+            (fate, killed, read(&state))
         };
         self.answer(fate, killed).await?;
         Ok(found)
@@ -191,9 +194,12 @@ impl State {
 
     fn apply(&mut self, change: &Change) -> Result<Option<Published>, Trouble> {
         match change {
-            Change::Write(path, bytes) => drop(self.files.insert(path.clone(), bytes.clone())),
+            Change::Write(path, bytes) => self.put(path, bytes.clone()),
             Change::Remove(path) => drop(self.files.remove(path)),
-            Change::RemoveTree(path) => self.files.retain(|file, _| !is_in(file, path)),
+            Change::RemoveTree(path) => {
+                self.files.retain(|file, _| !is_in(file, path));
+                self.directories.retain(|directory| directory != path && !is_in(directory, path));
+            }
             Change::Publish(_, to) if self.has(to) => return Ok(Some(Published::Exists)),
             Change::Publish(from, _) if !self.has(from) => {
                 return Err(Trouble::passing(Passing::Other, "no such file"));
@@ -212,10 +218,15 @@ impl State {
         self.files.contains_key(path) || self.files.keys().any(|file| is_in(file, path))
     }
 
+    fn put(&mut self, path: &str, bytes: Bytes) {
+        self.directories.extend(path.rsplit_once('/').map(|(directory, _)| directory.to_owned()));
+        self.files.insert(path.to_owned(), bytes);
+    }
+
     fn tear(&mut self, change: &Change) -> Result<Option<Published>, Trouble> {
         if let Change::Write(path, bytes) = change {
             let part = self.dice.below(bytes.len() as u64) as usize;
-            self.files.insert(path.clone(), bytes.slice(..part));
+            self.put(path, bytes.slice(..part));
         }
         Ok(None)
     }
@@ -237,24 +248,24 @@ impl Store for FaultyStore {
 
     async fn read_tail(&self, path: &str, max: usize) -> Result<Option<(Bytes, u64)>, StoreError> {
         let tail = |bytes: &Bytes| (bytes.slice(bytes.len().saturating_sub(max)..), bytes.len() as u64);
-        self.look(|files| files.get(path).map(tail)).await
+        self.look(|state| state.files.get(path).map(tail)).await
     }
 
     async fn read(&self, path: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
-        let bytes = self.look(|files| files.get(path).filter(|it| it.len() as u64 >= range.end).cloned()).await?;
+        let bytes = self.look(|state| state.files.get(path).filter(|it| it.len() as u64 >= range.end).cloned()).await?;
         let bytes =
             bytes.ok_or_else(|| Trouble::passing(Passing::Other, "no such file, or a shorter one").at("read", path))?;
         Ok(bytes.slice(range.start as usize..range.end as usize))
     }
 
     async fn exists(&self, path: &str) -> Result<bool, StoreError> {
-        self.look(|files| files.keys().any(|file| file == path || is_in(file, path))).await
+        self.look(|state| state.directories.contains(path) || state.has(path)).await
     }
 
     async fn list(&self, path: &str) -> Result<Vec<String>, StoreError> {
         let below = if path.is_empty() { String::new() } else { format!("{path}/") };
         let name = |file: &String| Some(file.strip_prefix(&below)?.split('/').next()?.to_owned());
-        let mut names = self.look(|files| files.keys().filter_map(name).collect::<Vec<_>>()).await?;
+        let mut names = self.look(|state| state.files.keys().filter_map(name).collect::<Vec<_>>()).await?;
         names.dedup();
         Ok(names)
     }

@@ -1,0 +1,140 @@
+//! A table's `_SUCCESS` files begin with the hour in which its shard began, with rows and without, whatever happens in
+//! that hour.
+
+use super::{NOON, Running, TOPIC, bus, eventually, publish, start};
+use crate::commit::directory;
+use crate::hours::{FIRST_HOUR, SUCCESS};
+use crate::roll::{HOUR_US, Hour};
+use greyhound_sdk::fs::FileSystem;
+use greyhound_sdk::testing::memory::MemoryBus;
+use greyhound_sdk::testing::power_cut::PowerCut;
+use greyhound_sdk::{Shard, Start};
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+const HALF_PAST: i64 = NOON + HOUR_US / 2;
+
+/// A journal that begins at half past noon, with so many rows.
+fn journal(rows: u64) -> MemoryBus {
+    let memory = bus();
+    memory.set_time(HALF_PAST);
+    publish(&memory, 0..rows);
+    memory
+}
+
+async fn started(memory: &MemoryBus, disk: &PowerCut) -> Running {
+    start(memory, disk, Duration::from_millis(1)).await
+}
+
+/// A file in the directory of an hour after noon.
+fn path(hour: i64, name: &str) -> PathBuf {
+    format!("/tables/{}/{name}", directory(TOPIC, Hour(NOON / HOUR_US + hour), &Shard::new("test", 1))).into()
+}
+
+/// The hours after noon, some before it as well, that have a `_SUCCESS`.
+fn closed(disk: &PowerCut) -> Vec<i64> {
+    (-30..30).filter(|hour| disk.content(&path(*hour, SUCCESS)).is_some()).collect()
+}
+
+/// Runs until all rows are committed and the hours before `hour` are closed.
+async fn run_to(memory: &MemoryBus, disk: &PowerCut, hour: i64, rows: u64) {
+    let table = begun(memory, disk).await;
+    memory.set_time(NOON + hour * HOUR_US);
+    let is_committed = || rows == 0 || memory.cursor("activity", TOPIC) == Some(rows);
+    eventually("the hours are closed", || is_committed() && closed(disk).contains(&(hour - 1))).await;
+    table.drained().await.unwrap();
+}
+
+/// Runs until the table has files.
+async fn begin(memory: &MemoryBus, disk: &PowerCut) {
+    begun(memory, disk).await.drained().await.unwrap();
+}
+
+async fn begun(memory: &MemoryBus, disk: &PowerCut) -> Running {
+    let table = started(memory, disk).await;
+    let is_of_table = |file: &PathBuf| file.starts_with(format!("/tables/{TOPIC}"));
+    eventually("the table has files", || disk.files().iter().any(is_of_table)).await;
+    table
+}
+
+#[tokio::test]
+async fn no_hour_before_the_shard_began_is_closed() {
+    for rows in [0, 10] {
+        let (memory, disk) = (journal(rows), PowerCut::new());
+        run_to(&memory, &disk, 2, rows).await;
+        assert_eq!(closed(&disk), [0, 1], "{rows} rows");
+        run_to(&memory, &disk, 5, rows).await;
+        assert_eq!(closed(&disk), [0, 1, 2, 3, 4], "{rows} rows, after a downtime");
+    }
+}
+
+#[tokio::test]
+async fn a_restart_within_the_first_hour_loses_no_hour() {
+    for rows in [0, 10] {
+        for lost_cursor in [false, true] {
+            let (memory, disk) = (journal(rows), PowerCut::new());
+            begin(&memory, &disk).await;
+            begin(&memory, &disk).await;
+            if lost_cursor {
+                memory.bus().consumer("activity", TOPIC, Start::Earliest).await.unwrap().commit(0).await.unwrap();
+            }
+            run_to(&memory, &disk, 3, rows).await;
+            assert_eq!(closed(&disk), [0, 1, 2], "{rows} rows, cursor lost: {lost_cursor}");
+        }
+    }
+}
+
+/// What a first life leaves whose disk fails at a step, and whether it failed.
+async fn cut_short(rows: u64, step: u64) -> (MemoryBus, PowerCut, bool) {
+    let (memory, disk) = (journal(rows), PowerCut::new());
+    disk.fail_after(step);
+    let table = started(&memory, &disk).await;
+    let is_well = || table.health.parts().iter().all(|(_, why)| why.is_none());
+    let has_begun = || match rows {
+        0 => disk.content(&path(0, FIRST_HOUR)).is_some(),
+        _ => memory.cursor("activity", TOPIC) == Some(rows),
+    };
+    eventually("it has begun, or fails", || has_begun() || !is_well()).await;
+    let has_failed = !is_well();
+    table.task.abort();
+    let _ = table.task.await;
+    (memory, disk.after_power_cut(step), has_failed)
+}
+
+#[tokio::test]
+async fn whatever_step_of_the_first_hour_the_power_is_cut_at_its_hours_are_closed() {
+    let mut lives = JoinSet::new();
+    for (rows, restart) in [(0, HALF_PAST), (10, HALF_PAST), (10, NOON + 3 * HOUR_US)] {
+        for step in 0.. {
+            let (memory, disk, has_failed) = cut_short(rows, step).await;
+            memory.set_time(restart);
+            lives.spawn(async move {
+                begin(&memory, &disk).await;
+                run_to(&memory, &disk, 4, rows).await;
+                (rows, restart, step, closed(&disk))
+            });
+            if !has_failed {
+                break;
+            }
+        }
+    }
+    assert!(lives.len() > 20, "each has several steps");
+    while let Some(ended) = lives.join_next().await {
+        let (rows, restart, step, closed) = ended.unwrap();
+        assert_eq!(closed, [0, 1, 2, 3], "{rows} rows, restarted at {restart}, step {step}");
+    }
+}
+
+#[tokio::test]
+async fn a_table_of_an_earlier_version_goes_on_after_the_hour_that_was_closed_too_early() {
+    let (memory, disk) = (journal(0), PowerCut::new());
+    begin(&memory, &disk).await;
+    run_to(&memory, &disk, 1, 0).await;
+    // An earlier version that began in hour 1 left the same, without the file that marks the first hour.
+    disk.remove(&path(0, FIRST_HOUR)).unwrap();
+    memory.set_time(NOON + 3 * HOUR_US);
+    run_to(&memory, &disk, 4, 0).await;
+    assert_eq!(closed(&disk), [0, 1, 2, 3]);
+    assert!(disk.files().iter().all(|file| !file.ends_with(FIRST_HOUR)), "it began before");
+}
