@@ -35,7 +35,7 @@ def test_nothing_listens(greyhound, hdfs):
     checks = greyhound.checks(1)
     assert left_of(checks, "reachable") == NAMES[1:]
     why = checks["reachable"][1]
-    assert hdfs.url in why and "Connection refused" in why and "see that it runs" in why
+    assert hdfs.url in why and "Connection refused" in why and "check that it runs" in why
 
 
 def test_a_namenode_that_hangs(greyhound, hdfs):
@@ -72,7 +72,7 @@ def test_a_quota_of_a_directory_above(greyhound, hdfs):
 def test_too_few_names(greyhound, hdfs):
     hdfs.webhdfs(greyhound.root, "SETQUOTA", namespacequota=100, storagespacequota=1 << 40)
     checks = greyhound.checks(1)
-    assert "more files and directories may be made" in checks["room"][1]
+    assert "more files and directories may be created" in checks["room"][1]
 
 
 def test_a_quota_without_room_for_a_block(greyhound, hdfs):

@@ -98,7 +98,7 @@ def test_a_node_that_died_between_the_two_renames_and_never_came_back(greyhound)
     assert files(greyhound) == {}
     status, said = verify(greyhound)
     assert status == 0, f"its rows are in staging: {said}"
-    assert f"put back {TOPIC}/" in greyhound.run("tables", "repair")
+    assert f"restored {TOPIC}/" in greyhound.run("tables", "repair")
     assert greyhound.rows() == rows
     assert greyhound.run("tables", "repair").endswith(": repaired: 0\n")
     greyhound.hdfs.webhdfs(directory, "SETOWNER", owner=USER)

@@ -220,7 +220,7 @@ def test_a_stop_while_hdfs_is_away_ends_in_time(greyhound, hdfs):
 def test_foreign_things_where_a_file_belongs(greyhound, hdfs):
     """Each is told for what it is; when it is gone, the table goes on without a restart."""
     greyhound.start()
-    for is_directory, said in [(False, "it is no whole Parquet file"), (True, "this is a directory, where a file is expected")]:
+    for is_directory, said in [(False, "it is no whole Parquet file"), (True, "this is a directory; expected a file")]:
         greyhound.push()
         greyhound.all_committed()
         (last,) = hdfs.files().glob(f"{greyhound.root}/messaging.push/dt=*/*/*/*.parquet")[-1:]

@@ -1,27 +1,31 @@
 //! `[plugins.activity]`.
 
 use crate::encode::Encodings;
+use crate::policy::Policy;
 use crate::store::{Location, hdfs};
 use greyhound_sdk::config::{ByteSize, Problems, duration};
 use serde::Deserialize;
 use std::time::Duration;
 
+/// How much of `freshness` is left for the commit.
+const COMMIT_TIME: Duration = Duration::from_secs(5);
+
 /// The sink's configuration.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Where the tables are: see [`Location`].
+    /// The place of the tables: see [`Location`].
     pub store: String,
     /// How the tables are written to HDFS.
     pub hdfs: hdfs::Settings,
-    /// How soon a row is readable in its table.
+    /// How soon a row can be read in its table.
     #[serde(with = "duration")]
     pub freshness: Duration,
-    /// A table's file is committed when it has grown to this.
+    /// A table's file is committed once it has this size.
     pub file_size: ByteSize,
-    /// Which encodings the files have.
+    /// The encodings of the files.
     pub encoding: Encodings,
-    /// Days that have been over for so long are removed; none: all are kept.
+    /// Days that ended longer ago are removed; `None` keeps all days.
     #[serde(with = "duration::option")]
     pub retention: Option<Duration>,
 }
@@ -40,10 +44,17 @@ impl Default for Config {
 }
 
 impl Config {
+    /// When files are committed.
+    pub(crate) fn policy(&self) -> Policy {
+        let age = self.freshness - COMMIT_TIME.min(self.freshness / 2);
+        Policy { file_size: usize::try_from(self.file_size.as_u64()).unwrap_or(usize::MAX), age }
+    }
+
     pub(crate) fn check(&self, problems: &mut Problems) {
         match self.store.parse() {
             Ok(Location::Local(_)) if self.hdfs != hdfs::Settings::default() => {
-                problems.report("hdfs", "is for a store \"hdfs://...\": leave it out, or set plugins.activity.store");
+                problems
+                    .report("hdfs", "applies only to a store \"hdfs://...\": remove it, or set plugins.activity.store");
             }
             Ok(_) => self.hdfs.check(problems),
             Err(why) => problems.report("store", why.to_string()),

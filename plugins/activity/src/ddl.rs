@@ -1,4 +1,4 @@
-//! What an engine must be told to read the tables: one statement a table, with the documentation of the schema.
+//! The SQL that makes the tables known to an engine: one statement for each table, with the schema's documentation.
 
 use crate::store::Location;
 use arrow_schema::DataType;
@@ -7,24 +7,25 @@ use greyhound_sdk::schema::DOC;
 use greyhound_sdk::sql::{Dialect, table_name};
 use std::io;
 
-/// The partition columns, which come from the path, and what they mean. They are texts: `hour` has a leading zero.
+/// The partition columns, which come from the path, and their meaning. They are strings, because `hour` has a leading
+/// zero.
 pub const PARTITIONS: [(&str, &str); 3] = [
     ("dt", "The day of `time`, YYYY-MM-DD, UTC."),
     ("hour", "The hour of `time`, 00 to 23, UTC."),
     ("shard", "The journal that numbered the row: the node's name and 8 hex digits. With `seq` it identifies the row."),
 ];
 
-/// The statements for all tables of `schemas` at `location`, and how to keep them up to date.
+/// The statements for all tables of `schemas` at `location`, and those that keep them up to date.
 ///
 /// # Errors
-/// Where a relative path cannot be made absolute.
+/// If a relative path cannot be made absolute.
 pub fn statements(dialect: Dialect, location: &Location, schemas: &[TopicSchema]) -> io::Result<String> {
     let root = root(dialect, location)?;
     let tables: String = schemas.iter().map(|schema| Table::new(dialect, &root, schema).statement()).collect();
     Ok(format!("-- The tables in {location}.\n{}\n{tables}{}", head(dialect), new_hours(dialect, schemas)))
 }
 
-/// Where the tables are, as the engine calls it.
+/// The root of the tables, in the engine's notation.
 fn root(dialect: Dialect, location: &Location) -> io::Result<String> {
     Ok(match (location, dialect) {
         (Location::Local(path), Dialect::DuckDb) => std::path::absolute(path)?.display().to_string(),
@@ -34,9 +35,9 @@ fn root(dialect: Dialect, location: &Location) -> io::Result<String> {
     })
 }
 
-/// DuckDB 1.x knows no `allow_empty`, and a table function takes no subquery: whether there is a file is asked
-/// beforehand. If that is no longer true, the view fails instead of having no rows; its columns fail one by one, or a
-/// filter would be decided without.
+/// DuckDB 1.x has no `allow_empty`, and a table function takes no subquery, so a variable holds whether there are
+/// files. Once this is outdated, the view fails instead of having no rows; each of its columns fails, because otherwise
+/// a filter could be evaluated without the error.
 const DUCKDB_HEAD: &str = "\
 -- For DuckDB 1.1 or later. New hours appear unaided; after an upgrade of Greyhound, run it again. In DuckDB 1.x, run it in each
 -- session: a table without a file is empty until this is run again, and says so when it gets one.
@@ -122,7 +123,7 @@ impl<'a> Table<'a> {
         )
     }
 
-    /// A view that has its columns even if its table has no file.
+    /// A view that has its columns even if the table has no files.
     fn duckdb(&self) -> String {
         let (name, doc) = (&self.name, self.doc());
         let files = self.dialect.literal(&format!("{}/dt=*/hour=*/shard=*/*.parquet", pattern(&self.place)));
@@ -186,12 +187,12 @@ impl Column<'_> {
     }
 }
 
-/// The pattern that matches this path alone, for DuckDB.
+/// A DuckDB pattern that matches only this path.
 fn pattern(path: &str) -> String {
     path.replace('[', "[[]").replace('*', "[*]").replace('?', "[?]")
 }
 
-/// The statements that tell an engine of new hours, and of those that are gone.
+/// The statements that add new hours to an engine and drop removed ones.
 fn new_hours(dialect: Dialect, schemas: &[TopicSchema]) -> String {
     let each = |statement: &dyn Fn(&str) -> String| {
         schemas.iter().map(|s| statement(&table_name(s.name()))).collect::<String>()
@@ -232,7 +233,7 @@ fn sql_type(dialect: Dialect, column: &DataType) -> String {
         (DataType::List(item), Dialect::Trino) => format!("ARRAY({})", sql_type(dialect, item.data_type())),
         (DataType::List(item), Dialect::DuckDb) => format!("{}[]", sql_type(dialect, item.data_type())),
         (DataType::List(item), _) => format!("ARRAY<{}>", sql_type(dialect, item.data_type())),
-        // Text, and enums, which are text in a table.
+        // Strings, and enums, which are strings in a table.
         _ => text(dialect),
     }
 }

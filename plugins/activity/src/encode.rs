@@ -1,6 +1,6 @@
-//! From the rows of the bus to one Parquet file in memory.
+//! Encodes rows of the bus into a Parquet file in memory.
 
-use crate::roll::Span;
+use crate::policy::Span;
 use crate::values::ValueDigests;
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::{ArrowError, DataType, Schema};
@@ -17,25 +17,25 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 use std::sync::Arc;
 
-/// Rows are handed to the Parquet writer in chunks of at least this many: small batches cost it a fixed price each.
+/// The Parquet writer gets rows in chunks of at least this many, because each batch has a fixed cost, ...
 const CHUNK_ROWS: usize = 8192;
-/// ... or of at least this many bytes: large rows must not pile up beside the writer.
+/// ... or at least this many bytes, because large rows must not accumulate outside the writer.
 const CHUNK_BYTES: usize = 4 << 20;
-/// Rows of a row group.
+/// The rows of a row group.
 pub(crate) const ROW_GROUP_ROWS: usize = 1 << 20;
 
-/// Which encodings the files have.
+/// The encodings of the files.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Encodings {
-    /// Numbers as differences: the smallest files.
+    /// Differences for numbers: the smallest files.
     #[default]
     Modern,
-    /// Plain and dictionary alone, which every reader knows.
+    /// Only plain and dictionary, which every reader supports.
     Compatible,
 }
 
-/// A file that rows are being encoded into.
+/// An unfinished file.
 pub struct Encoder {
     schema: Arc<TopicSchema>,
     writer: ArrowWriter<Vec<u8>>,
@@ -47,11 +47,11 @@ pub struct Encoder {
     values: ValueDigests,
 }
 
-/// A digest over batches as the log holds them: the same rows from the same journal have the same.
+/// A digest over batches as the log holds them: the same rows of the same journal have the same digest.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Digest(u32);
 
-/// Which rows there are, and when each was appended, in whatever order: two journals never have the same.
+/// A digest over the numbers and times of rows, in any order: it differs between two journals.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Appended {
     rows: u64,
@@ -63,39 +63,39 @@ pub struct Appended {
 pub struct Encoded {
     /// Its content.
     pub bytes: Bytes,
-    /// What its footer says of it.
+    /// Its footer.
     pub footer: Footer,
 }
 
-/// What the footer's metadata says of a file: enough to tell whether it is ours.
+/// The metadata in a file's footer, which identifies the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Footer {
-    /// The shard whose rows it has.
+    /// The shard of its rows.
     pub shard: String,
     /// The number of its first row.
     pub first: u64,
     /// The number of its last row.
     pub last: u64,
-    /// How many rows it has.
+    /// The number of rows.
     pub rows: u64,
     /// The [`Digest`] of its rows, 8 hex digits.
     pub digest: String,
-    /// The fingerprint of their schema, 16 hex digits.
+    /// The fingerprint of its schema, 16 hex digits.
     pub schema: String,
-    /// The digests of its columns; none in a file of a version that kept none.
+    /// The digests of its columns; `None` in files of versions without them.
     pub values: Option<ValueDigests>,
-    /// Of a compacted file, the files that it was made of, in their order; else none.
+    /// For a compacted file, the files from which it was made, in order; otherwise empty.
     pub parts: Vec<Part>,
 }
 
-/// A file as it was committed: its first and last row, and the [`Digest`] of its rows.
+/// A committed file: its first and last row, and the [`Digest`] of its rows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part(pub u64, pub u64, pub String);
 
 // === impl Digest ===
 
 impl Digest {
-    /// Goes on over `batch`.
+    /// Adds `batch`.
     pub fn add(&mut self, batch: &Batch) {
         for number in [batch.first, batch.rows.num_rows() as u64, u64::from(batch.digest)] {
             self.0 = crc32c::crc32c_append(self.0, &number.to_le_bytes());
@@ -127,7 +127,7 @@ impl Encoder {
     /// An empty file for rows of `schema`.
     ///
     /// # Errors
-    /// Where Parquet has no column for one of its types.
+    /// If Parquet has no column for one of its types.
     pub fn new(schema: Arc<TopicSchema>, encodings: Encodings) -> Result<Self, ParquetError> {
         let writer =
             ArrowWriter::try_new(Vec::new(), schema.table().clone(), Some(properties(schema.table(), encodings)))?;
@@ -146,7 +146,7 @@ impl Encoder {
     /// Adds a batch.
     ///
     /// # Errors
-    /// Where the rows are not of the file's schema.
+    /// If the rows do not have the file's schema.
     pub fn add(&mut self, batch: &Batch) -> Result<(), ParquetError> {
         self.digest.add(batch);
         self.rows += batch.rows.num_rows() as u64;
@@ -159,7 +159,7 @@ impl Encoder {
         }
     }
 
-    /// About how large the file is by now.
+    /// The approximate size of the file so far.
     #[must_use]
     pub fn size(&self) -> usize {
         self.writer.bytes_written() + self.writer.in_progress_size() + self.waiting_bytes
@@ -170,10 +170,10 @@ impl Encoder {
         self.waiting_bytes
     }
 
-    /// Finishes the file, whose rows are `span`'s.
+    /// Finishes the file, which has the rows of `span`.
     ///
     /// # Errors
-    /// Where Parquet cannot encode the rows.
+    /// If Parquet cannot encode the rows.
     pub fn finish(mut self, span: &Span, shard: &Shard) -> Result<Encoded, ParquetError> {
         self.write_waiting()?;
         let footer = Footer {
@@ -206,7 +206,7 @@ impl Encoder {
     }
 }
 
-/// What the rows take; columns that were read from the log share its memory, which is more.
+/// The memory of the rows alone; columns that were read from the log share a larger buffer.
 fn size(rows: &RecordBatch) -> usize {
     rows.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or(0)).sum()
 }
@@ -215,9 +215,9 @@ fn join(schema: &Arc<Schema>, batches: &[RecordBatch]) -> Result<RecordBatch, Ar
     arrow_select::concat::concat_batches(schema, batches)
 }
 
-/// How the columns are encoded, by what they are: numbers as differences, or in a dictionary as far as they repeat;
-/// texts in a dictionary; bloom filters on what people look up by equality (`*_id`). Pages are of version 1, which is
-/// the writer's default.
+/// The encodings of the columns by type: differences for numbers, or a dictionary if they repeat; a dictionary for
+/// strings; bloom filters on columns that people look up by equality (`*_id`). Pages have version 1, the writer's
+/// default.
 #[must_use]
 pub fn properties(table: &Schema, encodings: Encodings) -> WriterProperties {
     let mut properties = WriterProperties::builder()
@@ -245,7 +245,7 @@ pub fn properties(table: &Schema, encodings: Encodings) -> WriterProperties {
 // === impl Footer ===
 
 impl Footer {
-    /// What `metadata` says; `None` where a file is not one of ours.
+    /// The footer in `metadata`; `None` if the file is not Greyhound's.
     #[must_use]
     pub fn from_metadata(metadata: &ParquetMetaData) -> Option<Self> {
         let pairs = metadata.file_metadata().key_value_metadata()?;
@@ -263,10 +263,10 @@ impl Footer {
         })
     }
 
-    /// Of `parts` in one file, which has them all and nothing else.
+    /// The footer of a file that consists of `parts`.
     ///
     /// # Panics
-    /// Where there are none.
+    /// If there are none.
     #[must_use]
     pub fn of_parts(shard: &str, schema: &str, rows: u64, parts: Vec<Part>, values: ValueDigests) -> Self {
         let (first, last) =
@@ -286,13 +286,13 @@ impl Footer {
         }
     }
 
-    /// First and last row of each file that it was made of, or of itself.
+    /// The first and last row of each file from which it was made, or its own.
     pub fn ranges(&self) -> impl Iterator<Item = (u64, u64)> {
         let whole = self.parts.is_empty().then_some((self.first, self.last));
         self.parts.iter().map(|Part(first, last, _)| (*first, *last)).chain(whole)
     }
 
-    /// What the footer would say of the file, as it was committed, that has the row `seq`: this one, or a part of it.
+    /// The footer of the committed file with the row `seq`: this one, or one for a part of it.
     #[must_use]
     pub fn part_with(&self, seq: u64) -> Option<Self> {
         if self.parts.is_empty() {
@@ -311,7 +311,7 @@ impl Footer {
         })
     }
 
-    /// Adds it to the metadata of a file that is being written.
+    /// Adds it to the metadata of an unfinished file.
     pub fn write<W: Write + Send>(&self, file: &mut ArrowWriter<W>) {
         for (key, value) in self.pairs() {
             file.append_key_value_metadata(KeyValue::new(format!("greyhound.{key}"), value));

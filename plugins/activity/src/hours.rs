@@ -1,25 +1,21 @@
-//! `_SUCCESS`: the word that a shard's directory of a closed hour is complete.
+//! Closes hours: once all rows of an hour are committed, its directory gets a `_SUCCESS`.
 
-use crate::commit::{Found, directory, file_name, find, first_of};
 use crate::encode::Footer;
-use crate::roll::Hour;
-use crate::store::{Passing, Published, Staging, Store, StoreError, Trouble, names_in};
+use crate::find::{Found, find};
+use crate::layout::{Hour, directory, file_name, first_of, parse};
+use crate::store::{Failure, Published, Staging, Store, StoreError, Transient, names_in};
+use crate::success::{SUCCESS, Success};
 use bytes::Bytes;
 use greyhound_sdk::Shard;
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// The name of the file that says so.
-pub const SUCCESS: &str = "_SUCCESS";
 /// The name of the file that marks the first hour of a shard.
 pub(crate) const FIRST_HOUR: &str = "_FIRST_HOUR";
 const FIRST_HOUR_CONTENT: &[u8] = b"This shard wrote nothing to this table before this hour.\n";
-/// It is not longer than this.
-const SUCCESS_BYTES: usize = 16 << 20;
-/// Longer than this no downtime is: a clock that was never set, or was set wrongly, has leapt.
-pub(crate) const LONGEST_DOWNTIME_HOURS: i64 = 24 * 366;
+/// No real downtime lasts longer; a larger jump means a wrong clock.
+pub(crate) const DOWNTIME_HOURS_MAX: i64 = 24 * 366;
 
-/// Closes the hours of one table, one after the other, empty ones and those of downtimes included.
+/// Closes the hours of one table in order, including empty hours and those of downtimes.
 ///
 /// The first one is the hour of the shard's first row or floor. A file in its directory marks it before it is closed:
 /// after a restart, this file says that the hours up to then must be closed, even if the shard has no rows, and that no
@@ -29,44 +25,18 @@ pub struct Hours {
     staging: Staging,
     topic: String,
     shard: Shard,
-    /// The first hour that is not closed, and the number after the last row before it; none before the first row or
+    /// The first hour that is not closed, and the number after the last row before it; `None` before the first row or
     /// floor.
     next: Option<(Hour, u64)>,
 }
 
-/// An hour that is to be closed.
+/// An hour to be closed.
 #[derive(Debug, Clone)]
 pub struct Closing {
-    /// Which.
+    /// The hour.
     pub hour: Hour,
-    /// What its `_SUCCESS` will say.
+    /// Its `_SUCCESS`.
     pub success: Success,
-}
-
-/// The content of `_SUCCESS`, as JSON.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Success {
-    /// The table.
-    pub topic: String,
-    /// The shard.
-    pub shard: String,
-    /// How many rows the hour has.
-    pub rows: u64,
-    /// The number of the first row, if there is one.
-    pub first: Option<u64>,
-    /// The number of the last row, if there is one.
-    pub last: Option<u64>,
-    /// The number after the last row that was recorded up to the end of the hour.
-    pub next: u64,
-    /// Of each file: its first and last row.
-    pub files: Vec<(u64, u64)>,
-    /// Missing numbers, first and last; `greyhound.gap` says why.
-    pub gaps: Vec<(u64, u64)>,
-    /// Whether the files are compacted: made of those that were committed.
-    #[serde(default)]
-    pub compacted: bool,
-    /// When this hour was closed, the first one that was not compacted (hours since 1970 UTC).
-    pub uncompacted: Option<Hour>,
 }
 
 impl Hours {
@@ -77,14 +47,14 @@ impl Hours {
         Self { store, staging, topic: topic.to_owned(), shard, next: None }
     }
 
-    /// Finds where an earlier run stopped: from the tables alone, so that a lost data directory is no harm. Returns the
-    /// closed hours that it may have left without compaction.
+    /// Finds where an earlier run stopped, from the tables alone: lost cursors do no harm. Returns the closed hours
+    /// that the earlier run may have left without compaction.
     ///
-    /// A shard that has never written to the table is not looked for in years of hours that others have: who writes has
-    /// a directory in staging. (Where somebody cleared that, `has_rows` still tells of an earlier run.)
+    /// A shard that has never written to the table has no directory in staging; then the hours of other shards are not
+    /// searched. If somebody cleared staging, `has_rows` still says that there was an earlier run.
     ///
     /// # Errors
-    /// Where the store cannot be read.
+    /// If the store cannot be read.
     pub async fn resume(&mut self, has_rows: bool) -> Result<Vec<Hour>, StoreError> {
         if !has_rows && !self.staging.is_known().await? {
             return Ok(Vec::new());
@@ -95,15 +65,15 @@ impl Hours {
                 let Some(at) = parse(&day, &hour) else { continue };
                 let directory = directory(&self.topic, at, &self.shard);
                 let names = names_in(self.store.as_ref(), &directory).await?;
-                // One that cannot be read is none: it does not tell which row is the next.
+                // An invalid `_SUCCESS` does not count: it does not say which row is next.
                 if names.iter().any(|n| n == SUCCESS)
                     && let Some(success) = Success::read(self.store.as_ref(), &directory).await?
                 {
                     let open = at.0 + 1;
                     self.next = Some((Hour(open), success.next));
-                    // One that does not tell was written by a version that looked a day back.
+                    // Versions that did not write this looked back one day.
                     let uncompacted = success.uncompacted.unwrap_or(Hour(at.0 - 23));
-                    return Ok((uncompacted.0.max(open - LONGEST_DOWNTIME_HOURS)..open).map(Hour).collect());
+                    return Ok((uncompacted.0.max(open - DOWNTIME_HOURS_MAX)..open).map(Hour).collect());
                 }
                 if !names.is_empty() {
                     oldest_open = Some((at, 0));
@@ -117,7 +87,7 @@ impl Hours {
         Ok(Vec::new())
     }
 
-    /// The oldest open hour before `end`, if there is one, and what its `_SUCCESS` would say.
+    /// The oldest open hour before `end`, if there is one, with its `_SUCCESS` to be.
     ///
     /// # Errors
     /// If the store, or a file of the hour, cannot be read, or the first hour cannot be marked.
@@ -126,11 +96,11 @@ impl Hours {
             Some(next) => next,
             None => self.begin(end).await?,
         };
-        if end.0 - hour.0 > LONGEST_DOWNTIME_HOURS {
+        if end.0 - hour.0 > DOWNTIME_HOURS_MAX {
             tracing::warn!(
                 topic = self.topic,
                 hours = end.0 - hour.0,
-                "the clock leapt: the hours between are not marked as complete"
+                "the clock jumped: the hours in between are not marked as complete"
             );
             self.next = Some((end, expected));
             return Ok(None);
@@ -150,11 +120,11 @@ impl Hours {
         Ok(*self.next.insert((hour, 0)))
     }
 
-    /// Closes an hour: all its rows are committed, and none will come. `uncompacted` is the oldest closed hour that is
-    /// not compacted.
+    /// Closes an hour: all its rows are committed, and no more will come. `uncompacted` is the oldest closed hour that
+    /// is not compacted.
     ///
     /// # Errors
-    /// If the store cannot be written, or something else is in the place of `_SUCCESS`.
+    /// If the store cannot be written, or if something else is in the place of `_SUCCESS`.
     pub async fn close(&mut self, closing: &Closing, uncompacted: Option<Hour>) -> Result<(), StoreError> {
         let Closing { hour, success } = closing;
         let success = Success { uncompacted: Some(uncompacted.unwrap_or(*hour)), ..success.clone() };
@@ -163,7 +133,7 @@ impl Hours {
         Ok(())
     }
 
-    /// Takes note that an hour that may have been closed has got a file: it is closed anew.
+    /// Notes that an hour got a file; if the hour was closed, it will be closed again.
     ///
     /// # Errors
     /// If the store cannot be read.
@@ -180,10 +150,10 @@ impl Hours {
         Ok(())
     }
 
-    /// Removes the `_SUCCESS` of an hour that was closed, which is to get a file.
+    /// Removes the `_SUCCESS` of a closed hour that will get another file.
     ///
     /// # Errors
-    /// If the store cannot.
+    /// If the store cannot be written.
     pub async fn unmark(&self, hour: Hour) -> Result<(), StoreError> {
         match self.next.is_some_and(|(next, _)| hour < next) {
             true => self.store.remove(&format!("{}/{SUCCESS}", self.directory(hour))).await,
@@ -191,7 +161,7 @@ impl Hours {
         }
     }
 
-    /// The rows that all files have, in order, and the oldest hour that should be closed and is not.
+    /// The rows in all files, in order, and the oldest hour that should have a `_SUCCESS` and has none.
     ///
     /// # Errors
     /// If the store, or a file, cannot be read.
@@ -214,7 +184,7 @@ impl Hours {
         Ok((present, unmarked))
     }
 
-    /// The first row of the hours after `hour`, up to `end`.
+    /// The first row in the hours after `hour`, up to `end`.
     ///
     /// # Errors
     /// If the store cannot be read.
@@ -232,12 +202,12 @@ impl Hours {
         directory(&self.topic, hour, &self.shard)
     }
 
-    /// What the `_SUCCESS` of an hour would say, if the row before it is the one before `expected`.
+    /// The `_SUCCESS` to be of an hour that should begin with the row `expected`.
     async fn survey(&self, hour: Hour, expected: u64) -> Result<Success, StoreError> {
         Ok(Success::of(&self.topic, &self.shard, expected, &self.footers(hour).await?))
     }
 
-    /// Of an hour's files, in the order of their names.
+    /// The footers of an hour's files, in the order of their names.
     async fn footers(&self, hour: Hour) -> Result<Vec<Footer>, StoreError> {
         let directory = self.directory(hour);
         let mut footers = Vec::new();
@@ -252,30 +222,30 @@ impl Hours {
                     footers.push(footer)
                 }
                 Found::Broken(why) if first_of(name).is_some() => {
-                    return Err(Trouble::passing(Passing::Other, why).at("read", path.as_str()).reading(&path));
+                    return Err(Failure::transient(Transient::Other, why).at("read", path.as_str()).reading(&path));
                 }
-                // The rows that come are not held up by it.
+                // It must not delay the rows to come.
                 _ => tracing::error!(
                     path,
-                    "this is no file that Greyhound wrote there: _SUCCESS will not tell of it; move it out of the table"
+                    "Greyhound did not write this file: _SUCCESS does not list it; move it out of the table"
                 ),
             }
         }
         Ok(footers)
     }
 
-    /// Writes the `_SUCCESS` of an hour. One that an attempt made whose answer was lost stays, one that is no longer
-    /// right goes.
+    /// Writes the `_SUCCESS` of an hour. A correct one from an attempt whose answer was lost stays; an outdated one is
+    /// replaced.
     async fn mark(&mut self, hour: Hour, success: Success) -> Result<(), StoreError> {
         let path = format!("{}/{SUCCESS}", self.directory(hour));
         if self.staging.place(success.text(&path)?, &path).await? == Published::Done {
             return Ok(());
         }
         let Some(there) =
-            Success::read(self.store.as_ref(), &self.directory(hour)).await?.filter(|it| it.is_of(&success))
+            Success::read(self.store.as_ref(), &self.directory(hour)).await?.filter(|it| it.is_same_shard(&success))
         else {
-            let why = "it is not Greyhound's, or not whole";
-            return Err(Trouble::passing(Passing::Other, why).at("read", path.as_str()).reading(&path));
+            let why = "it is not Greyhound's, or incomplete";
+            return Err(Failure::transient(Transient::Other, why).at("read", path.as_str()).reading(&path));
         };
         let right = Success { compacted: there.compacted, uncompacted: there.uncompacted, ..success };
         if right != there {
@@ -291,64 +261,6 @@ impl Hours {
         names.sort_unstable_by(|a, b| b.cmp(a));
         Ok(names)
     }
-}
-
-impl Success {
-    /// Of an hour with these files, in the order of their names, whose first row would be `expected`.
-    fn of(topic: &str, shard: &Shard, expected: u64, footers: &[Footer]) -> Self {
-        let mut ranges: Vec<(u64, u64)> = footers.iter().flat_map(Footer::ranges).collect();
-        ranges.sort_unstable();
-        let (mut next, mut gaps) = (expected, Vec::new());
-        for (first, last) in &ranges {
-            if *first > next {
-                gaps.push((next, first - 1));
-            }
-            next = next.max(last + 1);
-        }
-        Self {
-            topic: topic.to_owned(),
-            shard: shard.to_string(),
-            rows: footers.iter().map(|footer| footer.rows).sum(),
-            first: ranges.first().map(|range| range.0),
-            last: ranges.iter().map(|range| range.1).max(),
-            next,
-            files: footers.iter().map(|footer| (footer.first, footer.last)).collect(),
-            gaps,
-            compacted: false,
-            uncompacted: None,
-        }
-    }
-
-    fn text(&self, path: &str) -> Result<Bytes, StoreError> {
-        Ok(serde_json::to_vec_pretty(self).map_err(|e| Trouble::passing(Passing::Other, e).at("encode", path))?.into())
-    }
-
-    fn is_of(&self, other: &Self) -> bool {
-        (&self.topic, &self.shard) == (&other.topic, &other.shard)
-    }
-
-    /// What the one in `directory` says; `None` where there is none, or not a whole one.
-    ///
-    /// # Errors
-    /// Where the store cannot be read.
-    pub async fn read(store: &dyn Store, directory: &str) -> Result<Option<Self>, StoreError> {
-        let path = format!("{directory}/{SUCCESS}");
-        let text = store.read_tail(&path, SUCCESS_BYTES).await.map_err(|e| e.reading(&path))?;
-        Ok(text.and_then(|(text, _)| serde_json::from_slice(&text).ok()))
-    }
-
-    /// The names of the files.
-    pub fn names(&self) -> impl Iterator<Item = String> {
-        self.files.iter().map(|(first, _)| file_name(*first))
-    }
-}
-
-/// The hour of `dt=YYYY-MM-DD` and `hour=HH`.
-pub(crate) fn parse(day: &str, hour: &str) -> Option<Hour> {
-    let text = format!("{}T{}:00:00Z", day.strip_prefix("dt=")?, hour.strip_prefix("hour=")?);
-    let time = humantime::parse_rfc3339(&text).ok()?;
-    let seconds = time.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs();
-    Some(Hour(i64::try_from(seconds / 3600).ok()?))
 }
 
 #[cfg(test)]
@@ -369,21 +281,12 @@ mod tests {
         }
     }
 
-    #[test]
-    fn an_hour_is_found_in_its_directory() {
-        let hour = Hour(494_000);
-        let path = directory("t", hour, &Shard::new("n", 1));
-        assert_eq!(path, "t/dt=2026-05-10/hour=08/shard=n-00000001");
-        assert_eq!(parse("dt=2026-05-10", "hour=08"), Some(hour));
-        assert_eq!(parse("dt=x", "hour=08"), None);
-    }
-
     #[tokio::test]
     async fn after_a_clock_that_leapt_hours_are_closed_again() {
         let home = tempfile::tempdir().unwrap();
         let store = Arc::new(LocalStore::new(Arc::new(OsFileSystem), home.path()));
         let mut hours = Hours::new(store, "t", Shard::new("n", 1));
-        let leapt = 10 + LONGEST_DOWNTIME_HOURS + 1;
+        let leapt = 10 + DOWNTIME_HOURS_MAX + 1;
         for hour in [10, leapt, leapt + 1] {
             hours.close_all_before(Hour(hour)).await;
         }

@@ -1,4 +1,4 @@
-//! The sink's metrics, all by `topic`.
+//! The sink's metrics, all labelled with `topic`.
 
 /// Rows committed to the table.
 pub const ROWS: &str = "greyhound_activity_rows_total";
@@ -6,20 +6,19 @@ pub const ROWS: &str = "greyhound_activity_rows_total";
 pub const BYTES: &str = "greyhound_activity_bytes_total";
 /// Files committed.
 pub const FILES: &str = "greyhound_activity_files_total";
-/// How often a call of the store failed and was tried again, also by `operation` and `cause`.
+/// Retries of failed calls of the store, also labelled with `operation` and `cause`.
 pub const RETRIES: &str = "greyhound_activity_retries_total";
-/// How long ago the oldest row was appended that is durable and not committed, in seconds; 0 where there is none.
+/// The age in seconds of the oldest durable row that is not committed; 0 if there is none.
 pub const UNCOMMITTED_AGE: &str = "greyhound_activity_uncommitted_age_seconds";
-/// How long it took to commit a file, in seconds.
+/// The time to commit a file, in seconds.
 pub const COMMIT_SECONDS: &str = "greyhound_activity_commit_seconds";
-/// Files that could not be read and were moved out of the table.
+/// Unreadable files that were moved out of the table.
 pub const FILES_SET_ASIDE: &str = "greyhound_activity_files_set_aside_total";
 /// Rows that cannot be encoded and were left out of the table.
 pub const ROWS_SET_ASIDE: &str = "greyhound_activity_rows_set_aside_total";
-
-/// Closed hours whose files were compacted.
+/// Closed hours that were compacted.
 pub const HOURS_COMPACTED: &str = "greyhound_activity_hours_compacted_total";
-/// Days that were removed because they were too old.
+/// Days that retention removed.
 pub const DAYS_REMOVED: &str = "greyhound_activity_days_removed_total";
 
 pub(crate) fn describe() {

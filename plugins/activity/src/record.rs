@@ -1,17 +1,17 @@
-//! `greyhound.sink`: a row for each data file that was committed.
+//! `greyhound.sink`: one row for each committed data file.
 
-use crate::roll::{HOUR_US, Hour};
+use crate::layout::{HOUR_US, Hour};
 use greyhound_sdk::{Batch, Bus, Publisher, SchemaError, TopicSchema, UnknownTopic};
 use serde::Serialize;
 use std::time::Duration;
 
-/// The topic. Its own files are not recorded: each would make a row, and so another file.
+/// The topic. Its own files are not recorded, because each record would cause another file.
 pub const SINK_TOPIC: &str = "greyhound.sink";
 
-/// The bus's topic of rows that are not recorded.
+/// The bus's topic of missing rows.
 pub(crate) const GAP_TOPIC: &str = "greyhound.gap";
 
-/// A row of [`GAP_TOPIC`]: rows of a file that cannot be read, which the journal has no more, or that cannot be
+/// A row of [`GAP_TOPIC`]: rows that were in an unreadable file and are no longer in the journal, or that cannot be
 /// encoded.
 #[derive(Serialize)]
 pub(crate) struct Gap<'a> {
@@ -39,7 +39,7 @@ impl<'a> Gap<'a> {
         }
     }
 
-    /// The rows of a batch that no table can hold.
+    /// The rows of a batch that cannot be encoded.
     pub(crate) fn unfit(topic: &'a str, batch: &Batch) -> Self {
         let (first, last) = (batch.first, batch.end() - 1);
         let (from_time, to_time) = (batch.time, batch.time);
@@ -64,14 +64,14 @@ pub(crate) fn schema() -> Result<TopicSchema, SchemaError> {
 pub struct Recorder {
     publisher: Publisher,
     topic: String,
-    /// The number of the row that was published last.
+    /// The number of the last row that was published.
     last: Option<u64>,
 }
 
-/// A file that was committed.
+/// A committed file.
 #[derive(Debug)]
 pub struct Committed {
-    /// Where it is, below the root of the tables.
+    /// Its path, below the root of the tables.
     pub path: String,
     /// The hour of its rows.
     pub hour: Hour,
@@ -79,15 +79,15 @@ pub struct Committed {
     pub first: u64,
     /// The number of its last row.
     pub last: u64,
-    /// How many rows it has.
+    /// The number of rows.
     pub rows: u64,
-    /// Its size.
+    /// Its size in bytes.
     pub bytes: u64,
-    /// How often it was tried.
+    /// The number of attempts.
     pub attempts: u32,
-    /// How long it took.
+    /// How long the commit took.
     pub duration: Duration,
-    /// Whether it was found where it belongs, instead of being put there.
+    /// Whether an earlier run had put it in its place.
     pub recovered: bool,
 }
 
@@ -106,10 +106,10 @@ struct Row<'a> {
 }
 
 impl Recorder {
-    /// A recorder of `topic`'s files; none where they are not recorded.
+    /// A recorder of `topic`'s files; `None` if they are not recorded.
     ///
     /// # Errors
-    /// Where the bus has no topic `greyhound.sink`.
+    /// If the bus has no topic `greyhound.sink`.
     pub fn new(bus: &Bus, topic: &str) -> Result<Option<Self>, UnknownTopic> {
         match topic {
             SINK_TOPIC => Ok(None),
@@ -117,8 +117,8 @@ impl Recorder {
         }
     }
 
-    /// Publishes a row, without waiting: what the bus cannot take it records as a gap. To be called before the cursor
-    /// passes the file, so that it is found again after a kill in between.
+    /// Publishes a row without waiting; if the bus cannot take it, the bus records a gap. Call it before the cursor
+    /// passes the file, so that the file is found again after a kill in between.
     pub fn record(&mut self, file: &Committed) {
         let row = Row {
             topic: &self.topic,
@@ -138,10 +138,10 @@ impl Recorder {
         }
     }
 
-    /// Waits until all that was recorded is durable, or known to be lost.
+    /// Waits until all records are durable, or known to be lost.
     pub async fn flush(&self) {
         if let Some(last) = self.last {
-            // What is lost is told in greyhound.gap.
+            // The bus records losses in greyhound.gap.
             let _ = self.publisher.durable(last).await;
         }
     }

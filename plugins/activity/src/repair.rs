@@ -1,19 +1,21 @@
-//! `greyhound tables repair`: finishes what nobody is alive to finish.
+//! `greyhound tables repair`: finishes compactions that decommissioned nodes left half-done.
 
-use crate::compact::marks::marked;
-use crate::compact::swap::{Settled, Swaps, is_older};
+use crate::compact::attempts::attempted_hour;
+pub use crate::compact::swap::Settled;
+
+use crate::compact::swap::{Swaps, is_older};
 use crate::store::staging::{CHECK, STAGING, is_temporary};
 use crate::store::{Store, StoreError, names_in};
 use greyhound_sdk::Shard;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Puts in order what attempts of any shard left behind, and tells each thing that it did: what the tables lack at
-/// once, the rest of attempts that began `age` ago, which those who are alive do not need any more. What only an
-/// operator can move out of the way is told, and the rest is done.
+/// Cleans up after the attempts of all shards and reports each step to `tell`: restores missing directories at once,
+/// and removes leftovers of attempts that began more than `age` ago, which running nodes no longer need. Reports what
+/// only an operator can move out of the way, and does the rest.
 ///
 /// # Errors
-/// Where the store cannot. What was told is done.
+/// If the store fails. All reported steps are done.
 pub async fn repair(store: Arc<dyn Store>, age: Duration, mut tell: impl FnMut(Settled)) -> Result<(), StoreError> {
     for name in store.list(STAGING).await? {
         let path = format!("{STAGING}/{name}");
@@ -42,7 +44,7 @@ async fn table(
     for name in names_in(store.as_ref(), &directory)
         .await?
         .into_iter()
-        .filter(|name| (is_temporary(name) || marked(name).is_some()) && is_older(name, age))
+        .filter(|name| (is_temporary(name) || attempted_hour(name).is_some()) && is_older(name, age))
     {
         let path = format!("{directory}/{name}");
         let removed = store.remove(&path).await;
@@ -51,7 +53,7 @@ async fn table(
     Ok(())
 }
 
-/// Nothing where the store refuses, which is told.
+/// The default if the store refuses, which is reported.
 fn or_told<T: Default>(done: Result<T, StoreError>, tell: &mut impl FnMut(Settled)) -> Result<T, StoreError> {
     match done {
         Err(e) if e.is_refused() => {

@@ -1,9 +1,8 @@
-//! Days that are old enough are removed from the tables, of all shards: also of nodes that are no more.
+//! Removes old days from the tables, for all shards, including those of decommissioned nodes.
 
 use crate::compact::swap::Swaps;
-use crate::hours::parse;
+use crate::layout::{Hour, parse};
 use crate::metrics as names;
-use crate::roll::Hour;
 use crate::store::staging::STAGING;
 use crate::store::{Store, StoreError};
 use greyhound_sdk::Shard;
@@ -13,68 +12,64 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const DAY_HOURS: i64 = 24;
-/// A clock that leaps makes all days old but the one that it leapt to: it must be wrong for longer before anything is
-/// removed.
-const LEAST_KEPT: usize = 2;
-/// So many days are removed in one step, which keeps the table's writer from commits.
-const AT_ONCE: usize = 10;
+/// Nothing is removed unless so many days stay: if the clock jumps ahead, every day before the jump looks old.
+const DAYS_KEPT_MIN: usize = 2;
+/// So many days are removed in one step: meanwhile, the table's writer cannot commit.
+const DAYS_PER_STEP: usize = 10;
 
 /// Removes the old days of one table.
 pub struct Retention {
     store: Arc<dyn Store>,
     topic: String,
-    /// None: all are kept.
+    /// `None` keeps all days.
     age: Option<Duration>,
-    /// Days before this one were removed.
+    /// All days before this one were removed.
     enforced: Option<Hour>,
-    /// What stays, and was logged: once is enough.
+    /// What could not be removed and was logged, to log it only once.
     told: HashSet<String>,
 }
 
 impl Retention {
-    /// Removes days of `topic`'s table that have been over for `age`.
+    /// Removes days of `topic`'s table that ended more than `age` ago.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, topic: &str, age: Option<Duration>) -> Self {
         Self { store, topic: topic.to_owned(), age, enforced: None, told: HashSet::new() }
     }
 
-    /// Removes what is too old at the beginning of `now`, if a day has become so since the last time: from the table,
-    /// and from staging, where it could be brought back from. What only an operator can remove is logged, and stays.
+    /// Removes the days that are too old at the beginning of `now`, at most once a day: from the table, and from
+    /// staging, because otherwise they could be restored from there. What only an operator can remove is logged, and
+    /// stays.
     ///
     /// # Errors
-    /// Where the store cannot: then it must be done again.
+    /// If the store fails; then call it again.
     pub async fn enforce(&mut self, now: Hour) -> Result<(), StoreError> {
         let oldest = self.age.and_then(|age| oldest_kept(now, age));
         let Some(oldest) = oldest.filter(|oldest| self.enforced < Some(*oldest)) else { return Ok(()) };
         let mut days = self.store.list(&self.topic).await?;
         days.retain(|day| parse(day, "hour=00").is_some());
         let (old, kept): (Vec<_>, Vec<_>) = days.into_iter().partition(|day| parse(day, "hour=00") < Some(oldest));
-        if kept.len() < LEAST_KEPT {
+        if kept.len() < DAYS_KEPT_MIN {
             if let Some(day) = old.first()
                 && self.told.insert(format!("{day} waits"))
             {
                 tracing::info!(
                     topic = self.topic,
                     day,
-                    "an old day stays until the table has two that are not: else the clock may have leapt"
+                    "an old day stays until the table has two newer days, because the clock may have jumped"
                 );
             }
             return Ok(());
         }
         let mut removed = 0;
         for day in old {
-            if removed == AT_ONCE {
+            if removed == DAYS_PER_STEP {
                 return Ok(());
             }
             let gone = self.store.remove_tree(&format!("{}/{day}", self.topic)).await;
             if self.is_done(gone)? {
                 removed += 1;
                 counter!(names::DAYS_REMOVED, "topic" => self.topic.clone()).increment(1);
-                tracing::info!(
-                    topic = self.topic,
-                    day,
-                    "a day is removed: it is older than plugins.activity.retention"
-                );
+                tracing::info!(topic = self.topic, day, "removed a day that is older than plugins.activity.retention");
             }
         }
         for shard in self.store.list(STAGING).await?.iter().filter_map(|name| name.parse::<Shard>().ok()) {
@@ -85,12 +80,12 @@ impl Retention {
         Ok(())
     }
 
-    /// Whether something was removed, or stays until an operator acts, which is logged once.
+    /// Whether something was removed. If it stays until an operator acts, this is logged once.
     fn is_done(&mut self, removed: Result<(), StoreError>) -> Result<bool, StoreError> {
         match removed {
             Err(error) if error.is_refused() => {
                 if self.told.insert(error.to_string()) {
-                    tracing::warn!(topic = self.topic, %error, "what is older than plugins.activity.retention stays");
+                    tracing::warn!(topic = self.topic, %error, "data older than plugins.activity.retention cannot be removed");
                 }
                 Ok(false)
             }
@@ -99,7 +94,7 @@ impl Retention {
     }
 }
 
-/// The begin of the oldest day that is kept: it ended no longer than `age` before `now`.
+/// The first hour of the oldest day that is kept: the day ended no more than `age` before `now`.
 pub(crate) fn oldest_kept(now: Hour, age: Duration) -> Option<Hour> {
     let hours = i64::try_from(age.as_secs().div_ceil(3600)).ok()?;
     Some(Hour(now.0.checked_sub(hours)?.div_euclid(DAY_HOURS) * DAY_HOURS))

@@ -1,8 +1,8 @@
 //! A digest of each column's values, in a file's footer: a value that was changed, or a time that was shifted, shows.
 //!
 //! The digest of a column is the sum, modulo 2^64, of `mix(mix(seq, 0), word)` over the rows in which it is not null.
-//! `mix(a, b)` is the product of `a ^ 0x9e3779b97f4a7c15` and `b ^ 0xc2b2ae3d27d4eb4f`, the upper 64 of its 128 bits XOR
-//! the lower. The word of a value is:
+//! `mix(a, b)` is the product of `a ^ 0x9e3779b97f4a7c15` and `b ^ 0xc2b2ae3d27d4eb4f`, the upper 64 of its 128 bits
+//! XOR the lower. The word of a value is:
 //!
 //! | type | word |
 //! |---|---|

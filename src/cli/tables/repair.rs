@@ -3,7 +3,7 @@
 use super::super::failure::Failure;
 use super::super::program::{ACTIVITY, Program};
 use clap::Args;
-use greyhound_activity::compact::swap::Settled;
+use greyhound_activity::repair::Settled;
 use greyhound_activity::repair::repair;
 use serde_json::Value;
 use std::io::{Write, stdout};

@@ -1,23 +1,22 @@
-//! Compaction: a closed hour's files are rewritten into as few as possible, in the background.
+//! Compaction: rewrites a closed hour's files into as few as possible, in the background.
 //!
-//! The rewriting is done on a thread of its own, of the lowest priority, one in the whole process. What it made is
-//! swapped in by the table's writer, between its commits: both remove what is on its way out of staging.
+//! The rewriting runs on its own thread at the lowest priority, one at a time in the process. The table's writer swaps
+//! the result in between its commits, because both remove temporary files from staging.
 
-pub(crate) mod marks;
-pub mod swap;
+pub(crate) mod attempts;
+pub(crate) mod swap;
 
 mod rewrite;
 
-use crate::commit::directory;
 use crate::encode::Encodings;
-use crate::hours::Success;
+use crate::layout::{Hour, directory};
 use crate::metrics as names;
 use crate::read::{Blocking, ReadFailure};
 use crate::retention::Retention;
-use crate::roll::Hour;
-use crate::store::{Passing, Store, StoreError, Trouble};
+use crate::store::{Failure, Store, StoreError, Transient};
+use crate::success::Success;
+use attempts::{Attempt, Attempts};
 use greyhound_sdk::Shard;
-use marks::{Mark, Marks};
 use metrics::counter;
 use rewrite::{Rewrite, RewriteError};
 use std::collections::{BTreeSet, HashSet};
@@ -28,23 +27,23 @@ use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
 
-/// How often it is looked whether something was left behind, and how long it takes until what failed is tried again.
-const REST: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 60 });
-/// So many hours are looked at in one step, which keeps the table's writer from commits.
-const LOOKS: usize = 10;
-/// The lowest priority that there is.
-const NICE: i32 = 19;
+/// How often to look for leftovers, and how long to wait after a failure.
+const RETRY_PAUSE: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 60 });
+/// So many hours are checked in one step: meanwhile, the table's writer cannot commit.
+const HOURS_PER_STEP: usize = 10;
+/// The lowest priority.
+const LOWEST_NICE: i32 = 19;
 
-/// What the compactions of a process share.
+/// Shared by all compactions of a process.
 #[derive(Clone)]
 pub struct Compactor {
     store: Arc<dyn Store>,
     file_size: u64,
     encodings: Encodings,
     retention: Option<Duration>,
-    /// How long an hour waits that a process died in.
+    /// How long an hour waits after a process died while it compacted the hour.
     pause: Duration,
-    /// One at a time: it takes memory.
+    /// One compaction at a time, because it takes memory.
     turn: Arc<Semaphore>,
 }
 
@@ -54,30 +53,30 @@ pub struct Compaction {
     topic: String,
     shard: Shard,
     swaps: Swaps,
-    marks: Marks,
+    attempts: Attempts,
     retention: Retention,
-    /// Closed hours that were not looked at.
+    /// Closed hours that were not checked yet.
     waiting: BTreeSet<Hour>,
-    /// Closed hours that failed: they are looked at again after the others.
+    /// Closed hours that failed; they are checked again after the others.
     later: BTreeSet<Hour>,
     job: Option<Job>,
     rests_until: Instant,
-    /// What only an operator can mend, and was logged: once is enough.
-    told: HashSet<String>,
+    /// What only an operator can fix and was logged, to log it only once.
+    logged: HashSet<String>,
 }
 
-/// An hour that is being rewritten.
+/// The rewriting of an hour.
 struct Job {
     hour: Hour,
     target: String,
-    /// Dropped, it tells the thread to stop.
+    /// The thread stops when this is dropped.
     done: oneshot::Receiver<Result<(), RewriteError>>,
 }
 
 // === impl Compactor ===
 
 impl Compactor {
-    /// Compacts into files of about `file_size` bytes, and removes days that have been over for `retention`.
+    /// Compacts into files of about `file_size` bytes, and removes days that ended more than `retention` ago.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, file_size: u64, retention: Option<Duration>) -> Self {
         Self {
@@ -85,12 +84,12 @@ impl Compactor {
             file_size,
             encodings: Encodings::default(),
             retention,
-            pause: marks::FIRST_PAUSE,
+            pause: attempts::RETRY_PAUSE_MIN,
             turn: Arc::new(Semaphore::new(1)),
         }
     }
 
-    /// With files of these encodings.
+    /// Sets the encodings of the files.
     #[must_use]
     pub fn encoding(self, encodings: Encodings) -> Self {
         Self { encodings, ..self }
@@ -103,14 +102,14 @@ impl Compactor {
         self
     }
 
-    /// One that tries hours again at once that somebody died in.
+    /// One that retries hours at once in which a process died.
     #[cfg(test)]
     pub(crate) fn impatient(self) -> Self {
         Self { pause: Duration::ZERO, ..self }
     }
 
-    /// Waits until no thread rewrites anything. One whose [`Compaction`] is gone stops after the call of the store that
-    /// it is at.
+    /// Waits until no thread rewrites anything. A thread whose [`Compaction`] is dropped stops after its current call
+    /// of the store.
     pub async fn idle(&self) {
         let _ = self.turn.acquire().await;
     }
@@ -123,17 +122,17 @@ impl Compactor {
             topic: topic.to_owned(),
             shard: shard.clone(),
             swaps: Swaps::new(self.store.clone(), topic, shard.clone()),
-            marks: Marks::new(self.store.clone(), topic, shard, self.pause),
+            attempts: Attempts::new(self.store.clone(), topic, shard, self.pause),
             retention: Retention::new(self.store.clone(), topic, self.retention),
             waiting: BTreeSet::new(),
             later: BTreeSet::new(),
             job: None,
             rests_until: Instant::now(),
-            told: HashSet::new(),
+            logged: HashSet::new(),
         }
     }
 
-    /// Rewrites an hour's directory into `target`. Blocks.
+    /// Rewrites an hour's directory into `target`; blocks.
     fn rewrite(
         &self,
         store: &Blocking,
@@ -145,7 +144,7 @@ impl Compactor {
         let mut names = store.ask(async |store| store.list(source).await).map_err(ReadFailure::from)?;
         names.retain(|name| name.ends_with(".parquet"));
         if !success.names().eq(names) {
-            let why = "its files are not those that _SUCCESS names: see `greyhound tables verify`".to_owned();
+            let why = "its files are not those that _SUCCESS lists: see `greyhound tables verify`".to_owned();
             return Err(ReadFailure::Damaged { path: source.to_owned(), why }.into());
         }
         Rewrite { store, source, success, target, file_size: self.file_size, encodings: self.encodings, is_cancelled }
@@ -156,27 +155,27 @@ impl Compactor {
 // === impl Compaction ===
 
 impl Compaction {
-    /// Finishes what an earlier run left in the midst, before anything is written.
+    /// Finishes what an earlier run left half-done, before anything is written.
     ///
     /// # Errors
-    /// Where the store cannot.
+    /// If the store fails.
     pub async fn recover(&mut self) -> Result<(), StoreError> {
         self.settle().await?;
-        for (hour, deaths) in self.marks.recover().await? {
+        for (hour, deaths) in self.attempts.recover().await? {
             let hour = directory(&self.topic, hour, &self.shard);
             tracing::warn!(
                 hour,
                 deaths,
-                "a process died while it compacted this hour; it is tried again later, less often each time"
+                "a process died while it compacted this hour; it is tried again later, after a longer pause each time"
             );
         }
         Ok(())
     }
 
-    /// Stops what is being rewritten, so that the files of closed hours can be changed; it is done again later.
+    /// Stops the rewriting, so that the files of closed hours can be changed; it is done again later.
     ///
     /// # Errors
-    /// If the store cannot remove what was made so far.
+    /// If the store cannot remove the unfinished files.
     pub async fn rest(&mut self) -> Result<(), StoreError> {
         if let Some(job) = self.job.take() {
             self.later.insert(job.hour);
@@ -185,32 +184,32 @@ impl Compaction {
         self.settle().await
     }
 
-    /// Takes note that these hours are closed.
+    /// Notes that these hours are closed.
     pub fn closed(&mut self, hours: impl IntoIterator<Item = Hour>) {
         self.waiting.extend(hours);
     }
 
-    /// The oldest closed hour that was not looked at, or failed.
+    /// The oldest closed hour that was not checked yet, or failed.
     #[must_use]
     pub fn oldest(&self) -> Option<Hour> {
         self.waiting.iter().chain(&self.later).min().copied()
     }
 
-    /// Goes on by one step, if it is time, in the hour `now`. What fails is tried again later: nobody waits for it.
+    /// Takes one step, if it is time, in the hour `now`. Failures are retried later: nobody waits for compaction.
     pub async fn turn(&mut self, now: Hour) {
         if Instant::now() < self.rests_until {
             return;
         }
         if let Err(error) = self.step(now).await {
-            // Not by its path: that of each attempt in staging is another one.
-            if !error.is_refused() || self.told.insert(format!("{} {}", error.operation, error.trouble.cause())) {
-                tracing::warn!(topic = self.topic, %error, "compaction fails; it is tried again later");
+            // Without the path, which differs for each attempt in staging.
+            if !error.is_refused() || self.logged.insert(format!("{} {}", error.operation, error.failure.cause())) {
+                tracing::warn!(topic = self.topic, %error, "compaction failed; it is tried again later");
             }
-            self.rests_until = Instant::now() + REST;
+            self.rests_until = Instant::now() + RETRY_PAUSE;
         }
     }
 
-    /// Whether all closed hours were looked at.
+    /// Whether all closed hours were checked.
     #[cfg(test)]
     pub(crate) fn is_done(&self) -> bool {
         self.job.is_none() && self.waiting.is_empty() && self.later.is_empty()
@@ -223,51 +222,51 @@ impl Compaction {
                 Err(TryRecvError::Closed) => Err(RewriteError::Cancelled),
                 Ok(done) => done,
             };
-            let Job { hour, target, .. } = self.job.take().expect("it was there");
+            let Job { hour, target, .. } = self.job.take().expect("the job was matched above");
             let finished = self.finish(hour, &target, done).await;
-            return self.looked_at(hour, finished);
+            return self.checked(hour, finished);
         }
-        for _ in 0..LOOKS {
-            // The newest first: that is what people look at.
+        for _ in 0..HOURS_PER_STEP {
+            // The newest first, because people query it most.
             let Some(hour) = self.waiting.last().copied() else { return self.tidy(now).await };
             let success =
                 Success::read(self.compactor.store.as_ref(), &directory(&self.topic, hour, &self.shard)).await;
             match success.map(|found| found.filter(|success| success.files.len() > 1 && !success.compacted)) {
-                Ok(Some(_)) if self.marks.waits(hour) => {
+                Ok(Some(_)) if self.attempts.waits(hour) => {
                     self.waiting.remove(&hour);
                     self.later.insert(hour);
                 }
                 Ok(Some(success)) => return self.begin(hour, success),
-                other => self.looked_at(hour, other.map(|_| ()))?,
+                other => self.checked(hour, other.map(|_| ()))?,
             }
         }
         Ok(())
     }
 
-    /// An hour that fails does not hold up the others.
-    fn looked_at(&mut self, hour: Hour, done: Result<(), StoreError>) -> Result<(), StoreError> {
+    /// An hour that fails does not delay the others.
+    fn checked(&mut self, hour: Hour, done: Result<(), StoreError>) -> Result<(), StoreError> {
         self.waiting.remove(&hour);
         done.inspect_err(|_| {
             self.later.insert(hour);
         })
     }
 
-    /// What is to be done now and then, each whatever comes of the other.
+    /// Runs what is due now and then; a failure of one part does not keep the others from running.
     async fn tidy(&mut self, now: Hour) -> Result<(), StoreError> {
-        self.rests_until = Instant::now() + REST;
+        self.rests_until = Instant::now() + RETRY_PAUSE;
         self.waiting.append(&mut self.later);
         let settled = self.settle().await;
         self.retention.enforce(now).await.and(settled)
     }
 
-    /// Starts to rewrite an hour, unless another one is being rewritten.
+    /// Starts to rewrite an hour, unless another rewriting is running.
     fn begin(&mut self, hour: Hour, success: Success) -> Result<(), StoreError> {
         let Ok(turn) = self.compactor.turn.clone().try_acquire_owned() else { return Ok(()) };
         let source = directory(&self.topic, hour, &self.shard);
-        let (target, mark) = (self.swaps.replacement(hour), self.marks.mark(hour));
+        let (target, attempt) = (self.swaps.replacement(hour), self.attempts.begin(hour));
         let done = self
-            .spawn(turn, mark, source.clone(), success, target.clone())
-            .map_err(|e| Trouble::passing(Passing::Other, e).at("compact", source))?;
+            .spawn(turn, attempt, source.clone(), success, target.clone())
+            .map_err(|e| Failure::transient(Transient::Other, e).at("compact", source))?;
         self.job = Some(Job { hour, target, done });
         Ok(())
     }
@@ -275,7 +274,7 @@ impl Compaction {
     fn spawn(
         &self,
         turn: OwnedSemaphorePermit,
-        mark: Mark,
+        attempt: Attempt,
         source: String,
         success: Success,
         target: String,
@@ -283,14 +282,14 @@ impl Compaction {
         let (compactor, store) = (self.compactor.clone(), Blocking::new(self.compactor.store.clone()));
         let (answer, done) = oneshot::channel();
         std::thread::Builder::new().name("compaction".into()).spawn(move || {
-            // On Linux of this thread alone. Where it may not, it goes on as it is.
-            let _ = rustix::process::nice(NICE);
-            let outcome = match mark.set(&store) {
+            // On Linux, this sets only the thread's priority. If it is not permitted, the priority stays.
+            let _ = rustix::process::nice(LOWEST_NICE);
+            let outcome = match attempt.set(&store) {
                 Ok(()) => compactor.rewrite(&store, &source, &success, &target, &|| answer.is_closed()),
                 Err(error) => Err(ReadFailure::from(error).into()),
             };
-            mark.clear(&store);
-            // The answer first: who sees that nobody has the turn finds it.
+            attempt.clear(&store);
+            // The answer first, so that whoever sees the turn free finds it.
             let _ = answer.send(outcome);
             drop(turn);
         })?;
@@ -307,7 +306,7 @@ impl Compaction {
             Err(RewriteError::Read(ReadFailure::Store(error))) => return Err(error),
             Err(error) => {
                 let hour = directory(&self.topic, hour, &self.shard);
-                tracing::error!(topic = self.topic, hour, %error, "an hour stays as it is, not compacted");
+                tracing::error!(topic = self.topic, hour, %error, "an hour stays as it is, without compaction");
             }
         }
         Ok(())
@@ -317,7 +316,7 @@ impl Compaction {
         for settled in self.swaps.settle(Duration::ZERO).await? {
             match settled {
                 Settled::Incomplete(_) | Settled::Obstructed(_) => {
-                    if self.told.insert(settled.to_string()) {
+                    if self.logged.insert(settled.to_string()) {
                         tracing::error!(topic = self.topic, "{settled}");
                     }
                 }

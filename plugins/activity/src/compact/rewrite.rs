@@ -1,9 +1,9 @@
-//! The rows of a closed hour's files, in as few files as possible, sorted so that a query by user reads little of them.
+//! Rewrites a closed hour's files into as few as possible, sorted so that a query by user reads little of them.
 
-use crate::commit::file_name;
 use crate::encode::{Encodings, Footer, Part, properties};
-use crate::hours::{SUCCESS, Success};
+use crate::layout::file_name;
 use crate::read::{Blocking, ReadFailure, StoredFile};
+use crate::success::{SUCCESS, Success};
 use crate::values::ValueDigests;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
@@ -15,14 +15,14 @@ use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::errors::ParquetError;
 
-/// What is sorted at a time, whichever is reached first: rows, and bytes of memory.
+/// The rows that are sorted at a time, or the bytes of memory, whichever limit is reached first.
 const RUN_ROWS: usize = 4 << 20;
 const RUN_BYTES: usize = 128 << 20;
-/// Rows of a row group: so few that a user's rows, which lie together in each run, are in few of them.
+/// The rows of a row group: few enough that a user's rows, which are adjacent in each run, are in few groups.
 const GROUP_ROWS: usize = 128 << 10;
-/// What is copied at a time in the new order, on the average: the writer wants it in one piece.
+/// The average bytes that are copied at a time in the new order, because the writer needs them in one piece.
 const COPIED_BYTES: usize = 16 << 20;
-/// Large rows come in small batches, which are joined until they are so large: each costs something.
+/// Large rows come in small batches, which are joined up to this size because each batch has a cost.
 const JOINED_BYTES: usize = 1 << 20;
 const JOINED_ROWS: usize = 4 << 10;
 
@@ -38,26 +38,26 @@ pub(crate) enum RewriteError {
     /// The memory of this machine, or this program, is at fault.
     #[error("values of {} changed while its rows were sorted: see whether this machine's memory is sound", .0.join(", "))]
     Changed(Vec<String>),
-    /// Nobody waits for it any more.
+    /// Nobody waits for the result any more.
     #[error("it is no longer wanted")]
     Cancelled,
 }
 
-/// Rewrites one directory into another one.
+/// Rewrites one directory into another.
 pub(crate) struct Rewrite<'a> {
     pub(crate) store: &'a Blocking,
-    /// The closed hour's directory, and what its `_SUCCESS` says.
+    /// The closed hour's directory, and its `_SUCCESS`.
     pub(crate) source: &'a str,
     pub(crate) success: &'a Success,
-    /// The new one.
+    /// The new directory.
     pub(crate) target: &'a str,
-    /// About the size of its files.
+    /// The approximate size of its files.
     pub(crate) file_size: u64,
     pub(crate) encodings: Encodings,
     pub(crate) is_cancelled: &'a dyn Fn() -> bool,
 }
 
-/// A file that is being written.
+/// An unfinished file.
 struct Output {
     writer: ArrowWriter<Vec<u8>>,
     schema: String,
@@ -71,12 +71,12 @@ struct Output {
     waiting: u64,
 }
 
-/// Rows that are sorted together.
+/// Rows to be sorted together.
 struct Run {
-    /// The column that they are sorted by, then by number.
+    /// The column by which they are sorted, then by number.
     key: Option<usize>,
     batches: Vec<RecordBatch>,
-    /// Small ones, to be joined, and what they take.
+    /// Small batches to be joined, and their bytes.
     small: Vec<RecordBatch>,
     small_bytes: usize,
     rows: usize,
@@ -86,7 +86,7 @@ struct Run {
 // === impl Rewrite ===
 
 impl Rewrite<'_> {
-    /// Writes the new directory whole, `_SUCCESS` last. After an error it is worthless.
+    /// Writes the complete new directory, `_SUCCESS` last. After an error, the directory is useless.
     pub(crate) fn run(&self) -> Result<(), RewriteError> {
         let (mut output, mut written): (Option<Output>, _) = (None, Vec::new());
         for (first, last) in &self.success.files {
@@ -111,7 +111,7 @@ impl Rewrite<'_> {
         self.write(SUCCESS, text.into())
     }
 
-    /// All rows of a file, which must be those that its footer tells of.
+    /// Copies all rows of a file, and checks them against its footer.
     fn copy(&self, file: &StoredFile, output: &mut Output) -> Result<(), RewriteError> {
         let (mut next, mut rows, mut values) = (file.footer.first, 0, ValueDigests::default());
         for group in file.groups() {
@@ -173,7 +173,7 @@ impl Output {
         Ok(Self { writer, schema, parts: Vec::new(), rows: 0, read, written, run, waiting: 0 })
     }
 
-    /// Whether a file's rows can go on in this one: the same schema, and room.
+    /// Whether a file's rows can be added: the same schema, and enough room.
     fn takes(&self, file: &StoredFile, file_size: u64) -> bool {
         let size = self.writer.bytes_written() as u64 + self.waiting + file.length;
         self.schema == file.footer.schema && size <= file_size
@@ -187,7 +187,7 @@ impl Output {
         }
     }
 
-    /// Ends a part, whose rows were added.
+    /// Ends a part after all its rows were added.
     fn end(&mut self, footer: &Footer, length: u64, values: &ValueDigests) {
         self.read.merge(values);
         self.parts.push(Part(footer.first, footer.last, footer.digest.clone()));
@@ -203,7 +203,7 @@ impl Output {
             self.written.add(&rows)?;
             self.writer.write(&rows)?;
         }
-        // A row group has rows of one run alone.
+        // A row group has only rows of one run.
         self.writer.flush()?;
         self.run = Run::new(self.run.key);
         Ok(())
@@ -250,7 +250,7 @@ impl Run {
         Ok(())
     }
 
-    /// Its rows in their order, a piece at a time, none of which goes beyond a row group.
+    /// Its rows in order, in pieces no larger than a row group.
     fn sorted(&self) -> impl Iterator<Item = Result<RecordBatch, ArrowError>> {
         let batches: Vec<&RecordBatch> = self.batches.iter().collect();
         let order = self.order();
@@ -260,7 +260,7 @@ impl Run {
             .map(move |at| interleave_record_batch(&batches, &order[at..order.len().min(at + piece)]))
     }
 
-    /// Batch and row of each row: by key, those without one first, then by number, which is how they came.
+    /// Batch and index of each row, sorted by key, nulls first, then by number, the original order.
     fn order(&self) -> Vec<(usize, usize)> {
         let places =
             self.batches.iter().enumerate().flat_map(|(at, batch)| (0..batch.num_rows()).map(move |row| (at, row)));
@@ -273,7 +273,7 @@ impl Run {
     }
 }
 
-/// The column that queries look up by: the first of those that have a bloom filter.
+/// The column by which queries look up rows: the first one with a bloom filter.
 fn key(schema: &Schema) -> Option<usize> {
     schema.fields().iter().position(|field| field.data_type() == &DataType::Utf8 && field.name().ends_with("_id"))
 }

@@ -1,43 +1,41 @@
-//! Putting a directory with the same rows in the place of a closed hour's.
+//! Replaces the directory of a closed hour with another one that has the same rows.
 //!
-//! HDFS cannot swap two directories in one step: the old one is renamed into staging, then the new one out of it.
-//! Neither rename overwrites. Between the two the table has no such directory, which a fresh listing may miss; it never
-//! has both.
+//! HDFS cannot swap two directories in one step: the old directory is renamed into staging, then the new one out of it.
+//! Neither rename overwrites. Between the two, the table has neither directory, and a fresh listing may miss the hour;
+//! it never has both.
 //!
-//! Any of these calls may fail, be carried out long after, or be made by a process that was stopped for an hour, while
-//! `greyhound tables repair` did its work for it. What holds nevertheless:
-//! - A directory in staging is *complete* where it has a `_SUCCESS`, which is written last, and all files that it
-//!   names. The rows of a closed hour never change, so all complete directories of one hour are worth the same.
-//! - Where the table has no complete directory of an hour and staging has one, that one is renamed into place. Who
-//!   finds that what it was to rename is gone does the same: it moves back what it took.
-//! - A directory in staging is deleted only by who has seen it there, and after that a complete one in the table. No
-//!   name in staging is ever used again: what a rename that comes late takes out of the table is not what is being
+//! Any of these calls may fail, take effect much later, or come from a process that was suspended for an hour while
+//! `greyhound tables repair` finished its work. These invariants hold nevertheless:
+//! - A directory in staging is *complete* if it has a `_SUCCESS`, which is written last, and all files that it lists.
+//!   The rows of a closed hour never change, so all complete directories of an hour are equivalent.
+//! - If the table has no complete directory of an hour and staging has one, that one is renamed into place. A process
+//!   that finds the directory gone that it was about to rename does the same, and so moves back what it took.
+//! - A process deletes a directory in staging only after it has seen it there, and then a complete one in the table.
+//!   Names in staging are never reused, so a rename that takes effect late cannot move anything to a path that is being
 //!   deleted.
 //!
-//! Into an hour with `_SUCCESS` no file is committed. A committer writes its file into staging, looks ([`is_closed`]),
-//! and renames the file. Before and after the two renames everything that is on its way out of staging is removed, so
-//! that a committer that was stopped after its look finds that its file is gone: an old file does not come back beside
-//! compacted ones. (What nothing in HDFS excludes: a process on a copy of the data directory that creates the missing
-//! directory between the two renames, with nothing in it. It is then set apart, like any directory that is not
-//! complete.)
+//! No file is committed into an hour with `_SUCCESS`. A committer writes its file into staging, checks ([`is_closed`]),
+//! and renames the file. Before and after the two renames, all temporary files in staging are removed. A committer that
+//! was suspended after its check then finds its file gone, so an old file cannot come back beside compacted ones. (HDFS
+//! cannot exclude that a process on a copy of the data directory creates the missing directory, empty, between the two
+//! renames. It is then moved aside like any incomplete directory.)
 
-use super::marks::marked;
-use crate::commit::directory;
-use crate::hours::{SUCCESS, Success};
-use crate::roll::Hour;
+use super::attempts::attempted_hour;
+use crate::layout::{Hour, directory};
 use crate::store::staging::{begun, now};
-use crate::store::{Passing, Published, Staging, Store, StoreError, Trouble};
+use crate::store::{Failure, Published, Staging, Store, StoreError, Transient};
+use crate::success::{SUCCESS, complete};
 use greyhound_sdk::Shard;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The hours from 1970 to the year 10000: a name with another one is not ours.
-const HOURS_OF_TIME: i64 = 8030 * 365 * 24;
-/// What the name of a directory ends in that is to be in the table.
+/// The hours from 1970 to the year 10000; names with other hours are not Greyhound's.
+const HOUR_MAX: i64 = 8030 * 365 * 24;
+/// The suffix of a directory that is to be moved into the table.
 const NEW: &str = ".new";
-/// ... and that was in it.
+/// The suffix of a directory that was moved out of the table.
 const OLD: &str = ".old";
 
 /// Swaps the directories of one shard in one table.
@@ -51,31 +49,31 @@ pub struct Swaps {
 /// A directory in staging.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Spare {
-    /// First those that are to be in the table.
+    /// Sorts those that were in the table last.
     was_in_table: bool,
     name: String,
 }
 
-/// Something that was put in order.
+/// A step of the clean-up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settled {
-    /// The hour's directory was missing, or not complete, and now is there.
+    /// The hour's directory was missing or incomplete, and was restored.
     Restored(String),
-    /// This was left behind, and is removed.
+    /// This leftover was removed.
     Removed(String),
-    /// The hour's directory is missing or not complete, and staging has no complete one either.
+    /// The hour's directory is missing or incomplete, and staging has no complete one either.
     Incomplete(String),
-    /// The store refuses to have this put in order: why, and what to do.
+    /// The store refuses this step: why, and what to do.
     Obstructed(String),
 }
 
 impl fmt::Display for Settled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Restored(path) => write!(f, "put back {path}"),
+            Self::Restored(path) => write!(f, "restored {path}"),
             Self::Removed(path) => write!(f, "removed {path}"),
             Self::Incomplete(path) => {
-                write!(f, "{path} is not complete, and there is no other copy of it: see `greyhound tables verify`")
+                write!(f, "{path} is incomplete, and there is no other copy: see `greyhound tables verify`")
             }
             Self::Obstructed(why) => f.write_str(why),
         }
@@ -90,15 +88,15 @@ impl Swaps {
         Self { store, staging, topic: topic.to_owned(), shard }
     }
 
-    /// The path of a new directory, to be filled, that is to be the hour's.
+    /// The path for a new directory that is to become the hour's.
     pub fn replacement(&mut self, hour: Hour) -> String {
         self.name(hour, NEW)
     }
 
-    /// Puts a complete `replacement` in the place of the hour's directory. After an error: [`Swaps::settle`].
+    /// Puts a complete `replacement` in the place of the hour's directory. After an error, call [`Swaps::settle`].
     ///
     /// # Errors
-    /// Where the store cannot.
+    /// If the store fails.
     pub async fn swap(&mut self, hour: Hour, replacement: &str) -> Result<(), StoreError> {
         if complete(self.store.as_ref(), replacement).await?.is_none() {
             return Err(lost().at("rename", replacement));
@@ -109,11 +107,11 @@ impl Swaps {
         self.settle(Duration::ZERO).await.map(|_| ())
     }
 
-    /// Puts in order what attempts left behind: what the table lacks at once, the rest of attempts that began `age`
-    /// ago. An hour that something is in the way of does not hold up the others.
+    /// Cleans up after attempts: restores missing directories at once, and removes leftovers of attempts that began
+    /// more than `age` ago. An hour with an obstacle does not delay the others.
     ///
     /// # Errors
-    /// Where the store cannot: then it must be done again.
+    /// If the store fails; then call it again.
     pub async fn settle(&mut self, age: Duration) -> Result<Vec<Settled>, StoreError> {
         let mut done = Vec::new();
         for (hour, spares) in spares(&self.staging.names().await?) {
@@ -154,22 +152,22 @@ impl Swaps {
         Ok(())
     }
 
-    /// Removes what there is of hours before `hour`, whose directories are removed as well.
+    /// Removes everything in staging of hours before `hour`, whose directories were removed from the table.
     ///
     /// # Errors
-    /// Where the store cannot.
+    /// If the store fails.
     pub async fn forget_before(&mut self, hour: Hour) -> Result<(), StoreError> {
         let names = self.staging.names().await?;
         for Spare { name, .. } in spares(&names).into_iter().filter(|(at, _)| *at < hour).flat_map(|(_, all)| all) {
             self.store.remove_tree(&format!("{}/{name}", self.staging.directory())).await?;
         }
-        for name in names.iter().filter(|name| marked(name).is_some_and(|at| at < hour)) {
+        for name in names.iter().filter(|name| attempted_hour(name).is_some_and(|at| at < hour)) {
             self.store.remove(&format!("{}/{name}", self.staging.directory())).await?;
         }
         Ok(())
     }
 
-    /// Puts a complete one in the place of the hour's directory; whether there was one.
+    /// Moves a complete directory into the hour's place; whether there was one.
     async fn restore(&mut self, hour: Hour, spares: &[Spare]) -> Result<bool, StoreError> {
         let place = self.place(hour);
         for Spare { name, .. } in spares {
@@ -178,7 +176,7 @@ impl Swaps {
                 continue;
             }
             if self.store.publish(&spare, &place).await? == Published::Exists {
-                // A directory that somebody has made meanwhile, or one that is not complete.
+                // A directory that somebody made in the meantime, or an incomplete one.
                 if complete(self.store.as_ref(), &place).await?.is_none() {
                     let aside = self.name(hour, OLD);
                     self.store.publish(&place, &aside).await?;
@@ -197,37 +195,22 @@ impl Swaps {
         directory(&self.topic, hour, &self.shard)
     }
 
-    /// A path in staging that nobody else ever has.
+    /// A path in staging that is never used again.
     fn name(&mut self, hour: Hour, end: &str) -> String {
         self.staging.name(&format!(".{}{end}", hour.0))
     }
 }
 
-/// The content of `_SUCCESS` in a directory that has all the files that it names. A file in its place is none.
+/// Whether the hour with the directory `place` is closed. This is never `false` during a swap.
 ///
 /// # Errors
-/// Where the store cannot tell.
-pub(crate) async fn complete(store: &dyn Store, directory: &str) -> Result<Option<Success>, StoreError> {
-    let success = match Success::read(store, directory).await {
-        Err(e) if e.is_obstacle() => None,
-        read => read?,
-    };
-    let Some(success) = success else { return Ok(None) };
-    let names = store.list(directory).await?;
-    let has_all = success.names().all(|name| names.binary_search(&name).is_ok());
-    Ok(has_all.then_some(success))
-}
-
-/// Whether an hour, whose directory is `place`, is closed. Also in the midst of a swap this is never `false`.
-///
-/// # Errors
-/// Where the store cannot tell, or the directory is missing in the midst of a swap.
+/// If the store cannot be read, or if the directory is missing because of a swap.
 pub(crate) async fn is_closed(store: &dyn Store, staging: &str, place: &str, hour: Hour) -> Result<bool, StoreError> {
     if store.exists(&format!("{place}/{SUCCESS}")).await? {
         return Ok(true);
     }
     match spares(&store.list(staging).await?).contains_key(&hour) {
-        true => Err(Trouble::passing(Passing::Other, "the hour is closed, and its directory is being swapped")
+        true => Err(Failure::transient(Transient::Other, "the hour is closed, and its directory is being replaced")
             .at("write to", place)),
         false => Ok(false),
     }
@@ -238,7 +221,7 @@ pub(crate) fn hours_in(names: &[String]) -> impl Iterator<Item = (Hour, Vec<Stri
     spares(names).into_iter().map(|(hour, spares)| (hour, spares.into_iter().map(|spare| spare.name).collect()))
 }
 
-/// The directories among the names in staging, by hour, first those that are to be in the table.
+/// The directories among the names in staging, by hour; those that were in the table come last.
 fn spares(names: &[String]) -> BTreeMap<Hour, Vec<Spare>> {
     let mut spares: BTreeMap<Hour, Vec<Spare>> = BTreeMap::new();
     for name in names {
@@ -247,7 +230,7 @@ fn spares(names: &[String]) -> BTreeMap<Hour, Vec<Spare>> {
             .strip_suffix(OLD)
             .or_else(|| name.strip_suffix(NEW))
             .and_then(|rest| rest.rsplit_once('.')?.1.parse().ok());
-        if let Some(hour) = hour.filter(|hour| (0..HOURS_OF_TIME).contains(hour)) {
+        if let Some(hour) = hour.filter(|hour| (0..HOUR_MAX).contains(hour)) {
             spares.entry(Hour(hour)).or_default().push(Spare { was_in_table, name: name.clone() });
         }
     }
@@ -255,11 +238,11 @@ fn spares(names: &[String]) -> BTreeMap<Hour, Vec<Spare>> {
     spares
 }
 
-/// Whether an attempt began `age` ago.
+/// Whether an attempt began at least `age` ago.
 pub(crate) fn is_older(name: &str, age: Duration) -> bool {
     begun(name).is_none_or(|begun| begun + age.as_secs() <= now())
 }
 
-fn lost() -> Trouble {
-    Trouble::passing(Passing::Other, "it is not there, or not complete: somebody else is at it")
+fn lost() -> Failure {
+    Failure::transient(Transient::Other, "it is missing or incomplete: another process is changing it")
 }

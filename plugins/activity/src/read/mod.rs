@@ -1,12 +1,15 @@
-//! Reading files of the tables, off the async workers, in a bounded amount of memory whatever a file says.
+//! Reads files of the tables on blocking threads, in bounded memory whatever a file claims.
 //!
-//! A footer is walked over before the library reserves memory for what it claims, and so is each page's header. Rows
-//! are decoded in batches of about 16 MiB, be they encoded as small as they may: at the most 256 MiB at a time, of
-//! which a sound file comes near only if a single value does.
+//! Footers and page headers are checked before the library allocates memory for the sizes that they claim. Rows are
+//! decoded in batches of about 16 MiB, however small their encoding is, and never more than 256 MiB at a time; a sound
+//! file comes near that only with a single value of that size.
 
+mod blocking;
 mod pages;
 mod thrift;
 mod window;
+
+pub(crate) use blocking::Blocking;
 
 use crate::encode::{Appended, Footer, ROW_GROUP_ROWS};
 use crate::store::{Store, StoreError};
@@ -24,27 +27,19 @@ use std::ops::{Range, RangeInclusive};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use thrift::walk;
-use tokio::runtime::Handle;
 use window::Window;
 
-/// A footer fits into this, as a rule.
+/// Most footers fit into this, ...
 const FOOTER_BYTES: usize = 64 << 10;
-/// ... and none is larger.
+/// ... and all into this.
 const MAX_FOOTER_BYTES: usize = 64 << 20;
-/// What the end of a file takes, behind its footer: the footer's length and the magic number.
+/// The end of a file after its footer: the footer's length and the magic number.
 const END_BYTES: usize = 8;
-/// The most rows that a row group has.
+/// The most rows of a row group.
 const MAX_GROUP_ROWS: i64 = ROW_GROUP_ROWS as i64;
-/// The most elements of a schema, and how deeply they are nested.
+/// The most elements of a schema, and its deepest nesting.
 const MAX_ELEMENTS: usize = 10_000;
 const MAX_NESTED: usize = 16;
-
-/// A store, for threads that may block.
-#[derive(Clone)]
-pub(crate) struct Blocking {
-    store: Arc<dyn Store>,
-    runtime: Handle,
-}
 
 /// A file of the tables.
 pub(crate) struct StoredFile {
@@ -58,20 +53,20 @@ pub(crate) struct StoredFile {
 /// Why a file cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReadFailure {
-    /// The store cannot, at the moment.
+    /// The store fails at the moment.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The file is not what it should be.
+    /// The file is damaged.
     #[error("{path}: {why}")]
     Damaged {
-        /// Which.
+        /// Its path.
         path: String,
         /// What is wrong.
         why: String,
     },
 }
 
-/// The metadata of a Parquet file, or why it is none, and its size in bytes; `None` where there is no file.
+/// The metadata of a Parquet file, or why it is not one, and its size in bytes; `None` if there is no file.
 pub(crate) async fn metadata(
     store: &dyn Store,
     path: &str,
@@ -96,14 +91,14 @@ pub(crate) async fn metadata(
     }
 }
 
-/// The size of the footer and of what is behind it; `None` if this is no end of a Parquet file.
+/// The size of the footer and the end after it; `None` if this is not the end of a Parquet file.
 fn needed(tail: &[u8]) -> Option<usize> {
     let (length, magic) = tail.last_chunk::<END_BYTES>()?.split_first_chunk()?;
     (magic == b"PAR1").then_some(u32::from_le_bytes(*length) as usize + END_BYTES)
 }
 
-/// Whether a footer has all elements that its lists claim, and a schema that is not nested without end: the library
-/// trusts both, and reserves memory.
+/// Whether a footer has all elements that its lists claim, and a schema of bounded depth: the library trusts both, and
+/// allocates memory.
 fn is_sound(footer: &[u8]) -> bool {
     let mut children = Vec::new();
     let whole = walk(footer, &mut |path, number| match (path, number) {
@@ -114,7 +109,7 @@ fn is_sound(footer: &[u8]) -> bool {
     whole.is_some() && children.len() <= MAX_ELEMENTS && is_tree(&children)
 }
 
-/// Whether elements that have so many children, each before its own, are nested no deeper than [`MAX_NESTED`].
+/// Whether elements with so many children, each before its own, are nested no deeper than [`MAX_NESTED`].
 fn is_tree(children: &[i64]) -> bool {
     let mut open: Vec<i64> = Vec::new();
     for &count in children {
@@ -130,7 +125,7 @@ fn is_tree(children: &[i64]) -> bool {
     true
 }
 
-/// What the library makes of a file: it panics on some that are damaged.
+/// Turns a panic of the library, which panics on some damaged files, into an error.
 fn caught<T, E: std::fmt::Display>(call: impl FnOnce() -> Result<T, E>) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(done) => done.map_err(|e| e.to_string()),
@@ -140,19 +135,6 @@ fn caught<T, E: std::fmt::Display>(call: impl FnOnce() -> Result<T, E>) -> Resul
 
 fn damaged(why: &str) -> ParquetError {
     ParquetError::General(why.to_owned())
-}
-
-// === impl Blocking ===
-
-impl Blocking {
-    /// To be made where async code runs.
-    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, runtime: Handle::current() }
-    }
-
-    pub(crate) fn ask<T>(&self, call: impl AsyncFnOnce(&dyn Store) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        self.runtime.block_on(call(self.store.as_ref()))
-    }
 }
 
 // === impl StoredFile ===
@@ -177,7 +159,7 @@ impl StoredFile {
         0..self.metadata.metadata().num_row_groups()
     }
 
-    /// The rows of a row group: these columns of them, or all.
+    /// The rows of a row group, with these columns or all.
     pub(crate) fn rows(
         &self,
         group: usize,
@@ -211,7 +193,7 @@ impl StoredFile {
         }))
     }
 
-    /// Where columns of a row group are.
+    /// The byte ranges of columns of a row group.
     fn ranges<'a>(
         &self,
         columns: impl Iterator<Item = &'a ColumnChunkMetaData>,
@@ -226,12 +208,12 @@ impl StoredFile {
             .collect()
     }
 
-    /// Why it could not be read: the store, if that failed.
+    /// Why it could not be read: the store's error, if there was one.
     fn failed(&self, window: &Window, error: &dyn std::fmt::Display) -> ReadFailure {
         window.failure().map_or_else(|| self.damaged(&error.to_string()), ReadFailure::Store)
     }
 
-    /// What it has of `rows`.
+    /// The digest of `rows` as far as the file has them.
     pub(crate) fn appended(&self, rows: &RangeInclusive<u64>) -> Result<Appended, ReadFailure> {
         let mut appended = Appended::default();
         for group in self.groups() {
@@ -248,7 +230,7 @@ impl StoredFile {
         Ok(appended)
     }
 
-    /// The columns whose values, as all rows were read, are not those that its footer tells of.
+    /// The columns whose values, after all rows were read, contradict the digests in its footer.
     pub(crate) fn changed(&self, read: &ValueDigests) -> Vec<String> {
         self.footer.values.as_ref().map(|values| values.differing(read)).unwrap_or_default()
     }

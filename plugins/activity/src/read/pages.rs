@@ -1,10 +1,10 @@
-//! How much memory the rows of a row group may take, by its pages: before any are decoded.
+//! Estimates from its pages how much memory the rows of a row group take, before they are decoded.
 //!
-//! What a footer says of sizes proves nothing, so that each page's header is read. A page of a dictionary's indices is
-//! tiny, however long the values are: such a row is taken to have the longest value of the dictionary.
+//! The sizes in a footer prove nothing, so each page's header is read. Pages of dictionary indices are tiny, however
+//! long the values are: each of their rows counts as the longest value of the dictionary.
 
 use super::thrift::walk;
-use super::window::Window;
+use super::window::{HEADER_BYTES_MAX, Window};
 use parquet::basic::Type;
 use parquet::column::page::{Page, PageReader};
 use parquet::errors::ParquetError;
@@ -12,29 +12,27 @@ use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::serialized_reader::SerializedPageReader;
 use std::sync::Arc;
 
-/// A page's header fits into this.
-pub(super) const HEADER_BYTES: u64 = 64 << 10;
-/// What the values of a batch may take, as a rule ...
-const BATCH_BYTES: u64 = 16 << 20;
-const BATCH_ROWS: u64 = 16 << 10;
-/// ... and what one row, or the pages that are decoded at a time, may take at the most.
-const MOST_BYTES: u64 = 256 << 20;
+/// The memory that the values of a batch take, as a rule, ...
+const BATCH_BYTES_MAX: u64 = 16 << 20;
+const BATCH_ROWS_MAX: u64 = 16 << 10;
+/// ... and the most that one row, or the pages that are decoded at a time, may take.
+const DECODED_BYTES_MAX: u64 = 256 << 20;
 /// The types of pages, and the encodings that Greyhound has ever written: plain, dictionary, levels, differences.
 const DATA: i64 = 0;
 const DICTIONARY: i64 = 2;
 const DATA_V2: i64 = 3;
 const ENCODINGS: [i64; 5] = [0, 2, 3, 5, 8];
 
-/// What the columns of a row group take.
+/// The memory that the columns of a row group take.
 #[derive(Debug, Default)]
 pub(super) struct Demand {
-    /// At the most a row, on the average of a page.
+    /// The most for one row, as an average over a page.
     row: u64,
     /// The largest page of each column.
     pages: u64,
 }
 
-/// What a page's header says.
+/// A page's header.
 #[derive(Debug, Default)]
 struct Header {
     kind: i64,
@@ -47,7 +45,7 @@ struct Header {
 // === impl Demand ===
 
 impl Demand {
-    /// Adds a column of a row group that has `rows` rows.
+    /// Adds a column of a row group of `rows` rows.
     pub(super) fn add(
         &mut self,
         window: &Window,
@@ -58,11 +56,11 @@ impl Demand {
         let (start, length) = column.byte_range();
         let mut at = start;
         while at < start + length {
-            let bytes = window.upto(at, HEADER_BYTES)?;
+            let bytes = window.upto(at, HEADER_BYTES_MAX)?;
             let (header, taken) = Header::read(&bytes)?;
             at += taken + header.compressed;
             if at > start + length {
-                return Err(odd("a page goes on behind its column"));
+                return Err(odd("a page exceeds its column"));
             }
             largest = largest.max(header.size);
             match header.kind {
@@ -89,15 +87,17 @@ impl Demand {
         Ok(())
     }
 
-    /// So many rows can be decoded at a time.
+    /// The number of rows to decode at a time.
     pub(super) fn batch_rows(&self) -> usize {
-        (BATCH_BYTES / self.row.max(1)).clamp(1, BATCH_ROWS) as usize
+        (BATCH_BYTES_MAX / self.row.max(1)).clamp(1, BATCH_ROWS_MAX) as usize
     }
 
     fn within(&self, bytes: u64, what: &str) -> Result<u64, ParquetError> {
-        match self.pages.saturating_add(bytes) <= MOST_BYTES {
+        match self.pages.saturating_add(bytes) <= DECODED_BYTES_MAX {
             true => Ok(bytes),
-            false => Err(odd(&format!("{what} larger than the {} MiB that are read back at a time", MOST_BYTES >> 20))),
+            false => {
+                Err(odd(&format!("{what} larger than {} MiB, the limit for reading back", DECODED_BYTES_MAX >> 20)))
+            }
         }
     }
 }
@@ -122,7 +122,7 @@ impl Header {
         if !matches!(header.kind, DATA | DICTIONARY | DATA_V2) || !ENCODINGS.contains(&header.encoding) {
             return Err(odd("a page is of a kind that Greyhound never writes"));
         }
-        // The library makes room for all of them, be the page as small as it may.
+        // The library allocates memory for all of them, however small the page is.
         if header.kind == DICTIONARY && header.values > header.size {
             return Err(odd("a dictionary claims more values than it has bytes"));
         }
@@ -130,7 +130,7 @@ impl Header {
     }
 }
 
-/// The longest value of a column's dictionary, which is plain: each after its length.
+/// The length of the longest value in a column's dictionary, in plain encoding: each value after its length.
 fn longest(pages: &mut dyn PageReader) -> Result<u64, ParquetError> {
     let Some(Page::DictionaryPage { buf, .. }) = pages.get_next_page()? else { return Ok(1) };
     let (mut rest, mut longest) = (buf.as_ref(), 0);
@@ -142,7 +142,7 @@ fn longest(pages: &mut dyn PageReader) -> Result<u64, ParquetError> {
     Ok(longest)
 }
 
-/// The most values that a row of a column has, by its repetition levels: 0 begins a row.
+/// The most values in one row of a column, by its repetition levels: 0 begins a row.
 fn most_values(pages: &mut dyn PageReader, max_level: i16) -> Result<u64, ParquetError> {
     let mut rows = Rows::default();
     while let Some(page) = pages.get_next_page()? {
@@ -165,7 +165,7 @@ fn most_values(pages: &mut dyn PageReader, max_level: i16) -> Result<u64, Parque
 /// Counts the values of rows.
 #[derive(Default)]
 struct Rows {
-    /// Of the last row so far, and the most of any.
+    /// The values of the last row so far, and the most of any row.
     last: u64,
     most: u64,
 }
@@ -173,7 +173,7 @@ struct Rows {
 // === impl Rows ===
 
 impl Rows {
-    /// Goes on over the levels of a page, runs of which are either repeated or packed into `bits` each.
+    /// Continues with the levels of a page, which are in runs: repeated, or packed into `bits` each.
     fn add(&mut self, mut levels: &[u8], bits: u32, mut left: u64) -> Option<()> {
         while left > 0 {
             let head = varint(&mut levels)?;
@@ -190,7 +190,7 @@ impl Rows {
         let (value, rest) = levels.split_at_checked(bits.div_ceil(8) as usize)?;
         *levels = rest;
         match value.iter().all(|byte| *byte == 0) {
-            // So many rows of one value, whose last may go on.
+            // So many rows of one value; the last of them may continue.
             true if run > 0 => self.last = 1,
             _ => self.last += run,
         }

@@ -1,10 +1,11 @@
-//! A walk through what is written in Thrift's compact protocol, as Parquet's footers and page headers are: before the
-//! library reserves memory for what they claim.
+//! Walks through data in Thrift's compact protocol, such as Parquet's footers and page headers, before the library
+//! allocates memory for the sizes that they claim.
 
-/// Deeper than this nothing of Parquet's is nested.
-const MAX_DEPTH: usize = 32;
+/// Nothing in Parquet is nested deeper.
+const DEPTH_MAX: usize = 32;
 
-/// What is told of a walk: a number, or that an element of a list begins, and the fields that lead there.
+/// Called during a walk for each number, and for each begin of a list's element (`None`), with the path of fields to
+/// it.
 type See<'a> = &'a mut dyn FnMut(&[i16], Option<i64>);
 
 struct Walk<'a> {
@@ -15,7 +16,7 @@ struct Walk<'a> {
     see: See<'a>,
 }
 
-/// Walks over the structure at the start of `bytes`, and returns its length; `None` if it is not whole, or none at all.
+/// Walks over the structure at the start of `bytes`, and returns its length; `None` if it is incomplete or invalid.
 pub(super) fn walk(bytes: &[u8], see: See) -> Option<usize> {
     let mut walk = Walk { bytes, at: 0, depth: 0, path: Vec::new(), see };
     walk.structure()?;
@@ -63,7 +64,7 @@ impl Walk<'_> {
             9 | 10 | 12 => {
                 self.depth += 1;
                 let nested = if kind == 12 { Self::structure } else { Self::list };
-                (self.depth <= MAX_DEPTH).then(|| nested(self))??;
+                (self.depth <= DEPTH_MAX).then(|| nested(self))??;
                 self.depth -= 1;
                 Some(())
             }

@@ -1,6 +1,6 @@
-//! The bytes of a row group, as far as they are needed at the moment.
+//! A window on the bytes of a row group: only those that are needed at the moment are in memory.
 
-use super::Blocking;
+use super::blocking::Blocking;
 use crate::store::StoreError;
 use bytes::{Buf, Bytes, buf::Reader};
 use parquet::errors::ParquetError;
@@ -8,11 +8,13 @@ use parquet::file::reader::{ChunkReader, Length};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What is read at once, unless a page is larger; of columns that have less between them, all is.
-const AHEAD: u64 = 1 << 20;
-const WHOLE: u64 = 16 << 20;
+/// No page's header is larger.
+pub(super) const HEADER_BYTES_MAX: u64 = 64 << 10;
+/// The bytes that are read at a time, unless a page is larger; smaller row groups are read at once.
+const READ_AHEAD_BYTES: u64 = 1 << 20;
+const READ_WHOLE_BYTES_MAX: u64 = 16 << 20;
 
-/// The chunks of the columns that are read of a row group.
+/// The column chunks of a row group that are read.
 #[derive(Clone)]
 pub(super) struct Window(Arc<Inner>);
 
@@ -21,24 +23,24 @@ struct Inner {
     path: String,
     length: u64,
     chunks: Vec<Chunk>,
-    /// Why the store could not be read: the library only hands on a text.
+    /// Why the store could not be read: the library passes on only a text.
     failed: Mutex<Option<StoreError>>,
 }
 
 struct Chunk {
     range: Range<u64>,
-    /// Where what was read last begins.
+    /// The bytes that were read last, and their offset.
     read: Mutex<(u64, Bytes)>,
 }
 
 // === impl Window ===
 
 impl Window {
-    /// A window of these ranges of a file of `length` bytes, which must be in it.
+    /// A window on these ranges of a file of `length` bytes, which contains them.
     pub(super) fn new(store: &Blocking, path: &str, length: u64, ranges: Vec<Range<u64>>) -> Result<Self, StoreError> {
         let start = ranges.iter().map(|range| range.start).min().unwrap_or(0);
         let end = ranges.iter().map(|range| range.end).max().unwrap_or(0);
-        let all = match end - start <= WHOLE {
+        let all = match end - start <= READ_WHOLE_BYTES_MAX {
             true => store.ask(async |store| store.read(path, start..end).await.map_err(|e| e.reading(path)))?,
             false => Bytes::new(),
         };
@@ -52,12 +54,12 @@ impl Window {
         })))
     }
 
-    /// Why the store could not be read, if it could not.
+    /// Takes the error of the store, if there was one.
     pub(super) fn failure(&self) -> Option<StoreError> {
         lock(&self.0.failed).take()
     }
 
-    /// At most `length` bytes from `start` on, which are of one chunk.
+    /// At most `length` bytes from `start` on, all of one chunk.
     pub(super) fn upto(&self, start: u64, length: u64) -> Result<Bytes, ParquetError> {
         let chunk = self.chunk(start)?;
         self.bytes(chunk, start, length.min(chunk.range.end - start))
@@ -72,7 +74,7 @@ impl Window {
         let mut read = lock(&chunk.read);
         let has = |(first, bytes): &(u64, Bytes)| *first <= start && start + length <= first + bytes.len() as u64;
         if !has(&read) {
-            let end = chunk.range.end.min(start + length.max(AHEAD));
+            let end = chunk.range.end.min(start + length.max(READ_AHEAD_BYTES));
             *read = (start, self.fetch(start..end)?);
         }
         if !has(&read) {
@@ -103,9 +105,8 @@ impl ChunkReader for Window {
     type T = Reader<Bytes>;
 
     fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
-        // After the last page there is nothing.
-        let bytes =
-            self.chunk(start).map_or_else(|_| Ok(Bytes::new()), |_| self.upto(start, super::pages::HEADER_BYTES))?;
+        // After the last page, there are no bytes.
+        let bytes = self.chunk(start).map_or_else(|_| Ok(Bytes::new()), |_| self.upto(start, HEADER_BYTES_MAX))?;
         Ok(bytes.reader())
     }
 

@@ -1,74 +1,74 @@
-//! What keeps a store from doing what it is told, by who can end it.
+//! Errors of stores, by who can end them.
 
 use std::io;
 
-/// A call of the store failed. Whether it was carried out nobody knows: look, then try again.
+/// A call of the store failed. It may have taken effect nevertheless: look, then try again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{operation} {path}: {trouble}")]
+#[error("{operation} {path}: {failure}")]
 pub struct StoreError {
-    /// What was tried.
+    /// The operation.
     pub operation: &'static str,
-    /// On which path.
+    /// The path.
     pub path: String,
     /// What happened.
-    pub trouble: Trouble,
-    /// The file that cannot be read, below the root of the tables; none if something else failed.
+    pub failure: Failure,
+    /// The file that cannot be read, below the root of the tables; `None` if something else failed.
     pub unreadable: Option<String>,
 }
 
-/// What happened, by what ends it. Either way the call is tried again: nobody tells the sink when an operator has
-/// acted.
+/// What happened, by what ends it. In both cases the call is retried, because nobody tells the sink when an operator
+/// has acted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Trouble {
+pub enum Failure {
     /// It ends by itself.
     #[error("{why}")]
-    Passing {
-        /// What kind.
-        cause: Passing,
+    Transient {
+        /// The kind.
+        cause: Transient,
         /// What the store said.
         why: String,
     },
     /// It ends when an operator acts.
     #[error("{why}: {}", cause.remedy())]
     Refused {
-        /// What kind.
+        /// The kind.
         cause: Refusal,
         /// What the store said.
         why: String,
     },
 }
 
-/// Troubles that end by themselves.
+/// Failures that end by themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Passing {
-    /// No answer within the limit of the call.
+pub enum Transient {
+    /// No answer within the call's time limit.
     Timeout,
-    /// It cannot be reached, or too few of its parts can.
+    /// The store, or too many of its parts, cannot be reached.
     Unreachable,
-    /// It closes the connection instead of an answer: it is going down, or it lets us in no more.
+    /// It closes the connection without an answer: it is shutting down, or no longer lets Greyhound in.
     HungUp,
-    /// It is starting, or is kept from writing for maintenance.
+    /// It is starting, or read-only for maintenance.
     SafeMode,
     /// Anything else.
     Other,
 }
 
-/// Troubles that only an operator ends.
+/// Failures that only an operator can end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// The quota of the directory is used up.
     Quota,
     /// The disk is full.
     Full,
-    /// The user may not.
+    /// The user lacks permission.
     Permission,
-    /// It does not believe who we are.
+    /// It does not accept Greyhound's identity.
     Identity,
     /// The user may not give files to the group.
     Group,
-    /// Something else is where a file or directory belongs.
+    /// Something else is in the place of a file or directory.
     Obstacle,
-    /// It cannot be used as configured.
+    /// It cannot be used with this configuration.
     Settings,
     /// Not the store: the node's own disk cannot be written.
     DataDir,
@@ -77,10 +77,10 @@ pub enum Refusal {
 // === impl StoreError ===
 
 impl StoreError {
-    /// Whether an operator must act before the call can be carried out.
+    /// Whether an operator must act before the call can succeed.
     #[must_use]
     pub fn is_refused(&self) -> bool {
-        matches!(self.trouble, Trouble::Refused { .. })
+        matches!(self.failure, Failure::Refused { .. })
     }
 
     /// The same error, of reading `file`, a path below the root of the tables.
@@ -89,22 +89,22 @@ impl StoreError {
         Self { unreadable: Some(file.to_owned()), ..self }
     }
 
-    /// Whether something else is where a file or directory belongs.
+    /// Whether something else is in the place of a file or directory.
     #[must_use]
     pub fn is_obstacle(&self) -> bool {
-        matches!(self.trouble, Trouble::Refused { cause: Refusal::Obstacle, .. })
+        matches!(self.failure, Failure::Refused { cause: Refusal::Obstacle, .. })
     }
 }
 
-// === impl Trouble ===
+// === impl Failure ===
 
-impl Trouble {
-    /// A trouble that ends by itself.
-    pub fn passing(cause: Passing, why: impl ToString) -> Self {
-        Self::Passing { cause, why: why.to_string() }
+impl Failure {
+    /// A failure that ends by itself.
+    pub fn transient(cause: Transient, why: impl ToString) -> Self {
+        Self::Transient { cause, why: why.to_string() }
     }
 
-    /// A trouble that an operator must end.
+    /// A failure that an operator must end.
     pub fn refused(cause: Refusal, why: impl ToString) -> Self {
         Self::Refused { cause, why: why.to_string() }
     }
@@ -112,20 +112,20 @@ impl Trouble {
     /// At `operation` on `path`.
     #[must_use]
     pub fn at(self, operation: &'static str, path: impl Into<String>) -> StoreError {
-        StoreError { operation, path: path.into(), trouble: self, unreadable: None }
+        StoreError { operation, path: path.into(), failure: self, unreadable: None }
     }
 
-    /// The kind, as metrics name it.
+    /// The kind, as a label of metrics.
     #[must_use]
     pub fn cause(&self) -> &'static str {
         match self {
-            Self::Passing { cause, .. } => cause.name(),
+            Self::Transient { cause, .. } => cause.name(),
             Self::Refused { cause, .. } => cause.name(),
         }
     }
 }
 
-impl From<io::Error> for Trouble {
+impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::StorageFull => Self::refused(Refusal::Full, error),
@@ -134,12 +134,12 @@ impl From<io::Error> for Trouble {
                 Self::refused(Refusal::Permission, error)
             }
             io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => Self::refused(Refusal::Obstacle, error),
-            _ => Self::passing(Passing::Other, error),
+            _ => Self::transient(Transient::Other, error),
         }
     }
 }
 
-impl Passing {
+impl Transient {
     fn name(self) -> &'static str {
         match self {
             Self::Timeout => "timeout",
@@ -165,7 +165,7 @@ impl Refusal {
         }
     }
 
-    /// What to do.
+    /// What the operator must do.
     fn remedy(self) -> &'static str {
         match self {
             Self::Quota => "raise the quota, or make room below it",
@@ -173,7 +173,7 @@ impl Refusal {
             Self::Permission => "let Greyhound's user write there",
             Self::Identity => {
                 "log Greyhound in with Kerberos (principal and keytab in plugins.activity.hdfs, or a valid ticket in the cache), and \
-                 let its principal impersonate plugins.activity.hdfs.user, where that is set"
+                 let its principal impersonate plugins.activity.hdfs.user if that is set"
             }
             Self::Group => {
                 "give the tables' directory the group plugins.activity.hdfs.group, or make Greyhound's user the directory's owner and \
@@ -181,7 +181,7 @@ impl Refusal {
             }
             Self::Obstacle => "move away what is in the place of Greyhound's files",
             Self::DataDir => "make room on the disk of node.data_dir, and let Greyhound's user write there",
-            Self::Settings => "mend plugins.activity.store and plugins.activity.hdfs, or the files in HADOOP_CONF_DIR",
+            Self::Settings => "fix plugins.activity.store and plugins.activity.hdfs, or the files in HADOOP_CONF_DIR",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Tables in a local directory.
 
-use super::{Probe, Published, Room, Status, Store, StoreError, Trouble};
+use super::{Failure, Probe, Published, Room, Status, Store, StoreError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use greyhound_sdk::fs::{self, SharedFs};
@@ -17,13 +17,13 @@ pub struct LocalStore {
 }
 
 impl LocalStore {
-    /// The tables below `root`, which is made when something is written.
+    /// The tables below `root`, which is created by the first write.
     #[must_use]
     pub fn new(fs: SharedFs, root: impl Into<PathBuf>) -> Self {
         Self { fs, root: root.into() }
     }
 
-    /// Runs `work`, which blocks, off the async workers.
+    /// Runs `work`, which blocks, on a blocking thread.
     async fn blocking<T: Send + 'static>(
         &self,
         operation: &'static str,
@@ -33,7 +33,7 @@ impl LocalStore {
         let (fs, at) = (self.fs.clone(), self.root.join(path));
         let done =
             tokio::task::spawn_blocking(move || work(&fs, &at)).await.unwrap_or_else(|e| Err(io::Error::other(e)));
-        done.map_err(|e| Trouble::from(e).at(operation, self.root.join(path).display().to_string()))
+        done.map_err(|e| Failure::from(e).at(operation, self.root.join(path).display().to_string()))
     }
 }
 
@@ -41,7 +41,7 @@ fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new("."))
 }
 
-/// Nothing in the place of what is not there.
+/// The default if the file does not exist.
 fn if_there<T: Default>(result: io::Result<T>) -> io::Result<T> {
     match result {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(T::default()),

@@ -25,7 +25,7 @@ pub struct HdfsLocation {
     root: String,
 }
 
-/// A text that is no [`Location`]: why, and what was expected.
+/// An invalid [`Location`]: why, and what was expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct NotALocation(String);
@@ -82,7 +82,7 @@ impl HdfsLocation {
         format!("hdfs://{}", self.authority)
     }
 
-    /// The nameservice, where it is one.
+    /// The nameservice, if the authority is one.
     #[must_use]
     pub fn nameservice(&self) -> Option<&str> {
         (!self.authority.is_empty() && !self.authority.contains(':')).then_some(self.authority.as_str())

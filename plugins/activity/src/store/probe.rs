@@ -1,48 +1,48 @@
-//! What a store tells of itself, for those who check it.
+//! What a check of a store asks.
 
 use super::{Store, StoreError};
 use async_trait::async_trait;
 use std::time::SystemTime;
 
-/// A store that can be looked at.
+/// A store that can be checked.
 #[async_trait]
 pub trait Probe: Store {
-    /// What answers, for people: a directory of this machine, a NameNode.
+    /// What answers, as shown to people: a local directory, a NameNode.
     fn shown(&self) -> String;
-    /// What is known of a file or a directory; `None` where there is none.
+    /// The status of a file or a directory; `None` if it does not exist.
     async fn status(&self, path: &str) -> Result<Option<Status>, StoreError>;
-    /// Removes a directory that is empty.
+    /// Removes an empty directory.
     async fn remove_directory(&self, path: &str) -> Result<(), StoreError>;
-    /// The room for a file such as `sample`, were it `size` bytes long.
+    /// The room for a file of `size` bytes that is otherwise like `sample`.
     async fn room(&self, size: u64, sample: &str) -> Result<Room, StoreError>;
-    /// In what a file and a directory that were made just now are not as configured; `None` where nothing can be.
+    /// How a new file and a new directory differ from the configuration; `None` if nothing can be configured.
     fn differences(&self, file: &Status, directory: &Status) -> Option<Vec<String>>;
 }
 
-/// What is known of a file or a directory.
+/// The status of a file or a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
-    /// When it was changed, by the clock of the store.
+    /// When it was changed, by the store's clock.
     pub modified: SystemTime,
-    /// Whose it is.
+    /// Its owner.
     pub owner: String,
-    /// The group.
+    /// Its group.
     pub group: String,
-    /// The permission's bits.
+    /// Its permission bits.
     pub permission: u32,
-    /// How often it is kept.
+    /// The number of its copies.
     pub replication: u32,
 }
 
 /// The room in a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Room {
-    /// What sets the limit: a quota and its directory, a disk.
+    /// What limits the room: a quota with its directory, or a disk.
     pub limit: String,
-    /// Bytes that are left; `None`: no limit.
+    /// The bytes that are left; `None` without a limit.
     pub free: Option<u64>,
-    /// Bytes that the file takes, with all of its copies.
+    /// The bytes that the file takes with all its copies.
     pub needed: u64,
-    /// Files and directories that may still be made; `None`: no limit.
+    /// The number of files and directories that may still be created; `None` without a limit.
     pub names: Option<u64>,
 }

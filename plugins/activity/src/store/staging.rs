@@ -1,4 +1,4 @@
-//! Files and directories on their way into a table, or out of it.
+//! `_staging`: files and directories that are on their way into a table, or out of it.
 
 use super::{Published, Store, StoreError};
 use crate::failpoint;
@@ -8,29 +8,29 @@ use std::future::ready;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// What a file on its way ends in.
+/// The suffix of a file on its way into a table.
 const TEMPORARY: &str = ".tmp";
-/// Where everything is that is on its way: `<shard>/<topic>/<name>`.
+/// The directory of everything on its way: `<shard>/<topic>/<name>`.
 pub(crate) const STAGING: &str = "_staging";
-/// What in it the names of directories begin with in which a store is tried; when that was follows.
+/// The prefix of directories in it in which a store is checked; the time of the check follows.
 pub(crate) const CHECK: &str = "check-";
 
 /// Writes one table's files where no reader looks, and publishes them from there.
 ///
-/// No two attempts share a name, over processes and machines: what an earlier one sent may still arrive, and two
-/// processes on copies of one data directory must not publish each other's bytes.
+/// No two attempts share a name, even between processes and machines: calls of an earlier attempt may still take
+/// effect, and two processes on copies of a data directory must not publish each other's bytes.
 pub struct Staging {
     store: Arc<dyn Store>,
     directory: String,
     run: String,
     attempts: u64,
-    /// Whether there may be leftovers: of an earlier run, or of an attempt that failed.
+    /// Whether there may be leftovers of an earlier run or of a failed attempt.
     untidy: bool,
 }
 
 impl Staging {
-    /// The staging directory of a shard's files of `topic`. There are several of one directory where several write to
-    /// one table, one after the other.
+    /// The staging directory of a shard's files of `topic`. The parts of a table's writer that write one after the
+    /// other each have their own instance for the same directory.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, topic: &str, shard: &Shard) -> Self {
         let run = getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()));
@@ -43,19 +43,19 @@ impl Staging {
         }
     }
 
-    /// Writes a file and gives it the name `path`, if no other has it. Tries once.
+    /// Writes a file and gives it the name `path` unless that exists. Tries once.
     ///
     /// # Errors
-    /// Where the store cannot, or says so: look what is at `path`, then try again.
+    /// If the store fails: look what is at `path`, then try again.
     pub async fn place(&mut self, bytes: Bytes, path: &str) -> Result<Published, StoreError> {
         self.place_if(bytes, path, ready(Ok(true))).await
     }
 
-    /// As [`Staging::place`], if `may`, which is asked when the file is written, says so; else as if another one had
-    /// the name.
+    /// As [`Staging::place`] if `may`, which is asked once the file is written, is true; otherwise as if the name
+    /// existed.
     ///
     /// # Errors
-    /// As [`Staging::place`], and what `may` says.
+    /// Those of [`Staging::place`] and of `may`.
     pub async fn place_if(
         &mut self,
         bytes: Bytes,
@@ -63,7 +63,7 @@ impl Staging {
         may: impl Future<Output = Result<bool, StoreError>> + Send,
     ) -> Result<Published, StoreError> {
         if self.untidy {
-            // They must not take the room that this attempt needs.
+            // Leftovers must not take the room that this attempt needs.
             self.tidy().await?;
         }
         self.untidy = true;
@@ -83,16 +83,16 @@ impl Staging {
         Ok(published)
     }
 
-    /// A path in staging that nobody else ever has, ending in `suffix`; [`begun`] tells when it was made.
+    /// A path in staging that is never used again and ends in `suffix`; [`begun`] reads its time.
     pub(crate) fn name(&mut self, suffix: &str) -> String {
         self.attempts += 1;
         format!("{}/{}-{}-{}{suffix}", self.directory, now(), self.run, self.attempts)
     }
 
-    /// Removes what was on its way: nobody can publish it any more.
+    /// Removes all files on their way into the table, so that nobody can publish them any more.
     ///
     /// # Errors
-    /// Where the store cannot: then somebody may.
+    /// If the store fails; then somebody may still publish them.
     pub(crate) async fn tidy(&mut self) -> Result<(), StoreError> {
         for name in self.names().await?.iter().filter(|name| is_temporary(name)) {
             self.store.remove(&format!("{}/{name}", self.directory)).await?;
@@ -100,12 +100,12 @@ impl Staging {
         Ok(())
     }
 
-    /// Whether this shard has ever written to this table, as far as staging tells.
+    /// Whether this shard has ever written to this table, judging by staging.
     pub(crate) async fn is_known(&self) -> Result<bool, StoreError> {
         self.store.exists(&self.directory).await
     }
 
-    /// The names of everything in it.
+    /// All names in the directory.
     pub(crate) async fn names(&self) -> Result<Vec<String>, StoreError> {
         self.store.list(&self.directory).await
     }
@@ -120,7 +120,7 @@ pub(crate) fn is_temporary(name: &str) -> bool {
     name.ends_with(TEMPORARY)
 }
 
-/// When a name in staging was made, by the clock of its maker: seconds since 1970 UTC.
+/// When a name in staging was made, by its maker's clock: seconds since 1970 UTC.
 pub(crate) fn begun(name: &str) -> Option<u64> {
     name.split('-').next()?.parse().ok()
 }

@@ -1,20 +1,21 @@
-//! Rows that a table has lost: written again from the journal as far as it reaches, else told.
+//! Lost rows of a table: writes them again from the journal, and records those that the journal no longer has.
 
-use super::{Open, READ_BYTES, Stop, Table, split};
+use super::fill::split;
+use super::{Open, READ_BYTES, Stop, Table};
 use crate::hours::Closing;
+use crate::layout::Hour;
 use crate::record::{Committed, Gap};
-use crate::roll::Hour;
 use crate::store::StoreError;
 use greyhound_sdk::Batch;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
-/// Longer it does not take to read one batch: there is none, only a hole.
-const READ: Duration = Duration::from_secs(5);
+/// Reading one batch takes no longer; after this, there is only a hole.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Table {
-    /// Writes rows that an hour lacks and the journal has into its directory; whether there were any. All rows before
-    /// `next` were committed.
+    /// Writes the rows that an hour lacks and the journal has into its directory; whether there were any. All rows
+    /// before `next` were committed.
     pub(super) async fn refill(&mut self, closing: &Closing, next: u64) -> Result<bool, Stop> {
         let holes = holes(closing, next);
         if holes.is_empty() {
@@ -30,8 +31,8 @@ impl Table {
         Ok(!written.is_empty())
     }
 
-    /// Writes what the journal has of the rows from `first` to `last`, of `hour` alone if there is one. Nothing else is
-    /// open.
+    /// Writes the rows from `first` to `last` as far as the journal has them; if `hour` is given, only those of that
+    /// hour. No file may be open.
     pub(super) async fn write_again(
         &mut self,
         first: u64,
@@ -46,7 +47,7 @@ impl Table {
         }
         self.consumer.seek(from);
         while self.consumer.position() <= last {
-            let Ok(batches) = timeout(READ, self.consumer.next(READ_BYTES)).await else { break };
+            let Ok(batches) = timeout(READ_TIMEOUT, self.consumer.next(READ_BYTES)).await else { break };
             let is_wanted = |batch: &Batch| batch.first <= last && hour.is_none_or(|hour| Hour::of(batch.time) == hour);
             let (read, mut batches) = (self.consumer.position(), batches?);
             let wanted = batches.iter().take_while(|batch| is_wanted(batch)).count();
@@ -96,17 +97,17 @@ impl Table {
             topic = self.topic,
             path = file.path,
             rows = file.rows,
-            "rows that the table had lost are written again from the journal"
+            "the table had lost rows: wrote them again from the journal"
         );
         written.push(file);
         Ok(())
     }
 
-    /// Records the rows that an hour lacks because a file of it could not be read, and that the journal has no more.
-    pub(super) async fn tell_lost(&mut self, closing: &Closing, end: Hour, next: u64) -> Result<(), StoreError> {
+    /// Records the rows that an hour lacks because a file could not be read, and that the journal no longer has.
+    pub(super) async fn record_lost(&mut self, closing: &Closing, end: Hour, next: u64) -> Result<(), StoreError> {
         let holes = holes(closing, next);
         let Some(gaps) = self.gaps.clone().filter(|_| !holes.is_empty()) else { return Ok(()) };
-        let taken = self.aside().taken_from(&self.hours.directory(closing.hour)).await?;
+        let taken = self.quarantine().first_rows_of(&self.hours.directory(closing.hour)).await?;
         for (first, mut last) in
             holes.into_iter().filter(|(first, last)| taken.iter().any(|it| (*first..=*last).contains(it)))
         {
@@ -117,9 +118,9 @@ impl Table {
                 topic = self.topic,
                 first,
                 last,
-                "rows of a file that cannot be read are lost: the journal has them no more"
+                "rows of an unreadable file are lost: the journal no longer has them"
             );
-            // What the bus cannot take it records itself.
+            // If the bus cannot take it, it records that itself.
             if let Ok(seq) = gaps.offer(&Gap::of(&self.topic, first, last, closing.hour)) {
                 let _ = gaps.durable(seq).await;
             }
@@ -128,7 +129,7 @@ impl Table {
     }
 }
 
-/// The rows before `next` that the files of an hour, and those of the hours before, do not have.
+/// The rows before `next` that neither the files of the hour nor those of earlier hours have.
 fn holes(closing: &Closing, next: u64) -> Vec<(u64, u64)> {
     let success = &closing.success;
     let tail = (success.next < next).then(|| (success.next, next - 1));

@@ -1,12 +1,11 @@
-//! What a running table writes again from the journal when an operator asks: rows that are in no file of the table any
-//! more.
+//! Repairs a running table when an operator asks: writes rows that are in no file again from the journal.
 
 use super::{Stop, Table};
-use crate::desk::Repaired;
+use crate::repair_api::Repaired;
 
 impl Table {
-    /// Writes all rows again that were committed, that no file of the table has, and that the journal has. Hours that
-    /// were closed are closed anew.
+    /// Writes all committed rows again that are in no file of the table and still in the journal. Closed hours are
+    /// closed again.
     pub(super) async fn repair(&mut self) -> Result<Repaired, Stop> {
         let (position, open) = (self.consumer.position(), self.open.take());
         let end = open.as_ref().map_or(position, |open| open.span.first);
@@ -35,7 +34,7 @@ impl Table {
     }
 }
 
-/// What of the rows from `first` to before `end` is not in `present`, which is in order.
+/// The rows from `first` to before `end` that are not in `present`, which is sorted.
 fn missing(present: &[(u64, u64)], first: u64, end: u64) -> Vec<(u64, u64)> {
     let (mut missing, mut next) = (Vec::new(), first);
     for (begin, last) in present.iter().filter(|(begin, _)| *begin < end) {

@@ -1,18 +1,19 @@
-//! Batches that cannot be encoded: an old journal may have some. They are set aside with a gap row, and the table goes
-//! on.
+//! Batches that cannot be encoded, which a journal of an earlier version may have: the table leaves them out, records a
+//! gap row, and continues.
 
-use super::{Stop, Table, join};
+use super::fill::join;
+use super::{Stop, Table};
 use crate::encode::Encoder;
 use crate::metrics as names;
+use crate::policy::Span;
 use crate::record::Gap;
-use crate::roll::Span;
 use greyhound_sdk::Batch;
 use metrics::counter;
 use parquet::errors::ParquetError;
 use tokio::time::Instant;
 
 impl Table {
-    /// After the rows of `span` could not be encoded: they are read again, and each batch is tried by itself, once.
+    /// Called if the rows of `span` could not be encoded: has them read again, and each batch encoded by itself, once.
     pub(super) fn sift(&mut self, span: &Span, why: ParquetError) -> Result<(), Stop> {
         if span.end <= self.sift_before {
             return Err(self.unfit(why));
@@ -22,7 +23,7 @@ impl Table {
         Ok(())
     }
 
-    /// Why a batch cannot be encoded, if it cannot.
+    /// Why a batch cannot be encoded; `None` if it can.
     pub(super) async fn unfit_because(&mut self, batch: &Batch) -> Option<ParquetError> {
         let (schema, encodings, shard) =
             (self.consumer.schema().clone(), self.encodings, self.committer.shard().clone());
@@ -35,21 +36,21 @@ impl Table {
         join(tried.await).err()
     }
 
-    /// Goes on after a batch that cannot be encoded. All rows before it are committed.
+    /// Leaves out a batch that cannot be encoded, and records it. All rows before it are committed.
     pub(super) async fn set_aside(&mut self, batch: &Batch, why: &ParquetError) -> Result<(), Stop> {
         let (first, last) = (batch.first, batch.end() - 1);
         counter!(names::ROWS_SET_ASIDE, "topic" => self.topic.clone()).increment(last - first + 1);
-        if !std::mem::replace(&mut self.has_told_unfit, true) {
+        if !std::mem::replace(&mut self.has_logged_unfit, true) {
             tracing::error!(
                 topic = self.topic,
                 shard = %self.committer.shard(),
                 first,
                 last,
                 error = %why,
-                "rows cannot be encoded and are left out of the table; greyhound.gap names them, and others that may follow"
+                "rows cannot be encoded and are left out of the table; greyhound.gap lists them and any that follow"
             );
         }
-        // What the bus cannot take it records itself.
+        // If the bus cannot take it, it records that itself.
         if let Some(gaps) = &self.gaps
             && let Ok(seq) = gaps.offer(&Gap::unfit(&self.topic, batch))
         {

@@ -1,13 +1,13 @@
 //! Which encodings and pages the files have, under either setting, as committed and compacted.
 
 use super::faults::POLICY;
-use super::{NOON, eventually, memory_desk};
-use crate::CONSUMER;
+use super::{NOON, eventually, running_tables};
 use crate::compact::Compactor;
 use crate::encode::Encodings;
+use crate::layout::HOUR_US;
 use crate::record;
-use crate::roll::HOUR_US;
 use crate::store::local::LocalStore;
+use crate::table::CONSUMER;
 use crate::table::{Table, Tables};
 use greyhound_sdk::fs::OsFileSystem;
 use greyhound_sdk::testing::memory::MemoryBus;
@@ -87,7 +87,7 @@ async fn looks(encodings: Encodings) -> [(BTreeSet<Encoding>, usize); 2] {
     let root = tempfile::tempdir().unwrap();
     let store = Arc::new(LocalStore::new(Arc::new(OsFileSystem), root.path()));
     let compactor = Compactor::new(store.clone(), 64 << 20, None).encoding(encodings);
-    let tables = Tables { bus: memory.bus(), store, compactor, policy: POLICY, encodings, desk: memory_desk() };
+    let tables = Tables { bus: memory.bus(), store, compactor, policy: POLICY, encodings, running: running_tables() };
     let live = async |until: &dyn Fn() -> bool| {
         let (drain, told) = Drain::new();
         let table = tokio::spawn(Table::new(&tables, TOPIC, Health::default().of(TOPIC), told).await.unwrap().run());

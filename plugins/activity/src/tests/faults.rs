@@ -5,8 +5,9 @@
 
 use super::faulty_store::{Dice, FaultyStore};
 use super::{NOON, Order, Running, TOPIC, bus, publish, read, start_on};
-use crate::hours::{Success, parse};
-use crate::roll::{HOUR_US, Hour, Policy};
+use crate::layout::{HOUR_US, Hour, parse};
+use crate::policy::Policy;
+use crate::success::Success;
 use crate::table::Stop;
 use greyhound_sdk::testing::memory::MemoryBus;
 use std::collections::BTreeMap;
@@ -92,7 +93,7 @@ async fn finish(memory: &MemoryBus, store: &FaultyStore, table: Running) -> Ende
         if table.task.is_finished() {
             return match table.task.await.unwrap() {
                 // What it was told to stop in came after the last row.
-                Ok(()) | Err(Stop::Drained) => Ended::Committed,
+                Ok(()) | Err(Stop::Drained(_)) => Ended::Committed,
                 Err(stop) => Ended::Stopped(stop),
             };
         }

@@ -1,6 +1,6 @@
 //! A store in memory whose calls fail in every way that a distributed file system's do, by a seed.
 
-use crate::store::{Passing, Published, Refusal, Store, StoreError, Trouble};
+use crate::store::{Failure, Published, Refusal, Store, StoreError, Transient};
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -137,7 +137,7 @@ impl FaultyStore {
             (fate, killed, done)
         };
         self.answer(fate, killed).await?;
-        done.map_err(|trouble| trouble.at("change", format!("{change:?}")))
+        done.map_err(|failure| failure.at("change", format!("{change:?}")))
     }
 
     async fn look<T>(&self, read: impl FnOnce(&State) -> T) -> Result<T, StoreError> {
@@ -156,13 +156,13 @@ impl FaultyStore {
         if killed && !self.0.lock().returns {
             std::future::pending::<()>().await;
         }
-        let trouble = match fate {
+        let failure = match fate {
             Fate::Done => return Ok(()),
-            Fate::Failed => Trouble::refused(Refusal::Quota, "the quota is used up"),
-            Fate::Late => Trouble::passing(Passing::Timeout, "no answer"),
-            Fate::Unheard | Fate::Torn => Trouble::passing(Passing::Unreachable, "the connection broke"),
+            Fate::Failed => Failure::refused(Refusal::Quota, "the quota is used up"),
+            Fate::Late => Failure::transient(Transient::Timeout, "no answer"),
+            Fate::Unheard | Fate::Torn => Failure::transient(Transient::Unreachable, "the connection broke"),
         };
-        Err(trouble.at("call", "somewhere"))
+        Err(failure.at("call", "somewhere"))
     }
 }
 
@@ -192,7 +192,7 @@ impl State {
         }
     }
 
-    fn apply(&mut self, change: &Change) -> Result<Option<Published>, Trouble> {
+    fn apply(&mut self, change: &Change) -> Result<Option<Published>, Failure> {
         match change {
             Change::Write(path, bytes) => self.put(path, bytes.clone()),
             Change::Remove(path) => drop(self.files.remove(path)),
@@ -202,7 +202,7 @@ impl State {
             }
             Change::Publish(_, to) if self.has(to) => return Ok(Some(Published::Exists)),
             Change::Publish(from, _) if !self.has(from) => {
-                return Err(Trouble::passing(Passing::Other, "no such file"));
+                return Err(Failure::transient(Transient::Other, "no such file"));
             }
             Change::Publish(from, to) => {
                 let moved: Vec<_> = self.files.extract_if(.., |file, _| file == from || is_in(file, from)).collect();
@@ -223,7 +223,7 @@ impl State {
         self.files.insert(path.to_owned(), bytes);
     }
 
-    fn tear(&mut self, change: &Change) -> Result<Option<Published>, Trouble> {
+    fn tear(&mut self, change: &Change) -> Result<Option<Published>, Failure> {
         if let Change::Write(path, bytes) = change {
             let part = self.dice.below(bytes.len() as u64) as usize;
             self.put(path, bytes.slice(..part));
@@ -253,8 +253,8 @@ impl Store for FaultyStore {
 
     async fn read(&self, path: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
         let bytes = self.look(|state| state.files.get(path).filter(|it| it.len() as u64 >= range.end).cloned()).await?;
-        let bytes =
-            bytes.ok_or_else(|| Trouble::passing(Passing::Other, "no such file, or a shorter one").at("read", path))?;
+        let bytes = bytes
+            .ok_or_else(|| Failure::transient(Transient::Other, "no such file, or a shorter one").at("read", path))?;
         Ok(bytes.slice(range.start as usize..range.end as usize))
     }
 

@@ -2,9 +2,9 @@
 //! that hour.
 
 use super::{NOON, Running, TOPIC, bus, eventually, publish, start};
-use crate::commit::directory;
-use crate::hours::{FIRST_HOUR, SUCCESS};
-use crate::roll::{HOUR_US, Hour};
+use crate::hours::FIRST_HOUR;
+use crate::layout::{HOUR_US, Hour, directory};
+use crate::success::SUCCESS;
 use greyhound_sdk::fs::FileSystem;
 use greyhound_sdk::testing::memory::MemoryBus;
 use greyhound_sdk::testing::power_cut::PowerCut;

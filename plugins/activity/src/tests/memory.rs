@@ -3,13 +3,15 @@
 
 use super::faulty_store::{Dice, FaultyStore};
 use super::{NOON, TOPIC, bus};
-use crate::commit::{Committer, Outcome, directory};
+use crate::committer::{Committer, Outcome};
 use crate::compact::Compactor;
 use crate::encode::{Encoder, Encodings};
-use crate::hours::{Hours, Success};
+use crate::hours::Hours;
+use crate::layout::{HOUR_US, Hour, directory};
+use crate::policy::Span;
 use crate::read::{Blocking, ReadFailure, StoredFile};
-use crate::roll::{HOUR_US, Hour, Span};
 use crate::store::Store;
+use crate::success::Success;
 use arrow_array::builder::{ListBuilder, StringBuilder};
 use arrow_array::{ArrayRef, Int8Array, RecordBatch, StringArray};
 use greyhound_sdk::{Batch, Shard, TopicSchema};

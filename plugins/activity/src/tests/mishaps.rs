@@ -2,13 +2,13 @@
 
 use super::faults::POLICY;
 use super::{NOON, Order, Running, TOPIC, bus, eventually, publish, read, start_on};
-use crate::aside::DAMAGED;
-use crate::commit::{directory, file_name};
-use crate::hours::{SUCCESS, Success};
-use crate::roll::{HOUR_US, Hour};
+use crate::layout::{HOUR_US, Hour, directory, file_name};
+use crate::quarantine::DAMAGED;
+use crate::record;
 use crate::store::local::LocalStore;
-use crate::store::{Passing, Published, Store, StoreError, Trouble};
-use crate::{CONSUMER, record};
+use crate::store::{Failure, Published, Store, StoreError, Transient};
+use crate::success::{SUCCESS, Success};
+use crate::table::CONSUMER;
 use async_trait::async_trait;
 use bytes::Bytes;
 use greyhound_sdk::fs::OsFileSystem;
@@ -251,7 +251,7 @@ async fn whatever_is_deleted_with_the_cursors_no_row_is_there_twice() {
         files.for_each(|(_, first)| fs::remove_file(node.file(*first)).unwrap());
         node.lose_cursor().await;
         // One file takes all that there is, but for what the table has.
-        let policy = crate::roll::Policy { file_size: 1 << 20, age: std::time::Duration::from_secs(600) };
+        let policy = crate::policy::Policy { file_size: 1 << 20, age: std::time::Duration::from_secs(600) };
         publish(&node.memory, 30..35);
         start_on(&node.memory, node.store(), policy).await.drained().await.unwrap();
         assert_eq!(node.rows(), (0..35).collect::<Vec<_>>(), "{deleted:b}");
@@ -291,10 +291,8 @@ struct Unreadable {
 impl Unreadable {
     fn check(&self, path: &str) -> Result<(), StoreError> {
         match self.path.lock().as_deref() == Some(path) {
-            true => {
-                Err(Trouble::passing(Passing::Unreachable, "no DataNode has a block of it that is whole")
-                    .at("read", path))
-            }
+            true => Err(Failure::transient(Transient::Unreachable, "no DataNode has a block of it that is whole")
+                .at("read", path)),
             false => Ok(()),
         }
     }
@@ -352,7 +350,7 @@ async fn what_a_table_has_lost_is_written_again_from_the_journal_when_asked() {
             "hours" => fs::remove_dir_all(node.place()).unwrap(),
             _ => fs::remove_dir_all(node.root.path().join(TOPIC)).unwrap(),
         }
-        let repaired = super::memory_desk().repair().await.unwrap();
+        let repaired = super::running_tables().repair().await.unwrap();
         let rows: u64 = repaired.iter().map(|table| table.rows).sum();
         assert_eq!(
             rows,
@@ -365,7 +363,7 @@ async fn what_a_table_has_lost_is_written_again_from_the_journal_when_asked() {
         eventually("the hour is closed anew", || node.success().is_some()).await;
         assert_eq!(node.rows(), (0..30).collect::<Vec<_>>());
         assert_eq!((node.success().unwrap().rows, node.success().unwrap().gaps), (30, vec![]));
-        assert_eq!(super::memory_desk().repair().await.unwrap()[0].rows, 0, "nothing is there twice");
+        assert_eq!(super::running_tables().repair().await.unwrap()[0].rows, 0, "nothing is there twice");
         table.drained().await.unwrap();
     }
 }

@@ -14,15 +14,15 @@ mod values;
 mod verify;
 
 use crate::age::Oldest;
-use crate::commit::directory;
 use crate::compact::Compactor;
-use crate::desk::Desk;
 use crate::encode::Encodings;
-use crate::hours::Success;
+use crate::layout::{HOUR_US, Hour, directory};
+use crate::policy::Policy;
 use crate::record::{self, SINK_TOPIC};
-use crate::roll::{HOUR_US, Hour, Policy};
+use crate::repair_api::RunningTables;
 use crate::store::Store;
 use crate::store::local::LocalStore;
+use crate::success::Success;
 use crate::table::{Stop, Table, Tables};
 use faults::POLICY;
 use faulty_store::{Dice, FaultyStore};
@@ -87,11 +87,11 @@ async fn start_with(memory: &MemoryBus, store: Arc<dyn Store>, policy: Policy, c
 
 thread_local! {
     /// Where a test asks its tables.
-    static DESK: Desk = Desk::default();
+    static RUNNING: RunningTables = RunningTables::default();
 }
 
-fn memory_desk() -> Desk {
-    DESK.with(Clone::clone)
+fn running_tables() -> RunningTables {
+    RUNNING.with(Clone::clone)
 }
 
 async fn start_topic(
@@ -102,7 +102,7 @@ async fn start_topic(
     compactor: Compactor,
 ) -> Running {
     let tables =
-        Tables { bus: memory.bus(), store, compactor, policy, encodings: Encodings::Modern, desk: memory_desk() };
+        Tables { bus: memory.bus(), store, compactor, policy, encodings: Encodings::Modern, running: running_tables() };
     let (handle, drain) = Drain::new();
     let health = Health::default().of(topic);
     let table = Table::new(&tables, topic, health.clone(), drain).await.unwrap();

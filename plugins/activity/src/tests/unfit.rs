@@ -3,8 +3,8 @@
 use super::faults::POLICY;
 use super::{NOON, Order, TOPIC, bus, eventually, numbers, publish, start, start_topic, success};
 use crate::compact::Compactor;
+use crate::layout::HOUR_US;
 use crate::record;
-use crate::roll::HOUR_US;
 use crate::store::Store;
 use crate::store::local::LocalStore;
 use crate::verify::{Scope, verify};

@@ -2,14 +2,14 @@
 
 use super::faults::POLICY;
 use super::{NOON, bus, publish, start_on};
-use crate::commit::{directory, file_name};
 use crate::compact::Compactor;
 use crate::compact::swap::Swaps;
 use crate::encode::Footer;
-use crate::hours::{Hours, Success};
-use crate::roll::{HOUR_US, Hour};
+use crate::hours::Hours;
+use crate::layout::{HOUR_US, Hour, directory, file_name};
 use crate::store::Store;
 use crate::store::local::LocalStore;
+use crate::success::Success;
 use crate::verify::{Day, Finding, Journal, NotADay, Report, Scope, verify};
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray};
 use greyhound_sdk::fs::OsFileSystem;

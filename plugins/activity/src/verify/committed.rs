@@ -1,11 +1,11 @@
-//! What was committed: by `greyhound.sink`, and by the journals of nodes that answer.
+//! The committed rows, according to `greyhound.sink` and to the journals of nodes that answer.
 
-use super::Journal;
 use super::gaps::{directories, list};
 use super::numbers::{Range, Ranges};
+use super::scope::Journal;
+use crate::layout::Hour;
 use crate::read::{Blocking, ReadFailure, StoredFile};
 use crate::record::SINK_TOPIC;
-use crate::roll::Hour;
 use crate::store::StoreError;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, TimestampMicrosecondType};
@@ -23,13 +23,13 @@ pub(super) struct Committed(BTreeMap<(String, String), OfShard>);
 pub(super) struct OfShard {
     /// The rows of each file, and where it was.
     files: Vec<(Range, String)>,
-    /// The number after the last row that its node has committed, by its journal.
+    /// The number after the last row that its node committed, according to its journal.
     pub(super) journal: Option<u64>,
 }
 
 impl Committed {
-    /// What is said of the hours that are `wanted`. A file that cannot be read says nothing here; it is found when its
-    /// own table is verified.
+    /// The rows of the hours that are `wanted`. Ignores files that cannot be read: they are found when their own table
+    /// is verified.
     pub(super) fn read(
         store: &Blocking,
         journals: &[Journal],
@@ -74,7 +74,7 @@ impl OfShard {
         Ranges::of(self.files.iter().map(|(rows, _)| *rows).collect())
     }
 
-    /// A file that had one of the rows.
+    /// A file to which one of the rows was committed.
     pub(super) fn file_with(&self, (first, last): Range) -> Option<&str> {
         self.files.iter().find(|((begin, end), _)| *begin <= last && *end >= first).map(|(_, path)| path.as_str())
     }

@@ -1,32 +1,32 @@
-//! What is wrong with a table.
+//! What can be wrong with a table.
 
 use super::numbers::Range;
 use std::fmt;
 
-/// Something that is wrong.
+/// A fault in a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
-    /// Rows that no file has and no gap tells of.
+    /// Rows that are in no file and recorded in no gap.
     Missing {
         /// First and last.
         rows: Range,
-        /// The directory that has the row before them; none where they are the first of all.
+        /// The directory that has the row before them; `None` if they are the first rows.
         after: Option<String>,
-        /// Whether `greyhound.gap` is not yet closed up to then: what tells of them may be on its way.
+        /// Whether `greyhound.gap` is not closed up to then, so that their record may still come.
         is_open: bool,
-        /// The file that they were committed to, by `greyhound.sink`.
+        /// The file to which they were committed, according to `greyhound.sink`.
         committed: Option<String>,
     },
     /// Rows that are there twice.
     Double {
         /// First and last.
         rows: Range,
-        /// A file that has them.
+        /// A file with these rows.
         file: String,
-        /// The file or directory that has them as well.
+        /// The other file or directory with them.
         other: String,
     },
-    /// A file that cannot be read, or is not what its name and footer say.
+    /// A file that cannot be read, or contradicts its name or footer.
     Damaged {
         /// What is wrong; it names the file.
         why: String,
@@ -39,19 +39,19 @@ pub enum Finding {
         columns: Vec<String>,
         /// Its first and last row.
         rows: Range,
-        /// The oldest row that the journal of its node has, if that is known.
+        /// The oldest row in its node's journal, if known.
         earliest: Option<u64>,
     },
-    /// A file that has no place in the table.
+    /// A file that does not belong in the table.
     Stray {
         /// Its path.
         path: String,
     },
-    /// A `_SUCCESS` that cannot be read, or does not agree with the files beside it.
+    /// A `_SUCCESS` that cannot be read, or contradicts the files beside it.
     Untrue {
         /// The directory.
         directory: String,
-        /// What does not agree.
+        /// The contradiction.
         why: String,
     },
     /// An hour that is not closed although a later one is.
@@ -65,11 +65,11 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing { rows, after, committed: Some(file), .. } => {
-                let place = after.as_ref().map_or("from the begin".into(), |after| format!("after {after}"));
+                let place = after.as_ref().map_or("from the beginning".into(), |after| format!("after {after}"));
                 write!(f, "{} missing {place}: by greyhound.sink they were committed to {file}", Rows(*rows))
             }
             Self::Missing { rows, after, is_open, committed: None } => {
-                let place = after.as_ref().map_or("from the begin".into(), |after| format!("after {after}"));
+                let place = after.as_ref().map_or("from the beginning".into(), |after| format!("after {after}"));
                 match is_open {
                     false => write!(f, "{} missing {place}, and greyhound.gap does not tell of them", Rows(*rows)),
                     true => write!(
@@ -94,7 +94,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// What to do about a file with these rows whose values have changed.
+/// The remedy for a file with these rows whose values changed.
 fn remedy((first, last): Range, earliest: Option<u64>) -> String {
     let rewrite = "move it out of the table and run `greyhound tables repair --from-journal`";
     match earliest {
@@ -106,7 +106,7 @@ fn remedy((first, last): Range, earliest: Option<u64>) -> String {
     }
 }
 
-/// Rows as people name them, with the verb.
+/// Shows rows with their verb.
 struct Rows(Range);
 
 impl fmt::Display for Rows {

@@ -1,35 +1,35 @@
-//! What `greyhound.gap` tells of.
+//! The missing rows that `greyhound.gap` records.
 
 use super::numbers::{Range, Ranges};
 use crate::compact::swap::hours_in;
-use crate::hours::{SUCCESS, parse};
+use crate::layout::{Hour, parse};
 use crate::read::{Blocking, ReadFailure, StoredFile};
-use crate::roll::Hour;
 use crate::store::staging::STAGING;
 use crate::store::{StoreError, names_in};
+use crate::success::SUCCESS;
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use std::collections::HashMap;
 
-/// The bus's table of what is missing.
+/// The bus's table of missing rows.
 const TABLE: &str = "greyhound.gap";
 const COLUMNS: [&str; 3] = ["topic", "first_seq", "last_seq"];
 
-/// What is recorded as missing, by shard.
+/// Rows that are recorded as missing, by shard.
 #[derive(Default)]
 pub(super) struct Gaps(HashMap<String, OfShard>);
 
 #[derive(Default)]
 struct OfShard {
-    /// The rows, with their topic; none: of any.
+    /// The rows, with their topic; `None` for all topics.
     rows: Vec<(Option<String>, Range)>,
-    /// The last hour of which all is known.
+    /// The last hour that is closed.
     closed: Option<Hour>,
 }
 
 impl Gaps {
-    /// A file that cannot be read tells of nothing here; it is found when its own table is verified.
+    /// Ignores files that cannot be read: they are found when their own table is verified.
     pub(super) fn read(store: &Blocking) -> Result<Self, StoreError> {
         let mut gaps = Self::default();
         for (shard, hour, directory) in directories(store, TABLE)? {
@@ -54,14 +54,14 @@ impl Gaps {
         Ranges::of(all.filter(|(of, _)| of.as_deref().is_none_or(|of| of == topic)).map(|(_, range)| *range).collect())
     }
 
-    /// Whether nothing more will be told of rows of `shard` that are missing before one of `hour`: a gap is recorded at
-    /// the time of the rows that it is among.
+    /// Whether no more records will come for rows of `shard` that are missing before a row of `hour`: a gap is recorded
+    /// at the time of the rows around it.
     pub(super) fn is_closed(&self, shard: &str, hour: Hour) -> bool {
         self.0.get(shard).and_then(|of_shard| of_shard.closed) >= Some(hour)
     }
 }
 
-/// All directories with rows of a table, and their shard and hour: also those that are just being swapped.
+/// All directories of a table, with their shard and hour, including those that are being swapped.
 pub(super) fn directories(store: &Blocking, table: &str) -> Result<Vec<(String, Hour, String)>, StoreError> {
     let mut found = Vec::new();
     for day in list(store, table)? {

@@ -1,65 +1,63 @@
 //! One hour of a shard.
 
-use super::Depth;
 use super::finding::Finding;
-use super::numbers::{Numbers, Range, Ranges};
-use super::rows_shown;
+use super::numbers::{Numbers, Range, Ranges, rows_shown};
+use super::scope::Depth;
 use super::stray;
-use crate::commit::{directory, file_name};
-use crate::compact::swap::{complete, hours_in};
-use crate::hours::{SUCCESS, Success};
+use crate::compact::swap::hours_in;
+use crate::layout::{Hour, directory, file_name};
 use crate::read::{Blocking, ReadFailure, StoredFile};
-use crate::roll::Hour;
 use crate::store::staging::STAGING;
 use crate::store::{StoreError, names_in};
+use crate::success::{SUCCESS, Success, complete};
 use crate::values::ValueDigests;
 use arrow_array::types::{Int64Type, TimestampMicrosecondType};
 use greyhound_sdk::Shard;
 
-/// How often an hour is looked at that changes while it is.
-const LOOKS: usize = 10;
-/// What tells which rows there are.
+/// So often an hour is checked if it changes during the check.
+const LOOKS_MAX: usize = 10;
+/// The columns that identify rows.
 const ROW_COLUMNS: &[&str] = &["seq", "time"];
-/// What is wrong with a `_SUCCESS` that is none, and what to do.
+/// The finding for an invalid `_SUCCESS`, with the remedy.
 const UNREADABLE: &str = "it cannot be read. Stop the shard's node, remove this file, and start the node: it makes a new one, unless a later \
                           hour has one";
 
-/// Which hour is looked at, and how closely.
+/// The hour to check, and how closely.
 pub(super) struct Subject<'a> {
     pub(super) topic: &'a str,
     pub(super) shard: &'a Shard,
     pub(super) hour: Hour,
     pub(super) depth: Depth,
-    /// The oldest row that the journal of its node has, if that is known.
+    /// The oldest row in its node's journal, if known.
     pub(super) earliest: Option<u64>,
 }
 
-/// What an hour's directory has.
+/// What was found in an hour's directory.
 #[derive(Default)]
 pub(super) struct Look {
     pub(super) directory: String,
     pub(super) success: Option<Success>,
-    /// Whether there is a `_SUCCESS`, be it one that cannot be read.
+    /// Whether there is a `_SUCCESS`, valid or not.
     pub(super) is_marked: bool,
     pub(super) files: u64,
-    /// Those whose values cannot be checked.
+    /// The number of files whose values cannot be checked.
     pub(super) unchecked: u64,
     pub(super) rows: u64,
     pub(super) numbers: Ranges,
     pub(super) findings: Vec<Finding>,
 }
 
-/// Where an hour's rows are at the moment.
+/// Where an hour's rows are now.
 #[derive(PartialEq)]
 struct Place {
     directory: String,
     names: Vec<String>,
-    /// The files of a compacted hour may have the names of those before.
+    /// Files of a compacted hour may have the same names as those before.
     is_compacted: bool,
 }
 
 impl Look {
-    /// Looks at an hour, until it holds still.
+    /// Checks an hour, again if it changed meanwhile.
     pub(super) fn at(store: &Blocking, subject: &Subject, progress: &dyn Fn(&str)) -> Result<Self, StoreError> {
         let mut place = Place::of(store, subject)?;
         let mut looks = 0;
@@ -69,7 +67,7 @@ impl Look {
             looks += 1;
             let now = Place::of(store, subject)?;
             let is_well = look.as_ref().is_ok_and(|look| look.findings.is_empty() && look.success.is_some());
-            if is_well || now == place || looks == LOOKS {
+            if is_well || now == place || looks == LOOKS_MAX {
                 return look;
             }
             place = now;
@@ -88,7 +86,7 @@ impl Look {
         let mut by_file: Vec<(Range, String)> = Vec::new();
         for name in &files {
             let path = format!("{directory}/{name}");
-            // A second time, because a store may fail once.
+            // A second time, because the store may fail once.
             match read(store, &path, name, subject).or_else(|_| read(store, &path, name, subject)) {
                 Ok(file) => {
                     look.findings.extend(file.misplaced.map(|why| Finding::Damaged { why: format!("{path}: {why}") }));
@@ -135,8 +133,7 @@ impl Look {
 }
 
 impl Place {
-    /// The hour's directory in the table; where that is not complete, because it is just being swapped, a complete one
-    /// in staging.
+    /// The hour's directory in the table; if that is incomplete because of a swap, a complete one in staging.
     fn of(store: &Blocking, subject: &Subject) -> Result<Self, StoreError> {
         let Subject { topic, shard, hour, .. } = *subject;
         let mut place = directory(topic, hour, shard);
@@ -161,18 +158,18 @@ impl Place {
     }
 }
 
-/// Of a file: what its rows are.
+/// What was found in a file.
 struct FileLook {
     first: u64,
     last: u64,
     rows: u64,
     numbers: Ranges,
     doubles: Vec<Range>,
-    /// Where rows belong that do not belong there.
+    /// Where misplaced rows belong.
     misplaced: Option<String>,
     /// The columns whose values changed after they were committed.
     changed: Vec<String>,
-    /// Whether its values were to be checked, and its footer has no digests.
+    /// Whether its values should be checked, but its footer has no digests.
     is_unchecked: bool,
 }
 
@@ -230,7 +227,7 @@ fn read(store: &Blocking, path: &str, name: &str, subject: &Subject) -> Result<F
     })
 }
 
-/// Where `_SUCCESS` does not agree with the files.
+/// Contradictions between `_SUCCESS` and the files.
 fn disagreements(success: &Success, files: &[&String], ranges: &[Range], rows: u64) -> Vec<String> {
     let named: Vec<String> = success.names().collect();
     let missing = named.iter().filter(|name| !files.contains(name)).map(|name| format!("{name} is missing"));
@@ -246,7 +243,7 @@ fn disagreements(success: &Success, files: &[&String], ranges: &[Range], rows: u
     found
 }
 
-/// Whether the sink gives files such names.
+/// Whether the sink gives such names to files.
 fn is_file_name(name: &str) -> bool {
     name.strip_suffix(".parquet").and_then(|first| first.parse().ok()).is_some_and(|first| file_name(first) == name)
 }

@@ -1,111 +1,65 @@
-//! `greyhound tables verify`: proves that no row is missing and none is there twice, from the store, and from the
-//! journals of nodes that answer; and, if asked ([`Depth`]), that no value changed.
+//! `greyhound tables verify`: proves from the store, and from the journals of nodes that answer, that no row is missing
+//! or there twice; and, if asked ([`Depth`]), that no value changed.
 //!
-//! Of each file the columns `seq` and `time` are read, or all, hour by hour; what is kept is a bit for each row of one
-//! file, and a few ranges for each hour. The sink may go on meanwhile: an hour whose directory changed while it was
-//! looked at is looked at again.
+//! It reads the columns `seq` and `time` of each file, or all columns, hour by hour, and keeps one bit for each row of
+//! a file and a few ranges for each hour. The sink may continue meanwhile: if an hour's directory changes during the
+//! check, the hour is checked again.
 
 mod committed;
 mod finding;
 mod gaps;
 mod hour;
 mod numbers;
+mod scope;
 mod stray;
 
 pub use finding::Finding;
 pub use numbers::Range;
+pub use scope::{Day, Depth, Journal, NotADay, Scope};
 
 use crate::compact::swap::hours_in;
-use crate::hours::{LONGEST_DOWNTIME_HOURS, SUCCESS, Success, parse};
+use crate::hours::DOWNTIME_HOURS_MAX;
+use crate::layout::{Hour, parse};
 use crate::read::Blocking;
 use crate::retention::oldest_kept;
-use crate::roll::Hour;
 use crate::store::staging::{STAGING, now};
-use crate::store::{Passing, Store, StoreError, Trouble, names_in};
+use crate::store::{Failure, Store, StoreError, Transient, names_in};
+use crate::success::{SUCCESS, Success};
 use committed::{Committed, OfShard};
 use gaps::Gaps;
 use greyhound_sdk::Shard;
 use hour::{Look, Subject};
-use numbers::Ranges;
+use numbers::{Ranges, rows_shown};
 use std::collections::{BTreeMap, BTreeSet};
-use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
 
-/// What is verified.
-#[derive(Debug, Clone, Default)]
-pub struct Scope {
-    /// These tables; none: all that there are.
-    pub topics: Vec<String>,
-    /// This day alone.
-    pub day: Option<Day>,
-    /// Days that have been over for so long may have been removed: a shard need not begin with its first row.
-    pub retention: Option<Duration>,
-    /// How closely.
-    pub depth: Depth,
-    /// What the journals of nodes that answered said, before this.
-    pub journals: Vec<Journal>,
-}
-
-/// How closely tables are verified.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Depth {
-    /// Each row is there once.
-    #[default]
-    Rows,
-    /// ... with the values that it had when it was committed.
-    Values,
-}
-
-/// A node's journal of one topic.
-#[derive(Debug, Clone)]
-pub struct Journal {
-    /// Its shard.
-    pub shard: String,
-    /// The topic.
-    pub topic: String,
-    /// The oldest row that it has.
-    pub earliest: u64,
-    /// The number after the last row that the node's sink has committed.
-    pub committed: u64,
-}
-
-/// A day (UTC), as people write it: `YYYY-MM-DD`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Day(Hour);
-
-/// A text that is no [`Day`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expected a day of the calendar, such as 2026-05-10")]
-pub struct NotADay;
-
-/// What was found of a shard in a table.
+/// The result for a shard in a table.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
     /// The table.
     pub topic: String,
-    /// The shard; `-` stands for what has no place in the table.
+    /// The shard; `-` stands for files that do not belong in the table.
     pub shard: String,
-    /// Its hours that are closed.
+    /// The number of its closed hours.
     pub closed: u64,
-    /// Its files.
+    /// The number of its files.
     pub files: u64,
     /// Files whose values were to be checked and cannot be: a version wrote them that kept no digests.
     pub unchecked: u64,
-    /// Its rows.
+    /// The number of its rows.
     pub rows: u64,
-    /// The first and the last row; none where there is no row.
+    /// The first and the last row; `None` if there are no rows.
     pub range: Option<Range>,
-    /// How many numbers are missing and recorded as such.
+    /// How many numbers are missing and recorded as missing.
     pub recorded: u64,
     /// What is wrong.
     pub findings: Vec<Finding>,
 }
 
-/// Verifies tables; `progress` is told the directories that are looked at, `report` what was found of each shard.
+/// Verifies tables; calls `progress` with each directory, and `report` with the result for each shard.
 ///
 /// # Errors
-/// Where the store cannot be read.
+/// If the store cannot be read.
 pub async fn verify(
     store: Arc<dyn Store>,
     scope: Scope,
@@ -116,15 +70,7 @@ pub async fn verify(
     let begins = scope.day.is_none() && scope.retention.is_none();
     let mut verifier = Verifier { store, begins, scope, committed: Committed::default(), progress, report };
     let done = tokio::task::spawn_blocking(move || verifier.tables()).await;
-    done.unwrap_or_else(|e| Err(Trouble::passing(Passing::Other, e).at("verify", "the tables")))
-}
-
-impl FromStr for Day {
-    type Err = NotADay;
-
-    fn from_str(text: &str) -> Result<Self, NotADay> {
-        parse(&format!("dt={text}"), "hour=00").map(Self).ok_or(NotADay)
-    }
+    done.unwrap_or_else(|e| Err(Failure::transient(Transient::Other, e).at("verify", "the tables")))
 }
 
 struct Verifier<P, R> {
@@ -146,7 +92,7 @@ impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
         let wanted = |hour: Hour| {
             scope.day.is_none_or(|only| only.0.day() == hour.day()) && kept.is_none_or(|kept| hour >= kept)
         };
-        // First: what is committed meanwhile is more than what is expected.
+        // First, because rows that are committed later are not expected.
         let journals = if scope.day.is_none() { scope.journals.as_slice() } else { &[] };
         self.committed = Committed::read(&self.store, journals, wanted)?;
         let mut all: BTreeSet<String> = self.list("")?.into_iter().collect();
@@ -155,7 +101,7 @@ impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
         for topic in &all {
             let mut strays = Vec::new();
             let shards = self.shards(topic, &mut strays)?;
-            // Beside the tables there may be others' directories.
+            // There may be foreign directories beside the tables.
             if !strays.is_empty() && (!shards.is_empty() || topics.contains(topic)) {
                 (self.report)(Report {
                     topic: topic.clone(),
@@ -172,8 +118,8 @@ impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
         Ok(())
     }
 
-    /// The shards that have directories in a table, or in staging, and their hours; what has no place in the table is
-    /// added to the strays.
+    /// The shards that have directories in a table or in staging, with their hours; files that do not belong in the
+    /// table are added to the strays.
     fn shards(&self, topic: &str, strays: &mut Vec<Finding>) -> Result<BTreeMap<Shard, BTreeSet<Hour>>, StoreError> {
         let mut shards: BTreeMap<Shard, BTreeSet<Hour>> = BTreeMap::new();
         let is_wanted = |hour: Hour| self.scope.day.is_none_or(|only| only.0.day() == hour.day());
@@ -192,7 +138,7 @@ impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
         for shard in self.committed.shards(topic) {
             shards.entry(shard).or_default();
         }
-        // An hour that is just being swapped has no directory in the table.
+        // During a swap, an hour has no directory in the table.
         for shard in self.list(STAGING)?.into_iter().filter_map(|name| name.parse::<Shard>().ok()) {
             let names = self.list(&format!("{STAGING}/{shard}/{topic}"))?;
             let hours = hours_in(&names).map(|(hour, _)| hour).filter(|hour| is_wanted(*hour));
@@ -203,7 +149,7 @@ impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
         Ok(shards)
     }
 
-    /// Hours that were open when they were looked at, and are closed by now.
+    /// Drops findings of hours that were open when they were checked and are closed by now.
     fn forget_closed(&self, findings: &mut Vec<Finding>) -> Result<(), StoreError> {
         for finding in std::mem::take(findings) {
             let is_closed = match &finding {
@@ -234,7 +180,7 @@ impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
         }
     }
 
-    /// The paths of what in `directory` is a `place` of the layout; what else there is to read is added to the strays.
+    /// The paths in `directory` that are a `place` of the layout; other readable files are added to the strays.
     fn places<T>(
         &self,
         directory: &str,
@@ -270,9 +216,9 @@ impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
             report.rows += look.rows;
             all.add(*hour, &look, &mut report.findings);
             match look.success {
-                // What is wrong with it is told.
+                // The look has the finding.
                 None if look.is_marked => {}
-                // Retention has removed it meanwhile.
+                // Retention removed it in the meantime.
                 None if look.files == 0 && before.is_none() => {}
                 None => open.push(look.directory),
                 Some(success) => {
@@ -291,7 +237,7 @@ impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
         let expected = self.committed.of(topic, shard);
         let holes = self.holes(&all.rows, expected);
         if !holes.is_empty() {
-            // Read after the rows: what was shed meanwhile is told there.
+            // Read after the rows, so that it includes rows that were shed in the meantime.
             let all_gaps = Gaps::read(&self.store)?;
             let gaps = all_gaps.of(topic, shard.as_str());
             for hole in holes {
@@ -300,7 +246,7 @@ impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
                     gaps.common(&Ranges::of(vec![hole])).iter().map(|(first, last)| last - first + 1).sum::<u64>();
                 let after = hole.0.checked_sub(1).map(|row| all.place_of(row)).filter(|place| !place.is_empty());
                 let committed = |rows| expected.and_then(|it| it.file_with(rows)).map(str::to_owned);
-                // A journal may have a gap at its end.
+                // A journal may end with a gap.
                 let is_open = is_open || report.range.is_none_or(|(_, last)| hole.0 > last);
                 let unrecorded = gaps.holes(hole.0, hole.1 + 1).into_iter();
                 report.findings.extend(unrecorded.map(|rows| Finding::Missing {
@@ -314,13 +260,13 @@ impl<P: Fn(&str), R: FnMut(Report)> Verifier<P, R> {
         Ok(report)
     }
 
-    /// The oldest row that a shard's journal has, if its node answered.
+    /// The oldest row in a shard's journal, if its node answered.
     fn earliest(&self, topic: &str, shard: &Shard) -> Option<u64> {
         let of_shard = |journal: &&Journal| (journal.topic.as_str(), journal.shard.as_str()) == (topic, shard.as_str());
         self.scope.journals.iter().find(of_shard).map(|journal| journal.earliest)
     }
 
-    /// What is not in `rows`: between them, and of what was committed.
+    /// The rows that are missing in `rows`: between them, and of those that were committed.
     fn holes(&self, rows: &Ranges, expected: Option<&OfShard>) -> Vec<Range> {
         let begin = if self.begins { Some(0) } else { rows.first() };
         let end = rows.last().map(|last| last + 1).max(expected.and_then(|it| it.journal));
@@ -368,7 +314,7 @@ impl Sofar {
     }
 }
 
-/// The hours between two closed ones that have no directory, as if they had one.
+/// Findings for the hours between two closed ones that have no directory.
 fn unclosed(
     topic: &str,
     shard: &Shard,
@@ -376,19 +322,12 @@ fn unclosed(
     hour: Hour,
     known: &BTreeSet<Hour>,
 ) -> impl Iterator<Item = Finding> {
-    let from =
-        before.filter(|before| hour.0 - before.0 <= LONGEST_DOWNTIME_HOURS).map_or(hour.0, |before| before.0 + 1);
-    let missing = |at: i64| Finding::Open { directory: crate::commit::directory(topic, Hour(at), shard) };
+    let from = before.filter(|before| hour.0 - before.0 <= DOWNTIME_HOURS_MAX).map_or(hour.0, |before| before.0 + 1);
+    let missing = |at: i64| Finding::Open { directory: crate::layout::directory(topic, Hour(at), shard) };
     (from..hour.0).filter(|at| !known.contains(&Hour(*at))).map(missing).collect::<Vec<_>>().into_iter()
 }
 
-/// Ranges of rows, for people.
-fn rows_shown(ranges: impl IntoIterator<Item = Range>) -> String {
-    let shown: Vec<_> = ranges.into_iter().map(|(first, last)| format!("{first} to {last}")).collect();
-    if shown.is_empty() { "none".to_owned() } else { shown.join(", ") }
-}
-
-/// Where a `_SUCCESS` does not agree with the rows; `next` is what the hour before says.
+/// Whether a `_SUCCESS` contradicts the rows; `next` is from the hour before.
 fn agrees(success: &Success, next: Option<u64>, numbers: &Ranges, directory: &str) -> Option<Finding> {
     let untrue = |why: String| Some(Finding::Untrue { directory: directory.to_owned(), why });
     if (success.first, success.last) != (numbers.first(), numbers.last()) {

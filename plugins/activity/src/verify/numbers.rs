@@ -1,4 +1,4 @@
-//! Sets of row numbers: dense, but for few holes.
+//! Sets of row numbers that are dense except for a few holes.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +9,11 @@ const WORDS: usize = (BLOCK / 64) as usize;
 /// First and last of consecutive numbers.
 pub type Range = (u64, u64);
 
-/// Numbers that come in any order; a bit for each.
+/// Numbers in any order, with one bit for each.
 #[derive(Default)]
 pub(super) struct Numbers(BTreeMap<u64, Box<[u64; WORDS]>>);
 
-/// Numbers as ranges, in order, none next to another.
+/// Numbers as ranges, sorted and not adjacent.
 #[derive(Default)]
 pub(super) struct Ranges(Vec<Range>);
 
@@ -70,7 +70,7 @@ impl Ranges {
 
     pub(super) fn add(&mut self, other: &Self) {
         match (self.0.last(), other.0.first()) {
-            // As a rule they are later ones.
+            // Usually they come later.
             (Some(end), Some(begin)) if begin.0 < end.0 => {
                 *self = Self::of(self.0.iter().chain(&other.0).copied().collect())
             }
@@ -90,7 +90,7 @@ impl Ranges {
         self.0.last().map(|range| range.1)
     }
 
-    /// What both have.
+    /// The numbers in both.
     pub(super) fn common(&self, other: &Self) -> Vec<Range> {
         let meets = |(first, last): Range| {
             let from = other.0.partition_point(|it| it.1 < first);
@@ -99,7 +99,7 @@ impl Ranges {
         self.0.iter().flat_map(|range| meets(*range)).collect()
     }
 
-    /// What is not in it, of `first..end`.
+    /// The numbers of `first..end` that are not in it.
     pub(super) fn holes(&self, first: u64, end: u64) -> Vec<Range> {
         let (mut holes, mut next) = (Vec::new(), first);
         for (begin, last) in self.0.iter().filter(|range| range.1 >= first) {
@@ -116,6 +116,12 @@ impl Ranges {
         }
         holes
     }
+}
+
+/// Ranges of rows, as shown to people.
+pub(super) fn rows_shown(ranges: impl IntoIterator<Item = Range>) -> String {
+    let shown: Vec<_> = ranges.into_iter().map(|(first, last)| format!("{first} to {last}")).collect();
+    if shown.is_empty() { "none".to_owned() } else { shown.join(", ") }
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
-//! Files that are not the sink's, and that readers of a table would read all the same.
+//! Foreign files that readers of a table would read.
 //!
-//! Spark, Hive and Trino read every file below the table's directory, but where a name begins with `_` or `.`. A glob
-//! of DuckDB's takes what is called `*.parquet`, hidden or not.
+//! Spark, Hive and Trino read every file below the table's directory unless a name in its path begins with `_` or `.`.
+//! DuckDB's glob takes every `*.parquet`, hidden or not.
 
 use super::finding::Finding;
 use crate::read::Blocking;
 use crate::store::StoreError;
 
-/// What there is to read in `directory` under these names, none of which has a place in the layout.
+/// Readable files in `directory` under these names, which do not belong to the layout.
 pub(super) fn among<'a>(
     store: &Blocking,
     directory: &str,
@@ -34,7 +34,7 @@ fn below(store: &Blocking, path: String, hidden: bool, found: &mut Vec<Finding>)
     }
 }
 
-/// A name with `=` is that of a partition all the same.
+/// A name with `=` is a partition even if it begins with `_`.
 fn is_hidden(name: &str) -> bool {
     name.starts_with('.') || (name.starts_with('_') && !name.contains('='))
 }

@@ -1,4 +1,4 @@
-//! `[plugins.activity.hdfs.client]`: settings of Hadoop's client, by the names that they have in `hdfs-site.xml`.
+//! `[plugins.activity.hdfs.client]`: settings of Hadoop's client, by their names in `hdfs-site.xml`.
 
 use super::super::HdfsLocation;
 use greyhound_sdk::config::Problems;
@@ -6,10 +6,10 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// What makes faults come to light in seconds and writing go on without a lost DataNode. They hold also over
-/// `hdfs-site.xml`, whose values are made for Hadoop's own client: that one waits and tries again inside a call,
-/// the sink outside of it.
-const OURS: &[(&str, &str)] = &[
+/// These settings detect faults within seconds, and let writing continue without a lost DataNode. They override
+/// `hdfs-site.xml`, whose values are meant for Hadoop's own client: that one waits and retries within a call, the sink
+/// outside of it.
+const DEFAULTS: &[(&str, &str)] = &[
     ("dfs.client.socket-timeout", "5000"),
     ("dfs.client.failover.max.attempts", "4"),
     ("dfs.client.failover.sleep.base.millis", "200"),
@@ -17,11 +17,11 @@ const OURS: &[(&str, &str)] = &[
     ("dfs.client.block.write.replace-datanode-on-failure.best-effort", "true"),
 ];
 
-/// How HDFS knows who we are: "simple" or "kerberos".
+/// How HDFS authenticates clients: "simple" or "kerberos".
 const AUTHENTICATION: &str = "hadoop.security.authentication";
 
-/// The settings that the client reads, and what they may be: what else it finds it takes for its default, and the rest
-/// of Hadoop's settings it ignores, without a word. Those that end in a dot go on with the name of a nameservice.
+/// The settings that the client reads, and their valid values. It silently replaces invalid values by its defaults, and
+/// ignores all other settings of Hadoop. The name of a nameservice follows those that end in a dot.
 const KNOWN: &[(&str, Values)] = &[
     ("fs.defaultFS", Values::Url),
     (AUTHENTICATION, Values::Words(&["simple", "kerberos"])),
@@ -51,11 +51,11 @@ const KNOWN: &[(&str, Values)] = &[
 const SWITCH: Values = Values::AnyCase(&["true", "false"]);
 const PROTECTIONS: &[&str] = &["authentication", "integrity", "privacy"];
 
-/// What a setting may be.
+/// The valid values of a setting.
 #[derive(Debug, Clone, Copy)]
 enum Values {
     Words(&'static [&'static str]),
-    /// Words in capitals or not.
+    /// Words in upper or lower case.
     AnyCase(&'static [&'static str]),
     Protections,
     Number,
@@ -69,7 +69,7 @@ enum Values {
 #[serde(from = "BTreeMap<String, Setting>")]
 pub struct ClientSettings(BTreeMap<String, String>);
 
-/// A value as TOML has it: without quotes, `dfs.client.socket-timeout = 5000` is a number in a table in a table.
+/// A value in TOML: without quotes, `dfs.client.socket-timeout = 5000` is a number in nested tables.
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "expected a text, a whole number, true or false")]
 enum Setting {
@@ -80,7 +80,7 @@ enum Setting {
 }
 
 impl ClientSettings {
-    /// Whether it is said here that HDFS does not use Kerberos.
+    /// Whether these settings say that HDFS does not use Kerberos.
     pub(super) fn is_simple(&self) -> bool {
         self.0.get(AUTHENTICATION).is_some_and(|method| method == "simple")
     }
@@ -92,7 +92,7 @@ impl ClientSettings {
                     let names: Vec<_> = KNOWN.iter().map(|(name, _)| *name).collect();
                     let names = names.join(", ");
                     format!(
-                        "the client does not read it: leave it out. It reads {names} (those with a dot at their end: and a nameservice)"
+                        "the client does not read it: leave it out. It reads {names} (a nameservice follows those that end in a dot)"
                     )
                 }
                 Some(values) if values.allow(value) => continue,
@@ -102,9 +102,9 @@ impl ClientSettings {
         }
     }
 
-    /// All that the client is to be told, over what it reads from Hadoop's files: ours, those set here, Kerberos where
-    /// there is a principal, and for a client that follows one that had no answer, a random order of NameNodes: it must
-    /// not begin at the same one.
+    /// All settings that override Hadoop's files: Greyhound's, those set here, Kerberos if there is a principal, and
+    /// for a client that replaces one without an answer, a random order of NameNodes, so that it does not begin with
+    /// the same one.
     pub(super) fn effective(
         &self,
         location: &HdfsLocation,
@@ -112,7 +112,7 @@ impl ClientSettings {
         is_first: bool,
     ) -> BTreeMap<String, String> {
         let mut all: BTreeMap<String, String> =
-            OURS.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+            DEFAULTS.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         if kerberos {
             all.insert(AUTHENTICATION.into(), "kerberos".into());
         }
@@ -124,7 +124,7 @@ impl ClientSettings {
     }
 }
 
-/// What a setting that the client reads may be.
+/// The valid values of a setting; `None` if the client does not read it.
 fn known(name: &str) -> Option<Values> {
     let is = |known: &str| match known.ends_with('.') {
         true => name.len() > known.len() && name.starts_with(known),
@@ -136,7 +136,7 @@ fn known(name: &str) -> Option<Values> {
 // === impl Values ===
 
 impl Values {
-    /// At least as strict as the client, which takes no space away.
+    /// At least as strict as the client, which does not trim spaces.
     fn allow(self, value: &str) -> bool {
         let is_name = |text: &str| !text.is_empty() && !text.contains(char::is_whitespace);
         match self {

@@ -1,22 +1,22 @@
 //! Tables in HDFS.
 //!
-//! What HDFS and its client do under faults, and what follows from it:
-//! - A rename without overwrite is the only call that decides anything. It is carried out whole or not at all, but its
-//!   answer may be lost, and it may be carried out long after its limit has passed.
-//! - A file is visible under its final name only when it is closed and its length was checked. Leases are nobody's
-//!   concern: a file that was left open is removed, never recovered or appended to.
-//! - Any call may hang for ever: each has a limit, and after one that had no answer the client is thrown away.
+//! How HDFS and its client behave under faults, and what follows:
+//! - A rename without overwrite is the only call that decides anything. It is atomic, but its answer may be lost, and
+//!   it may take effect long after its time limit.
+//! - A file gets its final name only after it was closed and its length was checked. Leases do not matter: a file that
+//!   was left open is removed, never recovered or appended to.
+//! - Any call may hang forever: each has a time limit, and after a call without an answer the client is dropped.
 
 mod client_settings;
-mod here;
+mod environment;
+mod errors;
 mod probe;
 mod session;
 mod settings;
-mod trouble;
 
 pub use settings::Settings;
 
-use super::{HdfsLocation, Passing, Published, Refusal, Store, StoreError, Trouble};
+use super::{Failure, HdfsLocation, Published, Refusal, Store, StoreError, Transient};
 use async_trait::async_trait;
 use bytes::Bytes;
 use session::Session;
@@ -26,69 +26,68 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-/// What it may take to make a client: it asks no NameNode, but perhaps DNS.
-const OPENING: Duration = Duration::from_secs(10);
-/// So many more clients are made where a new one has no answer at once.
-const OTHERS: usize = 3;
+/// The time limit for creating a client, which asks no NameNode, but perhaps DNS.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// So many more clients are tried if a new one gets no answer at once.
+const RETRIED_CLIENTS_MAX: usize = 3;
 
 /// A directory of HDFS.
 pub struct HdfsStore {
     location: HdfsLocation,
     settings: Settings,
-    /// None after a call without an answer: what the client holds may be stuck.
+    /// `None` after a call without an answer, because the client may be stuck.
     session: Mutex<Option<Arc<Session>>>,
 }
 
 impl HdfsStore {
-    /// The tables below `location`, which is made when something is written. Connects nowhere yet.
+    /// The tables below `location`, which is created by the first write. Does not connect yet.
     ///
     /// # Errors
-    /// Where the settings, with those in `HADOOP_CONF_DIR`, make no sense.
+    /// If the settings, with those in `HADOOP_CONF_DIR`, are invalid.
     pub async fn open(location: HdfsLocation, settings: &Settings) -> Result<Self, StoreError> {
         let store = Self { location, settings: settings.clone(), session: Mutex::default() };
         let first = match store.new_session(true).await {
-            // A keytab and tickets may come later: until then, each call says so.
-            Err(Trouble::Refused { cause: Refusal::Identity, .. }) => None,
-            first => Some(first.map_err(|trouble| store.not_opened(trouble))?),
+            // A keytab or ticket may be provided later; until then, each call fails.
+            Err(Failure::Refused { cause: Refusal::Identity, .. }) => None,
+            first => Some(first.map_err(|failure| store.not_opened(failure))?),
         };
         *store.session.lock().await = first;
         Ok(store)
     }
 
-    /// Whether all of it that is on this machine is there: settings that make sense, and what logs in. Connects
-    /// nowhere.
+    /// Checks what HDFS needs on this machine: valid settings, and a keytab or ticket. Does not connect.
     ///
     /// # Errors
-    /// Where it is not.
+    /// If something is missing or invalid.
     pub async fn look(location: HdfsLocation, settings: &Settings) -> Result<(), StoreError> {
         let store = Self { location, settings: settings.clone(), session: Mutex::default() };
-        store.new_session(true).await.map(drop).map_err(|trouble| store.not_opened(trouble))
+        store.new_session(true).await.map(drop).map_err(|failure| store.not_opened(failure))
     }
 
-    fn not_opened(&self, trouble: Trouble) -> StoreError {
-        trouble.at("open", self.location.url())
+    fn not_opened(&self, failure: Failure) -> StoreError {
+        failure.at("open", self.location.url())
     }
 
-    async fn new_session(&self, is_first: bool) -> Result<Arc<Session>, Trouble> {
+    async fn new_session(&self, is_first: bool) -> Result<Arc<Session>, Failure> {
         let (location, settings) = (self.location.clone(), self.settings.clone());
         let opened = tokio::task::spawn_blocking(move || Session::open(&location, &settings, is_first));
-        match timeout(OPENING, opened).await {
+        match timeout(OPEN_TIMEOUT, opened).await {
             Ok(Ok(session)) => session.map(Arc::new),
-            Ok(Err(e)) => Err(Trouble::passing(Passing::Other, e)),
-            Err(_) => Err(Trouble::passing(Passing::Timeout, format!("no client within {OPENING:?}"))),
+            Ok(Err(e)) => Err(Failure::transient(Transient::Other, e)),
+            Err(_) => Err(Failure::transient(Transient::Timeout, format!("no client within {OPEN_TIMEOUT:?}"))),
         }
     }
 
-    /// The client, made anew where the last one was thrown away.
-    async fn session(&self) -> Result<Arc<Session>, Trouble> {
+    /// The client; a new one if the last one was dropped.
+    async fn session(&self) -> Result<Arc<Session>, Failure> {
         let mut current = self.session.lock().await;
         if let Some(session) = current.as_ref() {
             return Ok(session.clone());
         }
         let mut session = self.new_session(false).await?;
         if self.location.nameservice().is_some() {
-            // Its NameNodes are in a random order: the first may be the one that hangs.
-            for _ in 0..OTHERS {
+            // Its NameNodes are in a random order, because the first one may hang.
+            for _ in 0..RETRIED_CLIENTS_MAX {
                 if session.answers().await {
                     break;
                 }
@@ -99,9 +98,9 @@ impl HdfsStore {
         Ok(session)
     }
 
-    /// Throws the client away where the answer says that something in it may be stuck. Calls of others on it go on.
-    async fn judge<T>(&self, session: &Arc<Session>, answer: Result<T, Trouble>) -> Result<T, Trouble> {
-        if let Err(Trouble::Passing { cause: Passing::Timeout | Passing::Other, .. }) = &answer {
+    /// Drops the client if the result says that it may be stuck. Other calls on it continue.
+    async fn judge<T>(&self, session: &Arc<Session>, answer: Result<T, Failure>) -> Result<T, Failure> {
+        if let Err(Failure::Transient { cause: Transient::Timeout | Transient::Other, .. }) = &answer {
             let mut current = self.session.lock().await;
             if current.as_ref().is_some_and(|it| Arc::ptr_eq(it, session)) {
                 *current = None;
@@ -110,7 +109,7 @@ impl HdfsStore {
         answer
     }
 
-    /// `call` on the client of the moment, with the full path; its trouble is told with the URL.
+    /// Runs `call` on the current client with the full path; errors name the URL.
     async fn ask<T, F>(
         &self,
         operation: &'static str,
@@ -119,13 +118,13 @@ impl HdfsStore {
     ) -> Result<T, StoreError>
     where
         T: Send,
-        F: Future<Output = Result<T, Trouble>> + Send,
+        F: Future<Output = Result<T, Failure>> + Send,
     {
         let at = self.at(path);
         let url = format!("{}{at}", self.location.url());
-        let session = self.session().await.map_err(|trouble| trouble.at(operation, url.as_str()))?;
+        let session = self.session().await.map_err(|failure| failure.at(operation, url.as_str()))?;
         let answer = call(session.clone(), at).await;
-        self.judge(&session, answer).await.map_err(|trouble| trouble.at(operation, url))
+        self.judge(&session, answer).await.map_err(|failure| failure.at(operation, url))
     }
 
     fn at(&self, path: &str) -> String {
@@ -206,6 +205,6 @@ mod tests {
         store.session().await.unwrap();
         // In whatever order each of them has the NameNodes: it connects to its first, and comes to no second. The last
         // is not asked.
-        assert_eq!(connections(&one).await + connections(&two).await, OTHERS);
+        assert_eq!(connections(&one).await + connections(&two).await, RETRIED_CLIENTS_MAX);
     }
 }

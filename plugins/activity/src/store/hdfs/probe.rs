@@ -1,7 +1,7 @@
-//! What HDFS tells of the tables' directory.
+//! What HDFS reports about the tables' directory.
 
 use super::super::probe::{Probe, Room, Status};
-use super::super::{Store, StoreError, Trouble};
+use super::super::{Failure, Store, StoreError};
 use super::HdfsStore;
 use super::session::Session;
 use async_trait::async_trait;
@@ -23,7 +23,7 @@ impl Probe for HdfsStore {
     }
 
     async fn remove_directory(&self, path: &str) -> Result<(), StoreError> {
-        // HDFS removes a directory that is not empty only where it is asked to.
+        // HDFS removes a directory with content only if asked to.
         self.remove(path).await
     }
 
@@ -56,14 +56,14 @@ impl Probe for HdfsStore {
 }
 
 /// The tightest quota of `root` and the directories above it.
-async fn room(session: &Arc<Session>, root: &str, size: u64, sample: &str) -> Result<Room, Trouble> {
+async fn room(session: &Arc<Session>, root: &str, size: u64, sample: &str) -> Result<Room, Failure> {
     let replication = session.info(sample).await?.and_then(|it| it.replication).unwrap_or(1);
     let needed = session.block_of(size) * u64::from(replication);
     let mut room = Room { limit: "HDFS".into(), free: None, needed, names: None };
     for at in upwards(root) {
-        // Above the tables' directory somebody may keep what is not for our eyes.
+        // Greyhound may lack permission to read directories above the tables' directory.
         let summary = match session.summary(at).await {
-            Err(Trouble::Refused { .. }) if at != root => continue,
+            Err(Failure::Refused { .. }) if at != root => continue,
             other => other?,
         };
         let free = left(summary.space_quota, summary.space_consumed);
@@ -76,7 +76,7 @@ async fn room(session: &Arc<Session>, root: &str, size: u64, sample: &str) -> Re
     Ok(room)
 }
 
-/// A directory and those above it, but the root of the file system: to count all that it has takes the NameNode long.
+/// A directory and those above it, without the root of the file system, whose content the NameNode takes long to count.
 fn upwards(path: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(path), |at| at.rsplit_once('/').map(|(parent, _)| parent))
         .take_while(|at| !at.is_empty())
@@ -86,7 +86,7 @@ fn names(summary: &ContentSummary) -> u64 {
     summary.file_count + summary.directory_count
 }
 
-/// What a quota leaves; none is -1.
+/// What a quota leaves; -1 means no quota.
 fn left(quota: u64, used: u64) -> Option<u64> {
     (quota as i64 >= 0).then(|| quota.saturating_sub(used))
 }

@@ -1,28 +1,28 @@
-//! `[plugins.activity.hdfs]`: who writes the tables, and what their files are like.
+//! `[plugins.activity.hdfs]`: who writes the tables, and the properties of their files.
 
 use super::client_settings::ClientSettings;
 use greyhound_sdk::config::{ByteSize, Problems};
 use serde::Deserialize;
 use std::fmt;
 
-/// The least and the most that HDFS takes, as it is delivered.
-const REPLICATION: std::ops::RangeInclusive<u32> = 1..=512;
+/// The limits of HDFS's default configuration.
+const REPLICATION_LIMITS: std::ops::RangeInclusive<u32> = 1..=512;
 
 /// How the tables are written.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// The principal that logs in with Kerberos: with the keytab, or with its ticket in the cache that is there.
+    /// The principal that logs in with Kerberos: with the keytab, or with its ticket in the existing cache.
     pub principal: Option<String>,
     /// The path of the principal's keytab.
     pub keytab: Option<String>,
-    /// Who writes: with Kerberos a user whom the principal may impersonate, without it whoever this says.
+    /// The user who writes: with Kerberos, one whom the principal may impersonate; without it, any user.
     pub user: Option<String>,
-    /// How often HDFS keeps each file; `None`: as it does by default.
+    /// The number of copies of each file; `None` for HDFS's default.
     pub replication: Option<u32>,
-    /// A file's one block is as large as the file, rounded up to a multiple of this.
+    /// A file has one block, as large as the file, rounded up to a multiple of this.
     pub block_size: ByteSize,
-    /// The group of what is written; `None`: that of the directory that it is written in.
+    /// The group of files and directories; `None` for the group of their directory.
     pub group: Option<String>,
     /// The permission of files.
     pub file_permission: Permission,
@@ -58,8 +58,11 @@ impl Default for Settings {
 impl Settings {
     pub(crate) fn check(&self, problems: &mut Problems) {
         self.check_login(problems);
-        if self.replication.is_some_and(|it| !REPLICATION.contains(&it)) {
-            problems.report("hdfs.replication", format!("expected {} to {}", REPLICATION.start(), REPLICATION.end()));
+        if self.replication.is_some_and(|it| !REPLICATION_LIMITS.contains(&it)) {
+            problems.report(
+                "hdfs.replication",
+                format!("expected {} to {}", REPLICATION_LIMITS.start(), REPLICATION_LIMITS.end()),
+            );
         }
         let mib = ByteSize::mib(1).as_u64();
         if !self.block_size.as_u64().is_multiple_of(mib)

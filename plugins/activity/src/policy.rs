@@ -1,55 +1,24 @@
-//! When a table's open file is full enough, old enough, or must end.
+//! When a table's open file ends: at its size, its age, or a row that does not fit.
 
+use crate::layout::Hour;
 use greyhound_sdk::Batch;
-use serde::{Deserialize, Serialize};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::time::Instant;
 
-/// Microseconds of an hour.
-pub const HOUR_US: i64 = 3_600_000_000;
-/// A file is filled for so long although its rows are late already: catching up after an outage, the tables come nearer
-/// in steps of this, and not in many small files.
-const LEAST: Duration = Duration::from_secs(10);
-
-/// An hour: hours since 1970 UTC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Hour(pub i64);
-
-impl Hour {
-    /// The hour of a time, microseconds since 1970 UTC.
-    #[must_use]
-    pub fn of(time: i64) -> Self {
-        Self(time.div_euclid(HOUR_US))
-    }
-
-    /// Its day's directory: `dt=YYYY-MM-DD`.
-    #[must_use]
-    pub fn day(self) -> String {
-        format!("dt={}", &self.text()[..10])
-    }
-
-    /// Its own, in its day's: `hour=HH`.
-    #[must_use]
-    pub fn name(self) -> String {
-        format!("hour={}", &self.text()[11..13])
-    }
-
-    fn text(self) -> String {
-        let seconds = u64::try_from(self.0).unwrap_or(0) * 3600;
-        humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
-    }
-}
+/// A file is filled for at least so long, even if its rows are already late: catching up after an outage makes a few
+/// large files instead of many small ones.
+const FILL_TIME_MIN: Duration = Duration::from_secs(10);
 
 /// When a file is committed.
 #[derive(Debug, Clone, Copy)]
 pub struct Policy {
-    /// At this many encoded bytes.
+    /// Once it has this many encoded bytes.
     pub file_size: usize,
-    /// This long after its first row was appended, whether or not more come.
+    /// This long after its first row was appended, even if no more rows come.
     pub age: Duration,
 }
 
-/// The rows that the open file holds.
+/// The rows of the open file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
     /// The number of the first row.
@@ -58,16 +27,16 @@ pub struct Span {
     pub end: u64,
     /// The hour of all its rows.
     pub hour: Hour,
-    /// How many columns its rows came with: schemas only ever gain columns.
+    /// The number of columns of its rows: schemas only gain columns.
     pub columns: usize,
     /// When its first row was read.
     pub since: Instant,
-    /// How long before that it was appended.
+    /// How long before that the row was appended.
     pub late: Duration,
 }
 
 impl Span {
-    /// The span of one batch, read at `now`, when the log's floor was `floor` (microseconds since 1970 UTC).
+    /// The span of one batch that was read at `now`, when the log's floor was `floor` (microseconds since 1970 UTC).
     #[must_use]
     pub fn of(batch: &Batch, floor: i64, now: Instant) -> Self {
         let late = Duration::from_micros(u64::try_from(floor - batch.time).unwrap_or(0));
@@ -81,7 +50,7 @@ impl Span {
         }
     }
 
-    /// Whether a batch can go on in the same file: no hole, same hour, same schema.
+    /// Whether a batch can be added to the same file: no hole, the same hour, the same schema.
     #[must_use]
     pub fn takes(&self, batch: &Batch) -> bool {
         self.end == batch.first && self.hour == Hour::of(batch.time) && self.columns == batch.rows.num_columns()
@@ -98,7 +67,7 @@ impl Policy {
     /// When the file must be committed at the latest.
     #[must_use]
     pub fn deadline(&self, span: &Span) -> Instant {
-        span.since + self.age.saturating_sub(span.late).max(LEAST.min(self.age))
+        span.since + self.age.saturating_sub(span.late).max(FILL_TIME_MIN.min(self.age))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Where requests of operators reach the tables of the running sink: `POST /v1/activity/repair`.
+//! `POST /v1/activity/repair`: operators have the running tables write lost rows again.
 
 use axum::Router;
 use axum::extract::State;
@@ -11,42 +11,42 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use tokio::sync::{mpsc, oneshot};
 
-/// What became of a table that was asked.
+/// The repair of one table.
 #[derive(Debug, Serialize)]
 pub struct Repaired {
     /// The table.
     pub topic: String,
-    /// How many rows were written again.
+    /// The number of rows that were written again.
     pub rows: u64,
     /// The files that have them.
     pub files: Vec<String>,
 }
 
-/// A request, to be answered.
-pub type Request = oneshot::Sender<Repaired>;
+/// A request to a table, with the channel for its answer.
+pub type RepairRequest = oneshot::Sender<Repaired>;
 
-/// The tables that run, by topic. The routes of a plugin stay when it is built again: so does this.
+/// The running tables, by topic. A plugin's routes outlive a rebuild of the plugin, and so does this.
 #[derive(Debug, Clone, Default)]
-pub struct Desk(Arc<Mutex<BTreeMap<String, mpsc::Sender<Request>>>>);
+pub struct RunningTables(Arc<Mutex<BTreeMap<String, mpsc::Sender<RepairRequest>>>>);
 
-impl Desk {
-    /// The one of this process.
+impl RunningTables {
+    /// Those of this process.
     pub(crate) fn of_process() -> Self {
-        static DESK: LazyLock<Desk> = LazyLock::new(Desk::default);
-        DESK.clone()
+        static TABLES: LazyLock<RunningTables> = LazyLock::new(RunningTables::default);
+        TABLES.clone()
     }
 
-    /// What reaches `topic`'s table from now on.
-    pub(crate) fn register(&self, topic: &str) -> mpsc::Receiver<Request> {
+    /// Registers `topic`'s table, which from now on gets the requests.
+    pub(crate) fn register(&self, topic: &str) -> mpsc::Receiver<RepairRequest> {
         let (sender, receiver) = mpsc::channel(1);
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(topic.to_owned(), sender);
         receiver
     }
 
-    /// Has the tables write again what they have lost, one after the other.
+    /// Has the tables write lost rows again, one table after the other.
     ///
     /// # Errors
-    /// The first table that does not answer.
+    /// If a table does not answer.
     pub async fn repair(&self) -> Result<Vec<Repaired>, String> {
         let tables: Vec<_> = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone().into_iter().collect();
         let mut repaired = Vec::new();
@@ -57,7 +57,7 @@ impl Desk {
                 Ok(done) if asked => repaired.push(done),
                 _ => {
                     return Err(format!(
-                        "the table {topic} has stopped, and /readyz says why: repair again when it is ready"
+                        "the table {topic} has stopped, and /readyz says why: repeat the repair when it is ready"
                     ));
                 }
             }
@@ -71,9 +71,9 @@ impl Desk {
     }
 }
 
-async fn repair(State(desk): State<Desk>) -> Response {
-    match desk.repair().await {
-        Ok(tables) => Json(json!({ "tables": tables })).into_response(),
+async fn repair(State(tables): State<RunningTables>) -> Response {
+    match tables.repair().await {
+        Ok(repaired) => Json(json!({ "tables": repaired })).into_response(),
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "error": error }))).into_response(),
     }
 }

@@ -1,22 +1,23 @@
 //! Exactly-once commit of one table's files.
 //!
-//! A data file is its own commit record: its name is a function of its first row alone, and renaming without
-//! overwrite is a compare-and-swap on the position. Whatever fails, it is looked whether the file is there, and
-//! if not, it is written again under a new temporary name; where the final name exists, its footer tells whose
-//! rows it has. Where to look after a restart the consumer's cursor says: nothing else is kept.
+//! A data file is its own commit record: its name depends on its first row alone, and a rename that does not overwrite
+//! is a compare-and-swap on the position. After any failure, the committer looks for the file, and if it is not there,
+//! writes it again under a new temporary name. If the final name exists, the footer says whose rows the file has. After
+//! a restart, the consumer's cursor says where to look; no other state is kept.
 //!
-//! An hour that is closed gets no file any more: its files may have been compacted, and then their names say nothing
-//! of the rows between. Where the cursor was lost, what it has of the rows is proved part by part.
+//! A closed hour gets no further files: its files may have been compacted, and then their names do not tell which rows
+//! they have. After a lost cursor, the parts in the footers prove which rows are committed.
 //!
-//! A file ends before the next one that the hour has already ([`Committer::limit`]), as where files and cursors were
-//! deleted.
+//! A file ends before the next file that the hour already has ([`Committer::limit`]); this happens after files and
+//! cursors were deleted.
 
-use crate::compact::swap::{complete, is_closed};
+use crate::compact::swap::is_closed;
 use crate::encode::{Appended, Encoded, Footer};
-use crate::hours::{SUCCESS, Success};
-use crate::read::{Blocking, ReadFailure, StoredFile, metadata};
-use crate::roll::Hour;
-use crate::store::{Passing, Published, Staging, Store, StoreError, Trouble, names_in};
+use crate::find::{Found, find};
+use crate::layout::{Hour, directory, file_name, first_of};
+use crate::read::{Blocking, ReadFailure, StoredFile};
+use crate::store::{Failure, Published, Staging, Store, StoreError, Transient, names_in};
+use crate::success::{SUCCESS, Success, complete};
 use greyhound_sdk::Shard;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -28,71 +29,22 @@ pub struct Committer {
     staging: Staging,
     topic: String,
     shard: Shard,
-    /// An hour that was not closed.
+    /// The hour that was last found open.
     open: Option<Hour>,
-    /// The first row of the file whose last attempt failed: it may have been committed all the same.
+    /// The first row of the file whose last attempt failed; it may be committed nevertheless.
     in_doubt: Option<u64>,
-    /// The first rows of the files that an hour had when it was looked at first.
+    /// The first rows of the files that the hour had when it was first listed.
     firsts: Option<(Hour, Vec<u64>)>,
 }
 
-/// What came of an attempt to commit.
+/// The result of an attempt to commit.
 #[derive(Debug)]
 pub enum Outcome {
     /// The file is in the table.
     Committed,
-    /// There was a file that begins with this row: what it is, and its size in bytes. Of compacted ones, the part is
-    /// told that does; of an hour that was closed without this row, [`Found::Closed`].
+    /// A file with this row exists: what it is, and its size in bytes. For a compacted file this is the part with the
+    /// row; for an hour that was closed without this row, [`Found::Closed`].
     Exists(Found, u64),
-}
-
-/// What lies at a path.
-#[derive(Debug)]
-pub enum Found {
-    /// No file (any more).
-    Nothing,
-    /// Something that is not the file of Greyhound's that belongs there: what it is.
-    Foreign(String),
-    /// No whole Parquet file: why.
-    Broken(String),
-    /// No file, and the hour is closed.
-    Closed,
-    /// A file of Greyhound's.
-    File(Footer),
-}
-
-/// The directory of a shard's files of one hour, below the root of the tables.
-#[must_use]
-pub fn directory(topic: &str, hour: Hour, shard: &Shard) -> String {
-    format!("{topic}/{}/{}/shard={shard}", hour.day(), hour.name())
-}
-
-/// The name of the file that begins with the row `first`.
-#[must_use]
-pub fn file_name(first: u64) -> String {
-    format!("{first:020}.parquet")
-}
-
-/// The first row of the file that has a name as [`file_name`] gives it.
-pub(crate) fn first_of(name: &str) -> Option<u64> {
-    let first = name.strip_suffix(".parquet")?.parse().ok()?;
-    (file_name(first) == name).then_some(first)
-}
-
-/// What lies at `path` of the store, and its size in bytes.
-///
-/// # Errors
-/// Where the store cannot tell.
-pub async fn find(store: &dyn Store, path: &str) -> Result<(Found, u64), StoreError> {
-    let Some((metadata, length)) = metadata(store, path).await? else { return Ok((Found::Nothing, 0)) };
-    let found = match metadata {
-        Ok(metadata) => Footer::from_metadata(&metadata).map_or_else(
-            || Found::Foreign("it is a Parquet file that Greyhound did not write".to_owned()),
-            Found::File,
-        ),
-        Err(why) => Found::Broken(format!("it is no whole Parquet file ({why})")),
-    };
-    Ok((found, length))
 }
 
 impl Committer {
@@ -115,10 +67,10 @@ impl Committer {
         format!("{}/{}", directory(&self.topic, hour, &self.shard), file_name(first))
     }
 
-    /// Tries once to commit a file. After an error nobody knows whether it is committed: try again.
+    /// Tries once to commit a file. After an error the file may or may not be committed: try again.
     ///
     /// # Errors
-    /// Where the store cannot, or says so.
+    /// If the store fails.
     pub async fn attempt(&mut self, file: &Encoded, hour: Hour) -> Result<Outcome, StoreError> {
         let first = file.footer.first;
         let path = self.path(hour, first);
@@ -148,7 +100,7 @@ impl Committer {
                 Outcome::Committed
             }
             Published::Exists => {
-                // Or the hour was closed meanwhile.
+                // Or the hour was closed in the meantime.
                 self.open = None;
                 let (found, bytes) = self.find_part(&path, first).await?;
                 Outcome::Exists(found, bytes)
@@ -157,11 +109,11 @@ impl Committer {
         Ok(outcome)
     }
 
-    /// The first row of the next file after the row `first` in an hour: no file may have it and those after it again.
-    /// What this process commits there itself does not count: that comes in order.
+    /// The first row of the next file after the row `first` in an hour: no new file may contain that row or later ones.
+    /// Files that this process commits do not count, because they come in order.
     ///
     /// # Errors
-    /// Where the store cannot tell.
+    /// If the store cannot be read.
     pub async fn limit(&mut self, hour: Hour, first: u64) -> Result<Option<u64>, StoreError> {
         if self.firsts.as_ref().is_none_or(|(at, _)| *at != hour) {
             let names = names_in(self.store.as_ref(), &directory(&self.topic, hour, &self.shard)).await?;
@@ -170,7 +122,8 @@ impl Committer {
         Ok(self.firsts.iter().flat_map(|(_, firsts)| firsts).find(|begin| **begin > first).copied())
     }
 
-    /// The file that has the row `first` in its midst, as where a cursor was lost and the journal begins there.
+    /// The file that contains the row `first` after its own first row. This happens if the cursor was lost and the
+    /// journal begins there.
     async fn find_covering(&self, place: &str, first: u64) -> Result<Option<(Footer, u64)>, StoreError> {
         let Some(path) = self.before(place, first).await? else { return Ok(None) };
         match self.find_part(&path, first).await? {
@@ -179,22 +132,22 @@ impl Committer {
         }
     }
 
-    /// The file that begins last before the row `first`.
+    /// The last file that begins before the row `first`.
     async fn before(&self, place: &str, first: u64) -> Result<Option<String>, StoreError> {
         let (names, own) = (self.store.list(place).await?, file_name(first));
         let before = names.iter().rfind(|name| name.ends_with(".parquet") && **name < own);
         Ok(before.map(|name| format!("{place}/{name}")))
     }
 
-    /// What the table has of `rows`, which begin in the midst of a file of `hour` and end in it.
+    /// What the table has of `rows`, which begin within a file of `hour` and end in it.
     ///
     /// # Errors
-    /// Where the store cannot tell.
+    /// If the store cannot be read.
     pub async fn appended(&self, hour: Hour, rows: RangeInclusive<u64>) -> Result<Appended, StoreError> {
         let place = directory(&self.topic, hour, &self.shard);
         let Some(path) = self.before(&place, *rows.start()).await? else { return Ok(Appended::default()) };
         let (store, at) = (Blocking::new(self.store.clone()), path.clone());
-        let failed = |why: String| Trouble::passing(Passing::Other, why).at("read", path.as_str()).reading(&path);
+        let failed = |why: String| Failure::transient(Transient::Other, why).at("read", path.as_str()).reading(&path);
         match spawn_blocking(move || StoredFile::open(&store, at)?.appended(&rows)).await {
             Ok(Ok(appended)) => Ok(appended),
             Ok(Err(ReadFailure::Store(error))) => Err(error),
@@ -203,12 +156,12 @@ impl Committer {
         }
     }
 
-    /// What a closed hour has of the row `first`.
+    /// What a closed hour has at the row `first`.
     async fn find_closed(&self, place: &str, first: u64) -> Result<(Found, u64), StoreError> {
         let Some(success) = complete(self.store.as_ref(), place).await?.filter(|success| self.is_own(success)) else {
             let path = format!("{place}/{SUCCESS}");
-            let why = "the hour is marked as complete, but not by Greyhound, or files are missing in it";
-            return Err(Trouble::passing(Passing::Other, why).at("write beside", path.as_str()).reading(&path));
+            let why = "the hour is marked as complete, but not by Greyhound, or some of its files are missing";
+            return Err(Failure::transient(Transient::Other, why).at("write beside", path.as_str()).reading(&path));
         };
         match success.files.iter().find(|(begin, end)| (*begin..=*end).contains(&first)) {
             Some((begin, _)) => self.find_part(&format!("{place}/{}", file_name(*begin)), first).await,
@@ -220,7 +173,7 @@ impl Committer {
         (success.topic.as_str(), success.shard.as_str()) == (self.topic.as_str(), self.shard.as_str())
     }
 
-    /// What lies at `path`, of a compacted file the part of it that has the row `first`, and the size of the file.
+    /// What lies at `path`, and the size of the file. For a compacted file, the part that has the row `first`.
     async fn find_part(&self, path: &str, first: u64) -> Result<(Found, u64), StoreError> {
         let (found, bytes) = find(self.store.as_ref(), path).await?;
         let part = match found {

@@ -1,28 +1,28 @@
-//! What the client's errors mean for the sink.
+//! What the client's errors mean to the sink.
 
-use super::super::{Passing, Refusal, Trouble};
+use super::super::{Failure, Refusal, Transient};
 use hdfs_native::HdfsError;
 use std::io;
 
-impl From<HdfsError> for Trouble {
+impl From<HdfsError> for Failure {
     fn from(error: HdfsError) -> Self {
         match error {
             HdfsError::RPCError(class, text) | HdfsError::FatalRPCError(class, text) => of_class(&class, &text),
-            HdfsError::IOError(e) if e.kind() == io::ErrorKind::TimedOut => Self::passing(Passing::Timeout, e),
+            HdfsError::IOError(e) if e.kind() == io::ErrorKind::TimedOut => Self::transient(Transient::Timeout, e),
             HdfsError::IOError(e) if e.kind() == io::ErrorKind::ConnectionAborted => {
-                // The client does not tell what the NameNode said before.
-                Self::passing(Passing::HungUp, "the NameNode closed the connection without an answer")
+                // The client does not report what the NameNode said before.
+                Self::transient(Transient::HungUp, "the NameNode closed the connection without an answer")
             }
-            HdfsError::IOError(e) => Self::passing(Passing::Unreachable, e),
-            // What follows in its text is the list of DataNodes, as a dump.
+            HdfsError::IOError(e) => Self::transient(Transient::Unreachable, e),
+            // Its text goes on with a dump of the DataNodes.
             HdfsError::DataTransferError(text) if text.starts_with(NOBODY_READS) => {
-                Self::passing(Passing::Unreachable, NO_COPY)
+                Self::transient(Transient::Unreachable, NO_COPY)
             }
             e @ (HdfsError::DataTransferError(_) | HdfsError::BlocksNotFound(_)) => {
-                Self::passing(Passing::Unreachable, e)
+                Self::transient(Transient::Unreachable, e)
             }
             HdfsError::GSSAPIError(_, _, text) if text.contains(NO_KDC) => {
-                Self::passing(Passing::Unreachable, format!("Kerberos: {text}"))
+                Self::transient(Transient::Unreachable, format!("Kerberos: {text}"))
             }
             HdfsError::GSSAPIError(_, _, text) => Self::refused(Refusal::Identity, format!("Kerberos: {text}")),
             e @ (HdfsError::SASLError(_) | HdfsError::NoSASLMechanism) => Self::refused(Refusal::Identity, e),
@@ -32,52 +32,51 @@ impl From<HdfsError> for Trouble {
             | HdfsError::XmlParseError(_)
             | HdfsError::UnsupportedFeature(_)
             | HdfsError::UnsupportedErasureCodingPolicy(_)) => Self::refused(Refusal::Settings, e),
-            e => Self::passing(Passing::Other, first_line(&e.to_string())),
+            e => Self::transient(Transient::Other, first_line(&e.to_string())),
         }
     }
 }
 
-/// What the client says of a file whose copies are all corrupt, or on DataNodes that are dead.
+/// The client's error for a file whose copies are all corrupt or on dead DataNodes.
 const NOBODY_READS: &str = "All DataNodes failed";
 const NO_COPY: &str = "no DataNode can read its copy: all copies are corrupt, or their DataNodes are dead (`hdfs fsck <path> -files -blocks -locations` tells)";
-/// What a NameNode says that finds no DataNode for a new block, although none was left out: all are full, or too busy.
+/// The NameNode's error if it finds no DataNode for a new block although none was excluded: all are full, or too busy.
 const NO_ROOM: [&str; 2] = ["could only be written to", "no node(s) are excluded"];
-/// ... or there are none.
+/// ... unless there are none.
 const NO_DATANODE: &str = "There are 0 datanode(s)";
-/// What a NameNode with Kerberos says to a client without it.
+/// The error of a NameNode with Kerberos to a client without it.
 const WRONG_METHOD: &str = "SIMPLE authentication is not enabled";
-/// What a NameNode says of a file on the way to another one.
+/// The NameNode's error for a path through a file.
 const NOT_A_DIRECTORY: &str = "(is not a directory)";
-/// What Kerberos says where it reaches no KDC: its numbers for faults differ from process to process.
+/// Kerberos's error if it reaches no KDC. Its error numbers differ between processes.
 const NO_KDC: &str = "Cannot contact any KDC";
 
-/// What the NameNode says, by the class of its exception.
-fn of_class(class: &str, text: &str) -> Trouble {
+/// The NameNode's error, by the class of its exception.
+fn of_class(class: &str, text: &str) -> Failure {
     let name = class.rsplit(['.', '$']).next().unwrap_or(class);
     let why = format!("{name}: {}", first_line(text));
     match name {
-        "SafeModeException" | "RetriableException" => Trouble::passing(Passing::SafeMode, why),
-        "StandbyException" => Trouble::passing(Passing::Unreachable, why),
+        "SafeModeException" | "RetriableException" => Failure::transient(Transient::SafeMode, why),
+        "StandbyException" => Failure::transient(Transient::Unreachable, why),
         "DSQuotaExceededException" | "NSQuotaExceededException" | "QuotaByStorageTypeExceededException" => {
-            Trouble::refused(Refusal::Quota, why)
+            Failure::refused(Refusal::Quota, why)
         }
-        "AccessControlException" if text.starts_with(WRONG_METHOD) => Trouble::refused(Refusal::Identity, why),
-        // On the way down, whoever is not the superuser is told so.
-        "AccessControlException" if text.contains(NOT_A_DIRECTORY) => Trouble::refused(Refusal::Obstacle, why),
-        "AccessControlException" => Trouble::refused(Refusal::Permission, why),
+        "AccessControlException" if text.starts_with(WRONG_METHOD) => Failure::refused(Refusal::Identity, why),
+        // Users other than the superuser get this for a path through a file.
+        "AccessControlException" if text.contains(NOT_A_DIRECTORY) => Failure::refused(Refusal::Obstacle, why),
+        "AccessControlException" => Failure::refused(Refusal::Permission, why),
         "IOException" if NO_ROOM.iter().all(|part| text.contains(part)) && !text.contains(NO_DATANODE) => {
-            Trouble::refused(Refusal::Full, why)
+            Failure::refused(Refusal::Full, why)
         }
         "AuthorizationException" | "SaslException" | "GSSException" | "InvalidToken" => {
-            Trouble::refused(Refusal::Identity, why)
+            Failure::refused(Refusal::Identity, why)
         }
-        "ParentNotDirectoryException" | "PathIsNotEmptyDirectoryException" => Trouble::refused(Refusal::Obstacle, why),
-        _ => Trouble::passing(Passing::Other, why),
+        "ParentNotDirectoryException" | "PathIsNotEmptyDirectoryException" => Failure::refused(Refusal::Obstacle, why),
+        _ => Failure::transient(Transient::Other, why),
     }
 }
 
-/// Whether the client says that there is no such file or directory. Some calls tell by the class of the exception
-/// alone.
+/// Whether the error means that there is no such file or directory. Some calls report only the class of the exception.
 pub(super) fn is_missing(error: &HdfsError) -> bool {
     match error {
         HdfsError::FileNotFound(_) => true,
@@ -86,7 +85,7 @@ pub(super) fn is_missing(error: &HdfsError) -> bool {
     }
 }
 
-/// The NameNode sends its stack along.
+/// The text without the NameNode's stack trace.
 fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }
@@ -95,7 +94,7 @@ fn first_line(text: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn rpc(class: &str, text: &str) -> Trouble {
+    fn rpc(class: &str, text: &str) -> Failure {
         HdfsError::RPCError(class.into(), text.into()).into()
     }
 
@@ -105,15 +104,15 @@ mod tests {
             "org.apache.hadoop.hdfs.server.namenode.SafeModeException",
             "Cannot create file/x.\n\tat org.apache...",
         );
-        assert_eq!(safe, Trouble::passing(Passing::SafeMode, "SafeModeException: Cannot create file/x."));
+        assert_eq!(safe, Failure::transient(Transient::SafeMode, "SafeModeException: Cannot create file/x."));
         let quota =
             rpc("org.apache.hadoop.hdfs.protocol.DSQuotaExceededException", "The DiskSpace quota of /t is exceeded");
-        assert!(matches!(quota, Trouble::Refused { cause: Refusal::Quota, .. }));
+        assert!(matches!(quota, Failure::Refused { cause: Refusal::Quota, .. }));
         assert!(quota.to_string().ends_with("raise the quota, or make room below it"), "{quota}");
         let denied = rpc("org.apache.hadoop.security.AccessControlException", "Permission denied: user=x");
-        assert!(matches!(denied, Trouble::Refused { cause: Refusal::Permission, .. }));
+        assert!(matches!(denied, Failure::Refused { cause: Refusal::Permission, .. }));
         let obstacle = rpc("org.apache.hadoop.security.AccessControlException", "/t/_staging/x (is not a directory)");
-        assert!(matches!(obstacle, Trouble::Refused { cause: Refusal::Obstacle, .. }));
+        assert!(matches!(obstacle, Failure::Refused { cause: Refusal::Obstacle, .. }));
         let file = |running: u32| {
             let text = format!(
                 "File /t/x could only be written to 0 of the 1 minReplication nodes. There are {running} datanode(s) running and no node(s) are \
@@ -122,14 +121,14 @@ mod tests {
             rpc("java.io.IOException", &text)
         };
         assert!(
-            matches!(file(3), Trouble::Refused { cause: Refusal::Full, .. })
+            matches!(file(3), Failure::Refused { cause: Refusal::Full, .. })
                 && file(3).to_string().ends_with("make room")
         );
-        assert!(matches!(file(0), Trouble::Passing { .. }));
-        let corrupt: Trouble =
+        assert!(matches!(file(0), Failure::Transient { .. }));
+        let corrupt: Failure =
             HdfsError::DataTransferError("All DataNodes failed: [DatanodeInfoProto { id: ..".into()).into();
         assert!(corrupt.to_string().contains("hdfs fsck") && !corrupt.to_string().contains("Proto"), "{corrupt}");
-        let away: Trouble = HdfsError::IOError(io::ErrorKind::ConnectionRefused.into()).into();
-        assert!(matches!(away, Trouble::Passing { cause: Passing::Unreachable, .. }));
+        let away: Failure = HdfsError::IOError(io::ErrorKind::ConnectionRefused.into()).into();
+        assert!(matches!(away, Failure::Transient { cause: Transient::Unreachable, .. }));
     }
 }
