@@ -7,7 +7,7 @@ export const root = resolve(import.meta.dirname, '../..')
 const markdown = directory => readdirSync(join(root, directory)).filter(name => name.endsWith('.md')).map(name => join(directory, name))
 
 /** Every page: its path in the repository and its text. */
-export const pages = ['.', 'docs', 'docs/tables'].flatMap(markdown).map(path => ({ path: relative('.', path), text: readFileSync(join(root, path), 'utf8') }))
+export const pages = ['.', 'docs', 'docs/tables', 'docs/decisions'].flatMap(markdown).map(path => ({ path: relative('.', path), text: readFileSync(join(root, path), 'utf8') }))
 
 export const page = path => pages.find(page => page.path === path)
 
