@@ -1,13 +1,14 @@
 // The pages of the documentation, and what is in them.
 import { readdirSync, readFileSync } from 'node:fs'
-import { join, relative, resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 
 export const root = resolve(import.meta.dirname, '../..')
 
-const markdown = directory => readdirSync(join(root, directory)).filter(name => name.endsWith('.md')).map(name => join(directory, name))
+const under = directory => readdirSync(join(root, directory), { recursive: true }).map(name => join(directory, name))
 
 /** Every page: its path in the repository and its text. */
-export const pages = ['.', 'docs', 'docs/tables', 'docs/decisions'].flatMap(markdown).map(path => ({ path: relative('.', path), text: readFileSync(join(root, path), 'utf8') }))
+export const pages = [...readdirSync(root), ...under('docs')].filter(path => path.endsWith('.md')).toSorted()
+  .map(path => ({ path, text: readFileSync(join(root, path), 'utf8') }))
 
 export const page = path => pages.find(page => page.path === path)
 
