@@ -21,7 +21,7 @@ use crate::config::Layers;
 use crate::host::HostBuilder;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use failure::Failure;
-use program::{ACTIVITY, MESSAGING, Program};
+use program::{ACTIVITY, MESSAGING, Program, program_name};
 use std::io::{Write, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -175,12 +175,6 @@ fn called(command: clap::Command, name: &str) -> clap::Command {
         Some(help) => command.after_help(help),
         None => command,
     }
-}
-
-/// The name under which the program was started.
-pub(super) fn program_name() -> String {
-    let path = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
-    path.file_name().map_or_else(|| "greyhound".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
 /// Why the command `name` cannot run in a program with these plugins.

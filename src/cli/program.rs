@@ -2,12 +2,14 @@
 
 use super::admin::Client;
 use super::failure::Failure;
+use crate::bus::gap_schema;
 use crate::config::{ConfigError, Layers, Settings, Tree};
 use crate::host::{Host, HostBuilder};
 use greyhound_sdk::TopicSchema;
 use greyhound_sdk::config::Problem;
 use serde::de::DeserializeOwned;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// The plugins that have commands of their own.
 pub(super) const MESSAGING: &str = "messaging";
@@ -19,6 +21,12 @@ pub(super) struct Program {
     plugins: HostBuilder,
     config: Tree,
     wrong_port: Option<Problem>,
+}
+
+/// The name under which the program was started.
+pub(super) fn program_name() -> String {
+    let path = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
+    path.file_name().map_or_else(|| "greyhound".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
 impl Program {
@@ -66,6 +74,13 @@ impl Program {
     /// The topics of all plugins.
     pub(super) fn topics(&self) -> Result<Vec<TopicSchema>, Failure> {
         self.plugins.topics().map_err(|e| Failure::failed(e.to_string()))
+    }
+
+    /// The topics that have tables: those of all plugins, and the bus's.
+    pub(super) fn tables(&self) -> Result<Vec<TopicSchema>, Failure> {
+        let mut topics = self.topics()?;
+        topics.push(gap_schema());
+        Ok(topics)
     }
 
     /// A client of the admin listener.

@@ -1,8 +1,7 @@
 //! `greyhound run`
 
 use super::failure::Failure;
-use super::program::{MESSAGING, Program};
-use super::program_name;
+use super::program::{MESSAGING, Program, program_name};
 use crate::config::Layers;
 use crate::host::{HostBuilder, signals};
 use std::borrow::Cow;

@@ -1,6 +1,5 @@
 //! `greyhound tables ddl`
 
-use super::schemas;
 use crate::cli::failure::Failure;
 use crate::cli::program::{ACTIVITY, MESSAGING, Program};
 use clap::{Args, ValueEnum};
@@ -47,7 +46,7 @@ impl Ddl {
     pub(in crate::cli) fn run(self, program: &Program) -> Result<(), Failure> {
         let activity: greyhound_activity::Config = program.plugin(ACTIVITY)?;
         let store = activity.store.parse().map_err(|e| Failure::usage(format!("plugins.activity.store: {e}")))?;
-        let tables = greyhound_activity::ddl::statements(self.dialect.into(), &store, &schemas(program)?)?;
+        let tables = greyhound_activity::ddl::statements(self.dialect.into(), &store, &program.tables()?)?;
         let views = match program.contains(MESSAGING) {
             true => greyhound_messaging::views::statements(self.dialect.into()),
             false => String::new(),

@@ -1,6 +1,5 @@
 //! `greyhound tables dictionary`
 
-use super::schemas;
 use crate::cli::failure::Failure;
 use crate::cli::program::Program;
 use arrow_schema::{DataType, Field};
@@ -33,7 +32,7 @@ impl Dictionary {
     pub(in crate::cli) fn run(self, program: &Program) -> Result<(), Failure> {
         let unusable = |e| Failure::failed(format!("{}: {e}", self.directory.display()));
         fs::create_dir_all(&self.directory).map_err(unusable)?;
-        for (name, text) in pages(&schemas(program)?) {
+        for (name, text) in pages(&program.tables()?) {
             fs::write(self.directory.join(name), text).map_err(unusable)?;
         }
         Ok(())
@@ -129,7 +128,7 @@ mod tests {
 
     fn all() -> Vec<TopicSchema> {
         let host = Host::builder().plugin(Messaging::default()).plugin(Activity);
-        schemas(&Program::load(host, &Layers::default()).unwrap()).unwrap()
+        Program::load(host, &Layers::default()).unwrap().tables().unwrap()
     }
 
     #[test]

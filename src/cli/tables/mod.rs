@@ -7,9 +7,7 @@ mod verify;
 
 use super::failure::Failure;
 use super::program::Program;
-use crate::bus::gap_schema;
 use clap::Subcommand;
-use greyhound_sdk::TopicSchema;
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
@@ -33,11 +31,4 @@ impl Tables {
             Self::Repair(repair) => repair.run(program).await,
         }
     }
-}
-
-/// The schemas of all tables.
-fn schemas(program: &Program) -> Result<Vec<TopicSchema>, Failure> {
-    let mut schemas = program.topics()?;
-    schemas.push(gap_schema());
-    Ok(schemas)
 }

@@ -3,7 +3,6 @@
 use super::super::failure::Failure;
 use super::super::program::{ACTIVITY, Program};
 use super::super::text;
-use super::schemas;
 use crate::config::nearest;
 use crate::host::is_coloured;
 use clap::Args;
@@ -81,7 +80,7 @@ impl Verify {
         let reports = std::mem::take(&mut *reports.lock().unwrap_or_else(PoisonError::into_inner));
         show(&reports)?;
         if let Some(topic) = topics.iter().find(|topic| !reports.iter().any(|report| report.topic == **topic)) {
-            let known = schemas(program)?;
+            let known = program.tables()?;
             let near = nearest(topic, known.iter().map(TopicSchema::name)).filter(|near| near != topic);
             let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
             return Err(Failure::failed(format!(
