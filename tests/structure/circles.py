@@ -137,7 +137,9 @@ def arrows(module):
     """The files that a module's code names something of, and what."""
     for name, (path, is_public) in module.aliases.items():
         found = resolve(module, path)
-        if found and not found[1] and (not is_public or re.search(rf"\b{name}\b", module.code)):
+        # A function that is only handed on may share its name with a variable.
+        used = rf"\b{name}\b" if name[0].isupper() else rf"\b{name}\s*(\(|::)"
+        if found and not found[1] and (not is_public or re.search(used, module.code)):
             yield found[0], "::".join(path)
     for path in set(PATH.findall(module.code)):
         found = resolve(module, tuple(path.split("::")))
@@ -203,7 +205,7 @@ def main():
         print(f"{crate}: {len(files)} files, {figures(files)}")
         for circle in sorted(circles(graph), key=sorted):
             failed = True
-            print(f"  {len(circle)} files import each other in a circle; move what ties them to a file below:")
+            print(f"  {len(circle)} files import each other in a circle; move what they share to a file that imports none of them:")
             for file in sorted(circle):
                 for other in sorted(graph[file].keys() & circle):
                     print(f"    {file.relative_to(ROOT)} -> {other.relative_to(ROOT)}: {', '.join(sorted(graph[file][other]))}")
