@@ -145,6 +145,6 @@ def test_rows_with_changed_values_are_written_again_from_the_journal(greyhound):
     # As it says.
     file.rename(greyhound.home / file.name)
     status, said = tool(greyhound, "repair", "--from-journal")
-    assert status == 0 and "rows written again from the journal: 15" in said, said
+    assert status == 0 and "rows restored from the journal: 15" in said, said
     until("the hour to be complete again", lambda: tool(greyhound, "verify", "--values")[0] == 0)
     greyhound.stop()
