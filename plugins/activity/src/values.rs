@@ -154,10 +154,11 @@ fn lists(column: &ListArray) -> Result<Vec<u64>, ArrowError> {
     let (words, mut bytes) = (words(&elements)?, Vec::new());
     let of_list = |at: &[i32]| {
         bytes.clear();
-        for at in at[0] as usize - first..at[1] as usize - first {
+        let (from, to) = (at[0] as usize - first, at[1] as usize - first);
+        for (word, at) in words[from..to].iter().zip(from..to) {
             bytes.push(u8::from(elements.is_valid(at)));
             if elements.is_valid(at) {
-                bytes.extend_from_slice(&words[at].to_le_bytes());
+                bytes.extend_from_slice(&word.to_le_bytes());
             }
         }
         XxHash3_64::oneshot(&bytes)
