@@ -6,7 +6,7 @@
 
 use arrow_array::{ArrayRef, Int8Array, Int32Array, Int64Array, RecordBatch, StringArray};
 use greyhound_activity::encode::{Encoder, Encodings, properties};
-use greyhound_activity::policy::Span;
+use greyhound_activity::roll_policy::Span;
 use greyhound_sdk::{Batch, Shard, TopicSchema};
 use parquet::arrow::ArrowWriter;
 use std::sync::Arc;

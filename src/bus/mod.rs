@@ -3,7 +3,7 @@
 //! The path of a row:
 //!
 //! 1. [`queue`] numbers it under one short lock and joins it with its neighbours.
-//! 2. [`committer`], which has its own thread, takes everything that is queued; [`group`] makes frames of it, and one
+//! 2. [`writer_thread`] takes everything that is queued; [`group`] makes frames of it, and one
 //!    append makes them durable.
 //! 3. [`topic`] wakes the tasks that wait for it.
 //! 4. [`consume`] reads it back.
@@ -12,7 +12,6 @@
 
 mod clock;
 mod codec;
-mod committer;
 mod consume;
 mod consumers;
 mod core;
@@ -31,6 +30,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod topic;
+mod writer_thread;
 
 pub use self::clock::Clock;
 pub use self::consumers::Position;

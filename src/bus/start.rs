@@ -1,6 +1,5 @@
 //! Starts the bus: checks the log's schemas against the declared ones, and records lost rows.
 
-use super::committer::Committer;
 use super::consume::Watchers;
 use super::core::Core;
 use super::cursors::{BadCursors, Cursors};
@@ -11,6 +10,7 @@ use super::metrics;
 use super::options::BusOptions;
 use super::queue::Queue;
 use super::topic::Topic;
+use super::writer_thread::WriterThread;
 use crate::log::{Log, LogError, LogWriter, Lost};
 use greyhound_sdk::sql::table_name;
 use greyhound_sdk::{SchemaError, TopicSchema};
@@ -80,11 +80,11 @@ pub(super) async fn start(
     record_recovery(&core);
     record_deleted(&core, &cursors);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
-    let committer =
-        Committer::new(core.clone(), group_builder, writer, runtime, options.linger, options.floor_interval);
+    let writer =
+        WriterThread::new(core.clone(), group_builder, writer, runtime, options.linger, options.floor_interval);
     std::thread::Builder::new()
         .name("bus-writer".to_owned())
-        .spawn(|| committer.run_to_end())
+        .spawn(|| writer.run_to_end())
         .map_err(StartError::Thread)?;
     let schemas = core.topics.iter().map(|t| t.schema.clone()).collect();
     Ok(Inner { core, schemas, cursors, watchers: Watchers::default(), retention: options.retention })

@@ -1,7 +1,7 @@
 //! `[plugins.activity]`.
 
 use crate::encode::Encodings;
-use crate::policy::Policy;
+use crate::roll_policy::Policy;
 use crate::store::{Location, hdfs};
 use greyhound_sdk::config::{ByteSize, Problems, duration};
 use serde::Deserialize;

@@ -1,7 +1,7 @@
 //! Encodes rows of the bus into a Parquet file in memory.
 
-use crate::policy::Span;
-use crate::values::ValueDigests;
+use crate::roll_policy::Span;
+use crate::value_digests::ValueDigests;
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::{ArrowError, DataType, Schema};
 use bytes::Bytes;

@@ -20,6 +20,7 @@ mod error;
 mod frame;
 mod hints;
 mod identity;
+mod interval_sync;
 pub mod metrics;
 mod options;
 mod read;
@@ -28,7 +29,6 @@ mod retain;
 mod schemas;
 mod segment;
 mod shared;
-mod sync;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -108,7 +108,7 @@ impl Journal {
             changes: watch::channel(0).0,
         });
         if let SyncPolicy::Interval(interval) = options.sync {
-            sync::start(&shared, interval).map_err(io)?;
+            interval_sync::start(&shared, interval).map_err(io)?;
         }
         shared.measure();
         Ok(Arc::new(Self { shared, shard, recovery, _lock: lock }))

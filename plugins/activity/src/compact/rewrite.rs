@@ -4,7 +4,7 @@ use crate::encode::{Encodings, Footer, Part, properties};
 use crate::layout::file_name;
 use crate::read::{Blocking, ReadFailure, StoredFile};
 use crate::success::{SUCCESS, Success};
-use crate::values::ValueDigests;
+use crate::value_digests::ValueDigests;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array, RecordBatch, StringArray};

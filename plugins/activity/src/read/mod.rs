@@ -13,7 +13,7 @@ pub(crate) use blocking::Blocking;
 
 use crate::encode::{Appended, Footer, ROW_GROUP_ROWS};
 use crate::store::{Store, StoreError};
-use crate::values::ValueDigests;
+use crate::value_digests::ValueDigests;
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{ArrowPrimitiveType, Int64Type, TimestampMicrosecondType};

@@ -3,7 +3,7 @@
 use super::{Open, Stop, Table};
 use crate::encode::Encoder;
 use crate::layout::Hour;
-use crate::policy::Span;
+use crate::roll_policy::Span;
 use greyhound_sdk::Batch;
 use parquet::errors::ParquetError;
 use std::collections::VecDeque;

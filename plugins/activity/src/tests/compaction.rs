@@ -4,7 +4,7 @@
 use super::faults::{POLICY, each_seed, journal, tables};
 use super::faulty_store::{Dice, FaultyStore};
 use super::paused_store::PausedStore;
-use super::values::verified;
+use super::value_digests::verified;
 use super::{NOON, Order, TOPIC, bus, eventually, publish, start_on, start_with};
 use crate::committer::{Committer, Outcome};
 use crate::compact::swap::{Settled, Swaps};
@@ -12,8 +12,8 @@ use crate::compact::{Compaction, Compactor};
 use crate::encode::{Encoded, Encoder, Encodings, Footer};
 use crate::find::Found;
 use crate::layout::{HOUR_US, Hour, directory};
-use crate::policy::Span;
 use crate::repair::repair;
+use crate::roll_policy::Span;
 use crate::store::Store;
 use crate::success::Success;
 use crate::table::Stop;

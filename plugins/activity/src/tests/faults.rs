@@ -6,7 +6,7 @@
 use super::faulty_store::{Dice, FaultyStore};
 use super::{NOON, Order, Running, TOPIC, bus, publish, read, start_on};
 use crate::layout::{HOUR_US, Hour, parse};
-use crate::policy::Policy;
+use crate::roll_policy::Policy;
 use crate::success::Success;
 use crate::table::Stop;
 use greyhound_sdk::testing::memory::MemoryBus;

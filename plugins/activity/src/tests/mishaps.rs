@@ -251,7 +251,7 @@ async fn whatever_is_deleted_with_the_cursors_no_row_is_there_twice() {
         files.for_each(|(_, first)| fs::remove_file(node.file(*first)).unwrap());
         node.lose_cursor().await;
         // One file takes all that there is, but for what the table has.
-        let policy = crate::policy::Policy { file_size: 1 << 20, age: std::time::Duration::from_secs(600) };
+        let policy = crate::roll_policy::Policy { file_size: 1 << 20, age: std::time::Duration::from_secs(600) };
         publish(&node.memory, 30..35);
         start_on(&node.memory, node.store(), policy).await.drained().await.unwrap();
         assert_eq!(node.rows(), (0..35).collect::<Vec<_>>(), "{deleted:b}");

@@ -10,16 +10,16 @@ mod memory;
 mod mishaps;
 mod paused_store;
 mod unfit;
-mod values;
+mod value_digests;
 mod verify;
 
 use crate::age::Oldest;
 use crate::compact::Compactor;
 use crate::encode::Encodings;
 use crate::layout::{HOUR_US, Hour, directory};
-use crate::policy::Policy;
 use crate::record::{self, SINK_TOPIC};
 use crate::repair_api::RunningTables;
+use crate::roll_policy::Policy;
 use crate::store::Store;
 use crate::store::local::LocalStore;
 use crate::success::Success;

@@ -10,7 +10,7 @@ use crate::read::{Blocking, ReadFailure, StoredFile};
 use crate::store::staging::STAGING;
 use crate::store::{StoreError, names_in};
 use crate::success::{SUCCESS, Success, complete};
-use crate::values::ValueDigests;
+use crate::value_digests::ValueDigests;
 use arrow_array::types::{Int64Type, TimestampMicrosecondType};
 use greyhound_sdk::Shard;
 

@@ -25,7 +25,7 @@ pub(super) const ANSWERS_DUE_MAX: usize = 1024;
 /// The acknowledgements of so many messages may be passed on at once; those of more are not.
 const ACK_RELAYS_MAX: usize = 4096;
 /// The longest that clients may take to acknowledge, whatever another member says.
-const ACK_TIMEOUT_MAX: Duration = Duration::from_secs(300);
+const REMOTE_ACK_TIMEOUT_MAX: Duration = Duration::from_secs(300);
 
 /// An answer that is to be given.
 pub(super) struct Due {
@@ -79,7 +79,7 @@ impl Answering {
                     origin: origin.as_deref(),
                     copies: None,
                 };
-                let timeout = timeout.min(ACK_TIMEOUT_MAX);
+                let timeout = timeout.min(REMOTE_ACK_TIMEOUT_MAX);
                 let (receipt, acks) = self.deliveries.send_with_ack(&here, event, &target, source, timeout);
                 cluster.reply(&namespace, &reply_to, &Answer::Clients(receipt.recipients as u64));
                 return Some(Due { namespace, reply_to: Some(reply_to), what: What::Acks(acks) });

@@ -13,8 +13,8 @@ use serde_json::value::RawValue;
 use std::time::Duration;
 use utoipa::ToSchema;
 
-const ACK_TIMEOUT_MIN: Duration = Duration::from_millis(1);
-const ACK_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+const HTTP_ACK_TIMEOUT_MIN: Duration = Duration::from_millis(1);
+const HTTP_ACK_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 
 /// A message.
 #[derive(Deserialize, ToSchema)]
@@ -125,7 +125,7 @@ pub(super) async fn emit(
     match ack_timeout {
         None => send(&emitter, &message, *durable).await,
         Some(_) if *volatile => Err(Refusal::bad("`volatile`: not allowed together with `ack_timeout`")),
-        Some(timeout) if !(ACK_TIMEOUT_MIN..=ACK_TIMEOUT_MAX).contains(timeout) => {
+        Some(timeout) if !(HTTP_ACK_TIMEOUT_MIN..=HTTP_ACK_TIMEOUT_MAX).contains(timeout) => {
             Err(Refusal::bad("`ack_timeout`: expected \"1ms\" to \"60s\""))
         }
         Some(timeout) => send_with_ack(&emitter, &message, *durable, *timeout).await,

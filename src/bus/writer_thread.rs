@@ -19,7 +19,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(1);
 const CLOCK_LAG_MAX: Duration = Duration::from_secs(60);
 
 /// The state of the writer thread.
-pub(super) struct Committer {
+pub(super) struct WriterThread {
     core: Arc<Core>,
     group_builder: GroupBuilder,
     writer: Box<dyn LogWriter>,
@@ -52,7 +52,7 @@ enum Stop {
 /// The delay before the next attempt, which doubles up to [`BACKOFF_MAX`].
 struct Backoff(Duration);
 
-impl Committer {
+impl WriterThread {
     pub(super) fn new(
         core: Arc<Core>,
         group_builder: GroupBuilder,
