@@ -252,7 +252,7 @@ impl Deliveries {
     fn count(&self, sent: &Sent, roster: &Roster, volatile: bool) {
         let slow = |session: &Session, outcome: DeliveryOutcome| {
             if outcome == DeliveryOutcome::Dropped && !volatile {
-                session.connection().too_slow();
+                session.connection().abort_slow();
             }
         };
         match sent {

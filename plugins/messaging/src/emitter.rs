@@ -217,7 +217,7 @@ impl Emitter {
         let told = gate.tell(to.namespace, &Request::Join { target, rooms: rooms.to_vec() }).await;
         if let Some(cluster) = &gate.cluster {
             // What is published to the rooms from now on comes here.
-            let _ = tokio::time::timeout(SUBSCRIBE_TIMEOUT, cluster.covered(to.namespace, rooms)).await;
+            let _ = tokio::time::timeout(SUBSCRIBE_TIMEOUT, cluster.wait_until_covered(to.namespace, rooms)).await;
         }
         Ok(Touched { here, cluster: told })
     }

@@ -36,7 +36,7 @@ use delivery::{Counters, Deliveries};
 use emitter::Gate;
 pub use emitter::{Emission, EmitError, Emitter, Message, To, Touched};
 use futures_util::FutureExt;
-use gateway::{Clients, Listener, service};
+use gateway::{Clients, Listener};
 use greyhound_sdk::config::Problems;
 use greyhound_sdk::{Check, Component, Context, Drain, Error, Plugin, SchemaError, TopicSchema};
 use namespace::{Interest, Namespaces};
@@ -112,7 +112,7 @@ impl Plugin for Messaging {
         let max_payload = usize::try_from(config.max_payload.as_u64())?;
         let admin = http::routes(self.emitter.clone(), max_payload);
         let beside = beside(&config, &context, &secret, http::emit_route(self.emitter.clone(), max_payload));
-        let (parts, io) = service(&config, namespaces.clone(), beside);
+        let (service, io) = gateway::service(&config, namespaces.clone(), beside);
         config.namespaces.iter().for_each(|name| clients.serve(&io, name));
         let deliveries = Arc::new(Deliveries {
             shard: context.bus.shard().clone(),
@@ -135,7 +135,7 @@ impl Plugin for Messaging {
             buffer: config.buffer,
         });
         self.emitter.open(Gate { deliveries, local, cluster });
-        let listener = Listener { listener, parts, clients, writers, write_timeout: config.write_timeout };
+        let listener = Listener { listener, service, clients, writers, write_timeout: config.write_timeout };
         Ok(Box::new(Gateway { config, context, listener, member, admin, emitter: self.emitter.clone() }))
     }
 }

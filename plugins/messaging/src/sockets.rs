@@ -1,6 +1,6 @@
 //! The sockets of this node, as other nodes and backends see them.
 
-use crate::connection::FAREWELL;
+use crate::connection::CLOSE_GRACE_PERIOD;
 use crate::namespace::{Namespace, Roster, Session};
 use crate::remote_socket::RemoteSocket;
 use crate::target::Target;
@@ -71,7 +71,7 @@ impl Local {
             let members = members.clone();
             tokio::spawn(async move {
                 // They are told first: who only loses the connection connects again.
-                tokio::time::sleep(FAREWELL).await;
+                tokio::time::sleep(CLOSE_GRACE_PERIOD).await;
                 members.sessions().iter().for_each(|session| session.connection().abort());
             });
         }

@@ -89,7 +89,7 @@ impl Cluster {
     }
 
     /// Waits until it does.
-    pub(crate) async fn covered(&self, namespace: &str, rooms: &[String]) {
+    pub(crate) async fn wait_until_covered(&self, namespace: &str, rooms: &[String]) {
         let mut state = self.state.subscribe();
         let mut confirmed = self.interest.changes();
         while !self.covers(namespace, rooms) && self.is_anybody_in(namespace, rooms) {

@@ -1,10 +1,10 @@
-//! What is known of a client's connection, and how it ends.
+//! The state of a client's connection, and how it ends.
 
-use super::end::{End, Passenger};
+use super::lifecycle::{ConnectionObserver, Lifecycle};
 use super::polling::Polling;
 use super::protocol::Protocol;
 use super::settings::Settings;
-use super::unproven::Unproven;
+use super::unauthenticated::UnauthenticatedClient;
 use super::write_queue::{Sink, Turn, WriteQueue};
 use crate::metrics as names;
 use futures_util::task::AtomicWaker;
@@ -17,11 +17,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::net::tcp::OwnedWriteHalf;
 
-/// How long a client may take for the last word that is sent to it.
-pub(crate) const FAREWELL: Duration = Duration::from_secs(1);
+/// Time for a client to receive its last packets before its connection is closed.
+pub(crate) const CLOSE_GRACE_PERIOD: Duration = Duration::from_secs(1);
 
-/// What is known of a client's connection, and what is to be written to it. Shared by its stream and the sessions that
-/// use it.
+/// The state of a client's connection, and its write queue. Shared by its stream and its sessions.
 pub(crate) struct Connection {
     pub(crate) peer: SocketAddr,
     pub(crate) protocol: Protocol,
@@ -30,27 +29,27 @@ pub(crate) struct Connection {
     pub(super) sent: AtomicU64,
     slow: AtomicBool,
     pub(super) aborted: AtomicBool,
-    /// Why the server closes it.
-    reason: OnceLock<&'static str>,
+    /// Why the server closes the connection.
+    close_reason: OnceLock<&'static str>,
     pub(super) queue: Mutex<WriteQueue>,
-    /// The library's task that reads.
+    /// Wakes the library's reading task.
     pub(super) reader: AtomicWaker,
-    /// The library's task that waits until all that it wrote is written.
+    /// Wakes the library's task that waits until its own output is written.
     pub(super) writer: AtomicWaker,
     pub(super) polling: Option<Polling>,
-    end: Mutex<End>,
-    /// Until one of its sessions has authenticated.
-    unproven: Mutex<Option<Unproven>>,
+    lifecycle: Mutex<Lifecycle>,
+    /// Counts the client as unauthenticated. `None` once one of its sessions has authenticated.
+    unauthenticated: Mutex<Option<UnauthenticatedClient>>,
     pub(super) settings: Arc<Settings>,
 }
 
 impl Connection {
-    /// `polling` is what a connection has that begins with it; `socket` is the WebSocket of one that begins so.
+    /// Pass `socket` if the connection begins as a WebSocket, `polling` if it begins with polling.
     pub(crate) fn new(
         (peer, protocol): (SocketAddr, Protocol),
         socket: Option<OwnedWriteHalf>,
         polling: Option<Polling>,
-        unproven: Option<Unproven>,
+        unauthenticated: Option<UnauthenticatedClient>,
         settings: Arc<Settings>,
     ) -> Self {
         gauge!(names::SESSIONS).increment(1);
@@ -68,18 +67,18 @@ impl Connection {
             sent: AtomicU64::new(0),
             slow: AtomicBool::new(false),
             aborted: AtomicBool::new(false),
-            reason: OnceLock::new(),
+            close_reason: OnceLock::new(),
             queue: Mutex::new(WriteQueue::new(sink)),
             reader: AtomicWaker::new(),
             writer: AtomicWaker::new(),
             polling,
-            end: Mutex::new(End::Open { passengers: Vec::new(), call: None }),
-            unproven: Mutex::new(unproven),
+            lifecycle: Mutex::new(Lifecycle::Open { observers: Vec::new(), callback: None }),
+            unauthenticated: Mutex::new(unauthenticated),
             settings,
         }
     }
 
-    /// The transport that it uses by now.
+    /// The current transport.
     pub(crate) fn transport(&self) -> &'static str {
         if self.is_polling() { "polling" } else { "websocket" }
     }
@@ -88,18 +87,18 @@ impl Connection {
         !self.websocket.load(Relaxed)
     }
 
-    /// Whether bytes wait that the client does not take.
+    /// Whether the client is slower than the server: its socket is full, or no poll waits.
     pub(crate) fn is_behind(&self) -> bool {
         self.queue.lock().is_behind()
     }
 
-    /// Whether it is, or is about to be, closed because the client reads too slowly.
+    /// Whether the connection is closed, or about to be closed, because the client reads too slowly.
     pub(crate) fn is_slow(&self) -> bool {
         self.slow.load(Relaxed)
     }
 
-    /// Closes the connection, because the client reads too slowly.
-    pub(crate) fn too_slow(&self) {
+    /// Closes the connection at once because the client reads too slowly.
+    pub(crate) fn abort_slow(&self) {
         self.slow.store(true, Relaxed);
         self.abort();
     }
@@ -111,48 +110,49 @@ impl Connection {
         self.writer.wake();
     }
 
-    /// Closes the connection when all is written that waits, within a moment. To be called in a runtime.
+    /// Closes the connection once the queue is written, at the latest after [`CLOSE_GRACE_PERIOD`]. Must be called in a
+    /// runtime.
     pub(crate) fn close(self: &Arc<Self>) {
         {
             let mut queue = self.queue.lock();
             if queue.is_closed() || queue.is_closing() {
                 return;
             }
-            queue.close_after_all();
+            queue.close_when_written();
             if !queue.is_behind() && queue.turn == Turn::Nobody {
                 self.write_locked(&mut queue);
             }
         }
         let connection = self.clone();
         tokio::spawn(async move {
-            tokio::time::sleep(FAREWELL).await;
+            tokio::time::sleep(CLOSE_GRACE_PERIOD).await;
             connection.abort();
         });
     }
 
-    /// Says why the server is about to close it; the first word counts.
+    /// Sets the reason why the server closes the connection. The first call wins.
     pub(crate) fn set_close_reason(&self, reason: &'static str) {
-        let _ = self.reason.set(reason);
+        let _ = self.close_reason.set(reason);
     }
 
-    /// Why the server closed it.
-    pub(crate) fn reason(&self) -> Option<&'static str> {
-        if self.is_slow() { Some("slow client") } else { self.reason.get().copied() }
+    /// Why the server closed the connection.
+    pub(crate) fn close_reason(&self) -> Option<&'static str> {
+        if self.is_slow() { Some("slow client") } else { self.close_reason.get().copied() }
     }
 
-    /// One of its sessions has authenticated.
-    pub(crate) fn proven(&self) {
-        self.unproven.lock().take();
+    /// Called when one of the sessions has authenticated.
+    pub(crate) fn authenticated(&self) {
+        self.unauthenticated.lock().take();
     }
 
-    /// Whether none of its sessions has authenticated.
-    pub(crate) fn is_unproven(&self) -> bool {
-        self.unproven.lock().is_some()
+    /// Whether none of the sessions has authenticated.
+    pub(crate) fn is_unauthenticated(&self) -> bool {
+        self.unauthenticated.lock().is_some()
     }
 
-    /// Whether the library is done with it.
-    pub(crate) fn is_over(&self) -> bool {
-        matches!(*self.end.lock(), End::Over)
+    /// Whether the library has dropped the connection.
+    pub(crate) fn is_ended(&self) -> bool {
+        matches!(*self.lifecycle.lock(), Lifecycle::Ended)
     }
 
     /// Bytes received and sent.
@@ -160,23 +160,23 @@ impl Connection {
         (self.received.load(Relaxed), self.sent.load(Relaxed))
     }
 
-    /// Lets `what` be called when the connection is gone; at once, where it is. Only the first call counts.
-    pub(crate) fn at_end(&self, what: impl FnOnce() + Send + 'static) {
-        let mut end = self.end.lock();
-        match &mut *end {
-            End::Open { call, .. } => drop(call.get_or_insert_with(|| Box::new(what))),
-            End::Over => {
-                drop(end);
-                what();
+    /// Calls `callback` when the connection ends, or immediately if it has ended. Only the first callback is kept.
+    pub(crate) fn on_end(&self, callback: impl FnOnce() + Send + 'static) {
+        let mut lifecycle = self.lifecycle.lock();
+        match &mut *lifecycle {
+            Lifecycle::Open { callback: kept, .. } => drop(kept.get_or_insert_with(|| Box::new(callback))),
+            Lifecycle::Ended => {
+                drop(lifecycle);
+                callback();
             }
         }
     }
 
-    /// Lets a passenger be told when the connection is over.
-    pub(crate) fn carry(&self, passenger: Arc<dyn Passenger>) {
-        if let End::Open { passengers, .. } = &mut *self.end.lock() {
-            passengers.retain(|other| !other.has_left());
-            passengers.push(passenger);
+    /// Notifies `observer` when the connection ends.
+    pub(crate) fn add_observer(&self, observer: Arc<dyn ConnectionObserver>) {
+        if let Lifecycle::Open { observers, .. } = &mut *self.lifecycle.lock() {
+            observers.retain(|other| !other.is_finished());
+            observers.push(observer);
         }
     }
 
@@ -192,16 +192,17 @@ impl Connection {
         self.sent.fetch_add(bytes as u64, Relaxed);
     }
 
-    /// The library is done with the connection.
+    /// Called when the library drops the connection.
     pub(crate) fn ended(&self) {
         gauge!(names::SESSIONS).decrement(1);
-        self.unproven.lock().take();
+        self.unauthenticated.lock().take();
         let unsent = self.queue.lock().end();
         self.writer.wake();
-        let End::Open { passengers, call } = std::mem::replace(&mut *self.end.lock(), End::Over) else { return };
-        passengers.iter().for_each(|passenger| passenger.connection_ended(&unsent));
-        if let Some(call) = call {
-            call();
+        let lifecycle = std::mem::replace(&mut *self.lifecycle.lock(), Lifecycle::Ended);
+        let Lifecycle::Open { observers, callback } = lifecycle else { return };
+        observers.iter().for_each(|observer| observer.connection_ended(&unsent));
+        if let Some(callback) = callback {
+            callback();
         }
     }
 }

@@ -1,37 +1,37 @@
-//! Frames of WebSocket as a server writes them: whole and not masked (RFC 6455, section 5.2).
+//! WebSocket frames as a server writes them: unfragmented and unmasked (RFC 6455, section 5.2).
 
 use bytes::{BufMut, Bytes, BytesMut};
 use std::io::Cursor;
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Data, OpCode};
 
-/// The longest header of a frame that is not masked.
-const LONGEST_HEADER: usize = 10;
+/// Length of the longest header of an unmasked frame.
+const HEADER_LEN_MAX: usize = 10;
 
-/// A text frame of these parts, one after the other.
+/// A text frame with the concatenated parts.
 pub(crate) fn text_frame(parts: &[&str]) -> Bytes {
     let len: usize = parts.iter().map(|part| part.len()).sum();
-    let mut frame = begun(Data::Text, len);
+    let mut frame = with_header(Data::Text, len);
     parts.iter().for_each(|part| frame.put_slice(part.as_bytes()));
     frame.freeze()
 }
 
-/// A binary frame of these parts, one after the other.
+/// A binary frame with the concatenated parts.
 pub(crate) fn binary_frame(parts: &[&[u8]]) -> Bytes {
     let len: usize = parts.iter().map(|part| part.len()).sum();
-    let mut frame = begun(Data::Binary, len);
+    let mut frame = with_header(Data::Binary, len);
     parts.iter().for_each(|part| frame.put_slice(part));
     frame.freeze()
 }
 
-fn begun(data: Data, len: usize) -> BytesMut {
-    let mut frame = BytesMut::with_capacity(LONGEST_HEADER + len).writer();
+fn with_header(data: Data, len: usize) -> BytesMut {
+    let mut frame = BytesMut::with_capacity(HEADER_LEN_MAX + len).writer();
     let header = FrameHeader { is_final: true, opcode: OpCode::Data(data), ..FrameHeader::default() };
     header.format(len as u64, &mut frame).expect("writing to memory does not fail");
     frame.into_inner()
 }
 
-/// Puts a frame as a client's WebSocket brings it, with a mask that changes nothing.
+/// Appends a frame as a client writes it, with a mask of zeros.
 pub(crate) fn client_frame(data: Data, parts: &[&[u8]], to: &mut BytesMut) {
     let len: usize = parts.iter().map(|part| part.len()).sum();
     let header =
@@ -40,7 +40,8 @@ pub(crate) fn client_frame(data: Data, parts: &[&[u8]], to: &mut BytesMut) {
     parts.iter().for_each(|part| to.put_slice(part));
 }
 
-/// The opcode and the payload of the first frame, and what comes after it. None where that is no whole frame.
+/// The opcode and the payload of the first frame, and the rest. `None` if `bytes` does not begin with a whole unmasked
+/// frame.
 pub(crate) fn first_frame(bytes: &[u8]) -> Option<(OpCode, &[u8], &[u8])> {
     let mut cursor = Cursor::new(bytes);
     let (header, len) = FrameHeader::parse(&mut cursor).ok().flatten()?;
@@ -55,7 +56,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn of_every_length_is_read_as_it_was_made() {
+    fn a_frame_of_any_length_is_read_back() {
         for len in [0, 1, 125, 126, 127, 65_535, 65_536, 70_000] {
             let text = "x".repeat(len);
             let frame = [text_frame(&["4", &text]), text_frame(&[])].concat();
@@ -67,7 +68,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_comes_is_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        fn arbitrary_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             if let Some((_, payload, rest)) = first_frame(&bytes) {
                 prop_assert!(payload.len() + rest.len() + 2 <= bytes.len());
             }

@@ -8,16 +8,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 impl Connection {
-    /// For the library's task that reads: an error where the connection is to be closed, of which it is told as well
-    /// when that comes.
+    /// For the library's reading task: an error if the connection is aborted. Wakes the task if it is aborted later.
     pub(crate) fn check_reader(&self, cx: &Context<'_>) -> io::Result<()> {
         self.reader.register(cx.waker());
         self.check()
     }
 
-    /// Takes what the library writes, all of it, when all that it wrote before is written. Never fails: that a
-    /// connection broke is for who reads, so that the library ends each session in one way, also one whose open packet
-    /// cannot be written.
+    /// Queues all bytes that the library writes, once its earlier bytes are written. Never fails: a broken connection
+    /// is reported only to the reader, so that the library ends every session in the same way, even if it cannot write
+    /// the open packet.
     pub(crate) fn poll_take(self: &Arc<Self>, cx: &Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let mut queue = ready!(self.poll_ready(cx));
         if queue.is_closing() || queue.is_closed() {
@@ -25,7 +24,7 @@ impl Connection {
         }
         let len = queue.take(parts);
         if queue.is_polled() && queue.len() > self.settings.buffer {
-            self.too_slow();
+            self.abort_slow();
         }
         if !queue.is_behind() {
             self.write_locked(&mut queue);
@@ -33,7 +32,7 @@ impl Connection {
         Poll::Ready(Ok(len))
     }
 
-    /// Waits until all that the library wrote is written.
+    /// Waits until everything that the library wrote is written.
     pub(crate) fn poll_written(self: &Arc<Self>, cx: &Context<'_>) -> Poll<io::Result<()>> {
         let mut queue = ready!(self.poll_ready(cx));
         if !queue.is_behind() && !queue.is_closed() {
@@ -47,7 +46,7 @@ impl Connection {
         let queue = self.queue.lock();
         if queue.holds_up_library() && self.check().is_ok() {
             self.writer.register(cx.waker());
-            // It may have been doomed meanwhile.
+            // It may have been aborted before the waker was registered.
             if self.check().is_ok() {
                 return Poll::Pending;
             }

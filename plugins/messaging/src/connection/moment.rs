@@ -1,35 +1,35 @@
-//! Moments that are small, because each message that waits for a client has one.
+//! Timestamps of 4 bytes, because each queued message has one.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// A moment, to the microsecond. Only the time from one to another means something, and only within an hour, which is
-/// longer than anything waits for a client.
+/// A monotonic timestamp in microseconds that wraps after 71 minutes. Use it only to measure durations below an hour;
+/// nothing waits that long for a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Moment(u32);
 
 impl Moment {
-    /// Any moment.
+    /// An arbitrary moment, for deliveries that are not recorded.
     pub(crate) const BEGIN: Self = Self(0);
 
     pub(crate) fn now() -> Self {
         Self::of(Instant::now())
     }
 
-    // The wrap is meant.
+    // It is meant to wrap.
     #[expect(clippy::cast_possible_truncation)]
     pub(crate) fn of(instant: Instant) -> Self {
         Self(instant.saturating_duration_since(*BEGIN).as_micros() as u32)
     }
 
-    /// Whether it is one of those that are measured: one in 16, by chance.
+    /// Whether its delay is measured: a random sample of one in 16.
     pub(crate) fn is_sample(self) -> bool {
         self.0.is_multiple_of(16)
     }
 
-    /// How long ago it was.
+    /// The time since then.
     pub(crate) fn elapsed(self) -> Duration {
         Duration::from_micros(Self::now().0.wrapping_sub(self.0).into())
     }
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_time_between_two_is_right_over_the_wrap() {
+    fn a_duration_is_right_across_the_wrap() {
         let before = Moment(Moment::now().0.wrapping_sub(5_000_000));
         assert!((5..8).contains(&before.elapsed().as_secs()));
     }

@@ -1,18 +1,18 @@
 //! Namespaces with a query.
 //!
-//! Clients 1.x and 2.x connect to a namespace as `40/chat?a=b,`. Node drops the query; the library knows no such
-//! namespace.
+//! Clients 1.x and 2.x connect to a namespace with `40/chat?a=b,`. Node removes the query; the library does not, and
+//! finds no such namespace.
 
 use std::io::Cursor;
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Data, OpCode};
 
-/// A packet to connect to a namespace is not longer; one that is goes on as it is.
+/// Longer packets are passed on unchanged. A packet that connects to a namespace is shorter.
 const CONNECT_LEN_MAX: usize = 2048;
 
-/// Drops queries from the frames that a client sends, read by read.
+/// Removes queries from a client's frames, read by read.
 pub(super) struct Queries {
-    /// Bytes until the next frame begins; none where that is not known any more, because a read ended within a header.
+    /// Bytes until the next frame begins. `None` if this is no longer known because a read ended within a header.
     next_frame: Option<u64>,
 }
 
@@ -23,7 +23,7 @@ impl Default for Queries {
 }
 
 impl Queries {
-    /// Drops queries from what was read, in place. A packet whose frame does not come by one read stays as it is.
+    /// Removes queries from `bytes` in place. A frame that is split over several reads is not changed.
     pub(super) fn drop_from(&mut self, mut bytes: &mut [u8]) {
         while let Some(skip) = self.next_frame.filter(|_| !bytes.is_empty()) {
             let Some(at) = usize::try_from(skip).ok().filter(|at| *at < bytes.len()) else {
@@ -50,7 +50,7 @@ fn frame_payload(bytes: &mut [u8], begin: u64, len: u64) -> Option<&mut [u8]> {
     bytes.get_mut(begin..begin.checked_add(len)?)
 }
 
-/// Puts a comma and white space in the place of a query: the packet keeps its length.
+/// Replaces a query with a comma and spaces, so that the packet keeps its length.
 fn drop_query(payload: &mut [u8], mask: [u8; 4]) {
     let plain = |at: usize, byte: u8| byte ^ mask[at % 4];
     let begins =
@@ -84,19 +84,20 @@ mod tests {
     const MASK: [u8; 4] = [1, 0x90, 0xff, 7];
 
     #[test]
-    fn only_the_query_of_a_connection_goes() {
+    fn only_queries_of_connect_packets_are_removed() {
         let texts = ["40/chat?a=b&c=d,", "42[\"a?b\"]", "40/chat?x", "40/chat,{\"a\":\"?\"}", "42/chat,[\"?\"]", "2"];
-        let mended = ["40/chat,        ", "42[\"a?b\"]", "40/chat, ", "40/chat,{\"a\":\"?\"}", "42/chat,[\"?\"]", "2"];
+        let expected =
+            ["40/chat,        ", "42[\"a?b\"]", "40/chat, ", "40/chat,{\"a\":\"?\"}", "42/chat,[\"?\"]", "2"];
         let all = |texts: [&str; 6]| texts.map(|text| frame(text, MASK)).concat();
         let mut bytes = all(texts);
         Queries::default().drop_from(&mut bytes);
-        assert_eq!(bytes, all(mended));
+        assert_eq!(bytes, all(expected));
     }
 
     proptest! {
-        /// Whatever the pieces: nothing but queries changes, and nothing panics.
+        /// However the frames are split, packets without a query do not change.
         #[test]
-        fn other_packets_pass_in_pieces(texts in prop::collection::vec("42\\[\"[a-z?/,]{0,300}\"\\]", 1..5), piece in 1..400_usize) {
+        fn other_packets_do_not_change(texts in prop::collection::vec("42\\[\"[a-z?/,]{0,300}\"\\]", 1..5), piece in 1..400_usize) {
             let mut bytes: Vec<u8> = texts.iter().flat_map(|text| frame(text, MASK)).collect();
             let before = bytes.clone();
             let mut queries = Queries::default();
@@ -105,7 +106,7 @@ mod tests {
         }
 
         #[test]
-        fn whatever_comes_does_no_harm(mut bytes in prop::collection::vec(any::<u8>(), 0..500), piece in 1..100_usize) {
+        fn arbitrary_bytes_do_not_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..500), piece in 1..100_usize) {
             let mut queries = Queries::default();
             bytes.chunks_mut(piece).for_each(|read| queries.drop_from(read));
         }

@@ -1,9 +1,9 @@
-//! The order of events, some of which go through the library.
+//! The order of events if some of them go through the library.
 //!
-//! Most events are written to a client's connection without the library, which has a queue, a task and a copy of each
-//! message for each client. Events that clients acknowledge, and the first event to a socket, go through it. No event may
-//! overtake another: an event that goes through the library ends with a mark, and nothing is written beside the library
-//! before that mark has come out. (Acknowledgements of what clients push have no place among the events.)
+//! Most events are written to a client's connection directly, because the library has a queue, a task and a copy of each
+//! message for each client. Events that clients acknowledge, and the first event to a socket, go through the library. No
+//! event may overtake another: an event that goes through the library ends with a mark, and no later event is written
+//! directly before the library has written that mark. (Acknowledgements of pushes are not ordered with the events.)
 
 use super::frame::first_frame;
 use super::queued::QueuedDelivery;
@@ -15,78 +15,78 @@ const TEXT: OpCode = OpCode::Data(Data::Text);
 const BINARY: OpCode = OpCode::Data(Data::Binary);
 const CLOSE: OpCode = OpCode::Control(Control::Close);
 
-/// What an event ends with that goes through the library. White space after it: no client sees it, and no event of ours
-/// ends so by itself.
+/// The end of an event that goes through the library: a space, which clients ignore and no other event ends with.
 pub(crate) const MARK: char = ' ';
 
-/// The number of the last mark of a socket: 0 if it has none, or if an event without a mark came later.
+/// The number of a socket's last mark: 0 if it has none, or if a later event has no mark.
 #[derive(Default)]
 pub(crate) struct LastMark(AtomicU64);
 
-/// How an event went into the library's queue.
-pub(crate) enum Passage {
-    /// With a mark at its end.
+/// The result of handing an event to the library.
+pub(crate) enum Handover {
+    /// Queued, with a mark at its end.
     Marked,
-    /// Without: later events to the same socket go through the library until a mark after this one has come out.
+    /// Queued without a mark: later events to the same socket go through the library until it has written a later
+    /// mark.
     Unmarked,
-    /// There was no room.
+    /// The library's queue is full.
     Refused,
 }
 
-/// What became of a frame that was offered to a connection.
+/// The result of offering a frame to a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Offered {
-    /// It waits to be written.
+    /// The frame is queued.
     Queued,
-    /// It does not: there is no room, or the connection is closing.
+    /// The frame is not queued: the queue is full, or the connection is closing.
     Full,
-    /// It must go through the library, so that it does not overtake an earlier event.
+    /// The event must go through the library so that it does not overtake an earlier one.
     ViaLibrary,
 }
 
-/// What is known of the library's side of a connection.
+/// Which events of a connection the library has taken and written.
 #[derive(Default)]
 pub(super) struct LibraryOrder {
-    /// Marks that went in.
-    sent: u64,
-    /// Marks that came out.
-    seen: u64,
-    /// What is marked and has not come out yet.
+    /// Marks handed to the library.
+    marks_sent: u64,
+    /// Marks written by the library.
+    marks_written: u64,
+    /// Deliveries whose marks are not yet written.
     outstanding: VecDeque<QueuedDelivery>,
-    /// Attachments that are to follow at once.
+    /// Attachments that must follow immediately.
     attachments: usize,
-    /// Nothing may follow.
+    /// Nothing may be written any more.
     closing: bool,
 }
 
 impl LibraryOrder {
-    /// An event went into the library's queue for the socket whose last mark is `last`.
-    pub(super) fn entered(&mut self, last: &LastMark, passage: Passage, delivery: QueuedDelivery) {
-        match passage {
-            Passage::Marked => last.0.store(self.mark(delivery), Relaxed),
-            Passage::Unmarked => last.0.store(0, Relaxed),
-            Passage::Refused => {}
+    /// An event to the socket whose last mark is `last` was handed to the library.
+    pub(super) fn handed_over(&mut self, last: &LastMark, handover: Handover, delivery: QueuedDelivery) {
+        match handover {
+            Handover::Marked => last.0.store(self.mark(delivery), Relaxed),
+            Handover::Unmarked => last.0.store(0, Relaxed),
+            Handover::Refused => {}
         }
     }
 
-    /// Whether an event to the socket whose last mark is `last` may be written beside the library: nothing that was
-    /// sent to it before is still in the library's queue.
+    /// Whether an event to the socket whose last mark is `last` may be written directly: no earlier event to it is
+    /// still in the library's queue.
     pub(super) fn allows_direct(&self, last: &LastMark) -> bool {
-        self.is_past(last.0.load(Relaxed))
+        self.is_written(last.0.load(Relaxed))
     }
 
     fn mark(&mut self, delivery: QueuedDelivery) -> u64 {
-        self.sent += 1;
+        self.marks_sent += 1;
         self.outstanding.push_back(delivery);
-        self.sent
+        self.marks_sent
     }
 
-    fn is_past(&self, mark: u64) -> bool {
-        mark != 0 && mark <= self.seen && self.attachments == 0 && !self.closing
+    fn is_written(&self, mark: u64) -> bool {
+        mark != 0 && mark <= self.marks_written && self.attachments == 0 && !self.closing
     }
 
-    /// The library writes `frames`. Returns the first marked event and where its frame ends; none where there is none
-    /// in them.
+    /// The library writes `frames`. Returns the end of the first marked frame and its delivery, or `None` if no frame
+    /// is marked.
     pub(super) fn next_delivery(&mut self, frames: &[u8]) -> Option<(usize, QueuedDelivery)> {
         let mut all = frames;
         while let Some((opcode, payload, rest)) = first_frame(all) {
@@ -99,7 +99,7 @@ impl LibraryOrder {
         None
     }
 
-    /// What went in with a mark that did not come out.
+    /// Takes the deliveries whose marks were not written.
     pub(super) fn take_outstanding(&mut self) -> VecDeque<QueuedDelivery> {
         std::mem::take(&mut self.outstanding)
     }
@@ -112,7 +112,7 @@ impl LibraryOrder {
                 self.attachments = self.attachments.saturating_add(number(count))
             }
             (TEXT, [b'4', .., last]) if *last == MARK as u8 => {
-                self.seen += 1;
+                self.marks_written += 1;
                 return true;
             }
             (BINARY, _) => self.attachments = self.attachments.saturating_sub(1),
@@ -122,7 +122,7 @@ impl LibraryOrder {
     }
 }
 
-/// The number that a text begins with.
+/// The number at the beginning of a text.
 fn number(text: &[u8]) -> usize {
     text.iter()
         .map_while(|c| char::from(*c).to_digit(10))
@@ -134,7 +134,7 @@ mod tests {
     use super::super::frame::text_frame;
     use super::*;
 
-    /// Returns the messages of the deliveries that came out.
+    /// Returns the messages of the written deliveries.
     fn writes(library: &mut LibraryOrder, texts: &[&str]) -> Vec<i64> {
         let frames: Vec<u8> = texts.iter().flat_map(|text| text_frame(&[text]).to_vec()).collect();
         let (mut rest, mut came_out) = (frames.as_slice(), Vec::new());
@@ -150,18 +150,18 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_past_when_its_mark_has_come_out() {
+    fn an_event_is_written_when_its_mark_is_written() {
         let mut library = LibraryOrder::default();
-        assert!(!library.is_past(0));
+        assert!(!library.is_written(0));
         let (first, second) = (library.mark(delivery(1)), library.mark(delivery(2)));
         assert_eq!(writes(&mut library, &["0{}", "40{\"sid\":\"y\"}", "2", "42[\"a\"] "]), [1]);
-        assert!(library.is_past(first) && !library.is_past(second) && !library.is_past(0));
+        assert!(library.is_written(first) && !library.is_written(second) && !library.is_written(0));
         assert_eq!(writes(&mut library, &["43[\"b \"]", "42/n,[\"c\"] "]), [2]);
-        assert!(library.is_past(second));
+        assert!(library.is_written(second));
     }
 
     #[test]
-    fn what_did_not_come_out_is_outstanding() {
+    fn unwritten_deliveries_are_outstanding() {
         let mut library = LibraryOrder::default();
         let marks = [1, 2, 3].map(|message| library.mark(delivery(message)));
         assert_eq!(marks, [1, 2, 3]);
@@ -170,26 +170,26 @@ mod tests {
     }
 
     #[test]
-    fn nothing_comes_between_an_event_and_its_attachments() {
+    fn nothing_is_written_between_an_event_and_its_attachments() {
         let mut library = LibraryOrder::default();
         let mark = library.mark(delivery(1));
         writes(&mut library, &["42[\"a\"] ", "452-[\"b\",{\"_placeholder\":true,\"num\":0}]"]);
-        assert!(!library.is_past(mark));
+        assert!(!library.is_written(mark));
         assert_eq!(library.next_delivery(&[0x82, 1, b'x']), None);
-        assert!(!library.is_past(mark));
+        assert!(!library.is_written(mark));
         assert_eq!(library.next_delivery(&[0x82, 1, b'x']), None);
-        assert!(library.is_past(mark));
+        assert!(library.is_written(mark));
     }
 
     #[test]
-    fn nothing_follows_the_end() {
+    fn nothing_is_written_after_the_close() {
         for end in [&[0x88, 2, 3, 232][..], &[0x81, 1, b'1']] {
             let mut library = LibraryOrder::default();
             let mark = library.mark(delivery(1));
             writes(&mut library, &["42[\"a\"] "]);
-            assert!(library.is_past(mark));
+            assert!(library.is_written(mark));
             assert_eq!(library.next_delivery(end), None);
-            assert!(!library.is_past(mark));
+            assert!(!library.is_written(mark));
         }
     }
 }

@@ -1,8 +1,7 @@
-//! What a connection does while it polls: polls that wait for something, POSTs that bring something, and the way to a
-//! WebSocket.
+//! A connection that polls: its polls, its POSTs, and the upgrade to a WebSocket.
 
 use super::core::Connection;
-use super::polling::{Polled, Polling, Post, Slot};
+use super::polling::{DescriptorPermit, Polled, Polling, Post};
 use super::write_queue::Turn;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -13,24 +12,24 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
 impl Connection {
-    /// Hands the frames of a POST to the library, when it has taken those of the last. Returns whether it still takes
-    /// any.
+    /// Passes the frames of a POST to the library, once it has taken those of the previous POST. Returns false if the
+    /// connection no longer accepts POSTs.
     pub(crate) async fn post(&self, frames: Bytes) -> bool {
         let Some(polling) = self.polling.as_ref().filter(|_| self.is_polling()) else { return false };
         self.check().is_ok() && polling.posts.send(Post::Frames(frames)).await.is_ok()
     }
 
-    /// Waits for what the client is to get. While a WebSocket is tried, it waits for a moment only, so that the client
-    /// can leave off.
-    pub(crate) async fn poll(&self, moment: Duration) -> Polled {
-        let Some(polling) = self.polling.as_ref().filter(|_| self.is_polling()) else { return Polled::Over };
+    /// Waits for frames for the client. During an upgrade it waits at most `upgrade_timeout`, so that the client can
+    /// stop polling.
+    pub(crate) async fn poll(&self, upgrade_timeout: Duration) -> Polled {
+        let Some(polling) = self.polling.as_ref().filter(|_| self.is_polling()) else { return Polled::Closed };
         let number = polling.last_poll.fetch_add(1, Relaxed) + 1;
-        // The one before it is answered.
+        // Ends the previous poll.
         self.queue.lock().wake_poll();
-        let _leaves = LeavesOff { connection: self, polling, number };
+        let _guard = PollGuard { connection: self, polling, number };
         let poll = std::future::poll_fn(|cx| self.poll_polled(polling, number, cx));
         if polling.upgrading.load(Relaxed) {
-            return timeout(moment, poll).await.unwrap_or(Polled::Frames(Vec::new()));
+            return timeout(upgrade_timeout, poll).await.unwrap_or(Polled::Frames(Vec::new()));
         }
         poll.await
     }
@@ -38,19 +37,19 @@ impl Connection {
     fn poll_polled(&self, polling: &Polling, number: u64, cx: &Context<'_>) -> Poll<Polled> {
         let mut queue = self.queue.lock();
         if polling.last_poll.load(Relaxed) != number {
-            return Poll::Ready(Polled::Overtaken);
+            return Poll::Ready(Polled::Superseded);
         }
         if queue.len() > 0 && queue.is_polled() {
             let oldest = queue.oldest();
             let frames = queue.take_for_poll().collect();
-            self.settings.count_delay(oldest);
+            self.settings.record_delay(oldest);
             if queue.is_closing() {
                 self.abort();
             }
             return Poll::Ready(Polled::Frames(frames));
         }
         if queue.is_closed() {
-            return Poll::Ready(Polled::Over);
+            return Poll::Ready(Polled::Closed);
         }
         if polling.released.swap(false, Relaxed) || !queue.is_polled() {
             queue.set_poll(None);
@@ -60,7 +59,7 @@ impl Connection {
         Poll::Pending
     }
 
-    /// A WebSocket has been probed: the client leaves off polling as soon as its poll is answered.
+    /// The client has probed a WebSocket: it stops polling as soon as its poll is answered.
     pub(crate) fn begin_upgrade(&self) {
         let Some(polling) = &self.polling else { return };
         polling.upgrading.store(true, Relaxed);
@@ -69,20 +68,20 @@ impl Connection {
         queue.wake_poll();
     }
 
-    /// The WebSocket came to nothing.
-    pub(crate) fn abandon_upgrade(&self) {
+    /// The upgrade has failed, or is complete.
+    pub(crate) fn end_upgrade(&self) {
         if let Some(polling) = &self.polling {
             polling.upgrading.store(false, Relaxed);
         }
     }
 
-    /// The client goes on over a WebSocket; `rest` was read from it already. Returns whether it polled until now.
+    /// Continues over a WebSocket; `rest` was already read from it. Returns whether the upgrade was possible.
     pub(crate) async fn upgrade(
         self: &Arc<Self>,
         reads: OwnedReadHalf,
         writes: OwnedWriteHalf,
         rest: Bytes,
-        slot: Slot,
+        permit: DescriptorPermit,
     ) -> bool {
         let Some(polling) = &self.polling else { return false };
         {
@@ -96,18 +95,18 @@ impl Connection {
             }
         }
         self.writer.wake();
-        polling.posts.send(Post::Socket(reads, rest, slot)).await.is_ok()
+        polling.posts.send(Post::Socket(reads, rest, permit)).await.is_ok()
     }
 }
 
-/// A poll that is answered, or whose client went away, does not wait any more.
-struct LeavesOff<'a> {
+/// Removes a poll's waker when the poll is answered or its client has gone.
+struct PollGuard<'a> {
     connection: &'a Connection,
     polling: &'a Polling,
     number: u64,
 }
 
-impl Drop for LeavesOff<'_> {
+impl Drop for PollGuard<'_> {
     fn drop(&mut self) {
         let mut queue = self.connection.queue.lock();
         if self.polling.last_poll.load(Relaxed) == self.number {

@@ -1,4 +1,4 @@
-//! The state of a connection that began with polling.
+//! The polling state of a connection.
 
 use bytes::Bytes;
 use std::sync::Arc;
@@ -6,37 +6,37 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-/// What a connection has that began with polling.
+/// The polling state of a connection that began with polling.
 pub(crate) struct Polling {
-    /// Takes what is posted to the library's task that reads.
+    /// Carries posted frames to the library's reading task.
     pub(super) posts: mpsc::Sender<Post>,
-    /// A WebSocket is tried.
+    /// An upgrade to a WebSocket is under way.
     pub(super) upgrading: AtomicBool,
-    /// The poll that waits is to be answered although nothing is there.
+    /// The waiting poll must be answered even if nothing is queued.
     pub(super) released: AtomicBool,
-    /// The number of the last poll, which takes what is there.
+    /// The number of the last poll. Only the last poll gets frames.
     pub(super) last_poll: AtomicU64,
 }
 
-/// What comes from a client that polls.
+/// Input from a client that polls.
 pub(crate) enum Post {
-    /// Frames.
+    /// The frames of a POST.
     Frames(Bytes),
-    /// Its WebSocket, and what was read from it already.
-    Socket(OwnedReadHalf, Bytes, Slot),
+    /// The WebSocket that it upgrades to, and the bytes already read from it.
+    Socket(OwnedReadHalf, Bytes, DescriptorPermit),
 }
 
-/// The right to a file descriptor.
-pub(crate) type Slot = Arc<OwnedSemaphorePermit>;
+/// A permit to use a file descriptor.
+pub(crate) type DescriptorPermit = Arc<OwnedSemaphorePermit>;
 
-/// What a poll came to.
+/// The result of a poll.
 pub(crate) enum Polled {
-    /// Frames, perhaps none.
+    /// Frames, possibly none.
     Frames(Vec<Bytes>),
-    /// Another poll came later and takes what is there.
-    Overtaken,
-    /// The connection is over.
-    Over,
+    /// A later poll has replaced it.
+    Superseded,
+    /// The connection is closed.
+    Closed,
 }
 
 impl Polling {

@@ -1,6 +1,6 @@
-//! Engine.io's protocols.
+//! The versions of engine.io's protocol.
 
-/// Engine.io's protocol.
+/// A version of engine.io's protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protocol {
     /// Clients 1.x and 2.x.
@@ -10,7 +10,7 @@ pub(crate) enum Protocol {
 }
 
 impl Protocol {
-    /// As a column has it.
+    /// The number in the handshake (`EIO`) and in the tables.
     pub(crate) fn number(self) -> u8 {
         match self {
             Self::V3 => 3,

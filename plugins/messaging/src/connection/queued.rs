@@ -1,11 +1,11 @@
-//! A message, and its delivery that waits to be written to a client.
+//! A message on its way to clients, and one queued delivery of it.
 
 use super::moment::Moment;
 
-/// A message that is being sent.
+/// A message on its way to clients.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct MessageRef {
-    /// The number of its row, as its deliveries name it; negative if they are not recorded.
+    /// The number of its row; negative if its deliveries are not recorded.
     pub(crate) seq: i64,
     pub(crate) received: Moment,
 }
@@ -16,10 +16,10 @@ impl MessageRef {
     }
 }
 
-/// A delivery whose row says `queued`: the numbers of its message's and its connection's rows.
+/// A delivery whose outcome so far is `queued`, with the numbers of its message's and its connection's rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct QueuedDelivery {
-    /// Negative: none, or one that is not recorded.
+    /// Negative if there is no delivery, or it is not recorded.
     pub(crate) message_seq: i64,
     pub(crate) connection_seq: i64,
     /// When the message was received.

@@ -1,17 +1,17 @@
-//! What all connections of clients share.
+//! The settings that all client connections share.
 
 use super::moment::Moment;
 use crate::metrics as names;
 use metrics::{Histogram, histogram};
 use std::time::Duration;
 
-/// The limits of each connection, and the measure of their delays.
+/// The limits of a connection, and the histogram of delays.
 pub(crate) struct Settings {
-    /// The most packets that may wait for one client.
+    /// The maximum number of queued packets for one client.
     pub(super) buffer: usize,
-    /// A client that takes nothing for this long is closed.
+    /// A client that reads nothing for this long is disconnected.
     pub(super) write_timeout: Duration,
-    /// From receipt of a message until the kernel, or a poll, has it.
+    /// Time from the receipt of a message until it is passed to the kernel or to a poll.
     delay: Histogram,
 }
 
@@ -20,9 +20,8 @@ impl Settings {
         Self { buffer, write_timeout, delay: histogram!(names::DELAY) }
     }
 
-    /// Records how long a message waited that was received at `oldest`: the oldest of those that are written at a
-    /// time, and of these a sample.
-    pub(super) fn count_delay(&self, oldest: Option<Moment>) {
+    /// Records the delay of the oldest of several messages that were written together, if it is part of the sample.
+    pub(super) fn record_delay(&self, oldest: Option<Moment>) {
         if let Some(received) = oldest.filter(|received| received.is_sample()) {
             self.delay.record(received.elapsed());
         }

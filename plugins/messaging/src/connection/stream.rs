@@ -1,11 +1,11 @@
-//! A client's session as the library has it: the stream of a WebSocket, whatever the client's transport.
+//! The library's view of a connection: the stream of a WebSocket, regardless of the client's transport.
 //!
-//! What the library writes goes into the connection's outbox, where it meets what is written beside it. What it reads comes
-//! from the client's WebSocket or, as long as the client polls, from its POSTs.
+//! Its writes go to the connection's write queue, together with the directly written events. Its reads come from the
+//! client's WebSocket or, while the client polls, from its POSTs.
 
 use super::core::Connection;
 use super::namespace_query::Queries;
-use super::polling::{Post, Slot};
+use super::polling::{DescriptorPermit, Post};
 use super::protocol::Protocol;
 use bytes::{Buf, Bytes};
 use socket2::SockRef;
@@ -18,39 +18,44 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::mpsc;
 
-/// The stream of a session.
+/// The stream of a connection.
 pub(crate) struct Stream {
     source: Source,
-    /// What was read already, and comes first.
+    /// Bytes that were already received.
     rest: Bytes,
     queries: Queries,
     connection: Arc<Connection>,
-    /// Held as long as its socket is open.
-    slot: Option<Slot>,
+    /// Held while the WebSocket is open.
+    permit: Option<DescriptorPermit>,
 }
 
-/// Where frames come from.
+/// The source of a client's frames.
 pub(crate) enum Source {
     Socket(OwnedReadHalf),
     Posts(mpsc::Receiver<Post>),
 }
 
 impl Stream {
-    /// `rest` comes first.
-    pub(crate) fn new(source: Source, rest: Bytes, connection: Arc<Connection>, slot: Option<Slot>) -> Self {
-        Self { source, rest: released(rest), queries: Queries::default(), connection, slot }
+    /// The stream reads `rest` before `source`.
+    pub(crate) fn new(
+        source: Source,
+        rest: Bytes,
+        connection: Arc<Connection>,
+        permit: Option<DescriptorPermit>,
+    ) -> Self {
+        Self { source, rest: released(rest), queries: Queries::default(), connection, permit }
     }
 
     fn shut_down(&self, how: Shutdown) -> io::Result<()> {
         let Source::Socket(socket) = &self.source else { return Ok(()) };
         match SockRef::from(socket.as_ref()).shutdown(how) {
-            // The client was first.
+            // The client has already closed it.
             Err(e) if e.kind() == io::ErrorKind::NotConnected => Ok(()),
             shut_down => shut_down,
         }
     }
 
-    /// Reads as it comes.
+    /// Reads from `rest`, then from the source.
     fn poll_source(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
             self.connection.check_reader(cx)?;
@@ -67,8 +72,8 @@ impl Stream {
             };
             match ready!(posts.poll_recv(cx)) {
                 Some(Post::Frames(frames)) => self.rest = frames,
-                Some(Post::Socket(socket, rest, slot)) => {
-                    (self.source, self.rest, self.slot) = (Source::Socket(socket), rest, Some(slot));
+                Some(Post::Socket(socket, rest, permit)) => {
+                    (self.source, self.rest, self.permit) = (Source::Socket(socket), rest, Some(permit));
                 }
                 None => return Poll::Ready(Ok(())),
             }
@@ -76,7 +81,7 @@ impl Stream {
     }
 }
 
-/// What is read to its end lets go of the buffer that it is a slice of.
+/// Releases the buffer behind `rest` if `rest` is empty.
 fn released(rest: Bytes) -> Bytes {
     if rest.is_empty() { Bytes::new() } else { rest }
 }
@@ -138,7 +143,7 @@ impl AsyncWrite for Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         self.connection.ended();
-        // The task that waits for the client (`Link::wait_for_client`) notices by it.
+        // Wakes `Connection::wait_for_client`.
         let _ = self.shut_down(Shutdown::Both);
     }
 }

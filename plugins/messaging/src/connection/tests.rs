@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 
-/// The server's side of a server.
+/// The server's side of a connection.
 struct Server {
     connection: Arc<Connection>,
     last_mark: LastMark,
@@ -33,8 +33,7 @@ impl Server {
     }
 }
 
-/// A client and the connection to it, of which the library has said that it is a WebSocket, and sent an event with a
-/// mark.
+/// A client and the connection to it, after the library has written the open packet and an event with a mark.
 async fn connected(buffer: usize, write_timeout: Duration) -> (TcpStream, Server) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
@@ -48,7 +47,7 @@ async fn connected(buffer: usize, write_timeout: Duration) -> (TcpStream, Server
     tokio::spawn(async move { writers.write().await });
     assert_eq!(server.send("42[]", false), ViaLibrary);
     library_writes(&server, &["0{}"]).await;
-    server.send_through_library(&server.last_mark, QueuedDelivery::NONE, || Passage::Marked);
+    server.send_through_library(&server.last_mark, QueuedDelivery::NONE, || Handover::Marked);
     assert_eq!(server.send("42[]", false), ViaLibrary);
     library_writes(&server, &["42[\"first\"] "]).await;
     (client, server)
@@ -61,12 +60,12 @@ async fn library_writes(connection: &Arc<Connection>, texts: &[&str]) {
 }
 
 #[tokio::test]
-async fn a_slow_client_gets_what_comes_from_both_sides_whole_and_in_order() {
+async fn a_slow_client_gets_direct_and_library_events_whole_and_in_order() {
     let (mut client, server) = connected(100_000, Duration::from_secs(60)).await;
     let reading = tokio::spawn(async move {
         let (mut bytes, mut numbers) = (Vec::new(), Vec::new());
         while numbers.last() != Some(&1999) {
-            // By little, so that it is behind again and again.
+            // Reads little at a time, so that the server has to wait for the client repeatedly.
             let mut some = [0; 30_000];
             let count = client.read(&mut some).await.unwrap();
             bytes.extend_from_slice(&some[..count]);
@@ -94,7 +93,7 @@ async fn a_slow_client_gets_what_comes_from_both_sides_whole_and_in_order() {
 }
 
 #[tokio::test]
-async fn a_client_that_takes_nothing_has_a_bounded_queue_and_is_closed() {
+async fn a_client_that_reads_nothing_has_a_bounded_queue_and_is_disconnected() {
     let (client, server) = connected(3, Duration::from_millis(200)).await;
     let large = "x".repeat(10 << 20);
     assert_eq!(server.send(&large, false), Queued);
@@ -105,7 +104,7 @@ async fn a_client_that_takes_nothing_has_a_bounded_queue_and_is_closed() {
     }
     assert_eq!(server.send("volatile", true), Full);
     assert_eq!([0; 3].map(|_| server.send("x", false)), [Queued, Queued, Full]);
-    // Who waits for it in the library learns that it is over.
+    // The library's pending writes end.
     library_writes(&server, &["2"]).await;
     poll_fn(|cx| server.poll_written(cx)).await.unwrap();
     assert!(server.is_slow() && server.check().is_err());
@@ -114,7 +113,7 @@ async fn a_client_that_takes_nothing_has_a_bounded_queue_and_is_closed() {
 }
 
 #[tokio::test]
-async fn what_is_written_beside_the_library_does_not_keep_it_out() {
+async fn direct_writes_do_not_block_the_library() {
     let (mut client, server) = connected(1000, Duration::from_secs(60)).await;
     let reading = tokio::spawn(async move {
         let mut some = vec![0; 100_000];
@@ -138,7 +137,7 @@ async fn what_is_written_beside_the_library_does_not_keep_it_out() {
             poll_fn(|cx| server.poll_written(cx)).await.unwrap();
         }
     });
-    // There is always something that waits.
+    // The queue is never empty.
     let keep_behind = async {
         loop {
             fill();
@@ -149,15 +148,15 @@ async fn what_is_written_beside_the_library_does_not_keep_it_out() {
     tokio::select! {
         () = &mut library => {}
         () = keep_behind => {}
-        () = tokio::time::sleep(Duration::from_secs(20)) => panic!("the library waits for ever"),
+        () = tokio::time::sleep(Duration::from_secs(20)) => panic!("the library is blocked"),
     }
     reading.abort();
 }
 
 #[tokio::test]
-async fn many_at_once_are_no_reason_to_drop_where_the_client_reads() {
+async fn a_burst_is_not_dropped_if_the_client_reads() {
     let (mut client, server) = connected(10, Duration::from_secs(60)).await;
-    // The writers have no turn meanwhile.
+    // The writers do not run during this loop.
     for _ in 0..1000 {
         assert_eq!(server.send("x", false), Queued);
     }

@@ -1,7 +1,7 @@
-//! Writing to a client: what waits, in its order, as fast as the client takes it.
+//! Writes a client's queue in order, as fast as the client reads.
 
 use super::core::Connection;
-use super::ordering::{LastMark, Offered, Passage};
+use super::ordering::{Handover, LastMark, Offered};
 use super::queued::QueuedDelivery;
 use super::write_queue::{Turn, WriteQueue, Wrote};
 use bytes::Bytes;
@@ -11,8 +11,8 @@ use std::sync::Arc;
 use tokio::time::timeout;
 
 impl Connection {
-    /// Queues `frame` behind everything that was sent before to the socket whose last mark is `last`. If it is the first
-    /// that waits, the connection is added to `due`, for the writers.
+    /// Queues `frame` behind all earlier frames to the socket whose last mark is `last`. If the writers must be told,
+    /// the connection is added to `due`.
     pub(crate) fn offer(
         self: &Arc<Self>,
         frame: &Bytes,
@@ -31,11 +31,11 @@ impl Connection {
         if volatile && queue.is_behind() {
             return Offered::Full;
         }
-        // Perhaps only the writers have not had their turn yet.
+        // The queue may be long only because the writers have not run yet.
         if queue.len() >= self.settings.buffer
             && let Wrote::Failed(error) = queue.write(&self.sent)
         {
-            self.broke(&mut queue, &error);
+            self.write_failed(&mut queue, &error);
             return Offered::Full;
         }
         if queue.len() >= self.settings.buffer {
@@ -49,20 +49,20 @@ impl Connection {
         Offered::Queued
     }
 
-    /// Sends through the library; `send` returns how the event went in.
+    /// Sends an event through the library with `send`.
     pub(crate) fn send_through_library(
         &self,
         last: &LastMark,
         delivery: QueuedDelivery,
-        send: impl FnOnce() -> Passage,
+        send: impl FnOnce() -> Handover,
     ) {
-        // Locked meanwhile: marks come out in the order in which they are counted.
+        // The lock is held during `send`: the library must write the marks in the order of their numbers.
         let mut queue = self.queue.lock();
-        let passage = send();
-        queue.order.entered(last, passage, delivery);
+        let handover = send();
+        queue.order.handed_over(last, handover, delivery);
     }
 
-    /// Writes what waits. To be called in a runtime.
+    /// Writes the queue, if it is the writers' turn. Must be called in a runtime.
     pub(crate) fn write(self: &Arc<Self>) {
         let mut queue = self.queue.lock();
         if queue.turn == Turn::Writers {
@@ -74,7 +74,7 @@ impl Connection {
         let oldest = queue.oldest();
         queue.turn = match queue.write(&self.sent) {
             Wrote::All => {
-                self.settings.count_delay(oldest);
+                self.settings.record_delay(oldest);
                 if queue.is_closing() {
                     self.abort();
                 }
@@ -85,17 +85,18 @@ impl Connection {
                 tokio::spawn(self.clone().wait_for_client());
                 Turn::Client
             }
-            Wrote::Failed(error) => return self.broke(queue, &error),
+            Wrote::Failed(error) => return self.write_failed(queue, &error),
         };
     }
 
-    /// Writes as the client takes it, until nothing waits. A client that takes nothing for too long is closed.
+    /// Writes as fast as the client reads until the queue is empty. A client that reads nothing for `write_timeout` is
+    /// disconnected.
     async fn wait_for_client(self: Arc<Self>) {
         loop {
             let Some(socket) = self.queue.lock().socket() else { break };
             if timeout(self.settings.write_timeout, socket.writable()).await.is_err() {
                 self.queue.lock().close();
-                return self.too_slow();
+                return self.abort_slow();
             }
             let mut queue = self.queue.lock();
             let oldest = queue.oldest();
@@ -103,7 +104,7 @@ impl Connection {
                 Wrote::Some if queue.holds_up_library() => {}
                 Wrote::Some => self.writer.wake(),
                 Wrote::All | Wrote::ForPoll => {
-                    self.settings.count_delay(oldest);
+                    self.settings.record_delay(oldest);
                     if queue.is_closing() {
                         self.abort();
                     }
@@ -111,7 +112,7 @@ impl Connection {
                     break;
                 }
                 Wrote::Failed(error) => {
-                    self.broke(&mut queue, &error);
+                    self.write_failed(&mut queue, &error);
                     break;
                 }
             }
@@ -119,17 +120,16 @@ impl Connection {
         self.writer.wake();
     }
 
-    /// A write failed.
-    fn broke(&self, queue: &mut MutexGuard<'_, WriteQueue>, error: &io::Error) {
+    fn write_failed(&self, queue: &mut MutexGuard<'_, WriteQueue>, error: &io::Error) {
         queue.close();
         self.failed(error);
     }
 
-    /// A read or a write failed. The kernel may lose patience (`TCP_USER_TIMEOUT`) a moment before the gateway does.
-    /// Otherwise the connection is left to who reads: something may have arrived before it broke.
+    /// A read or a write failed. A timeout of the kernel (`TCP_USER_TIMEOUT`) may come just before the gateway's own.
+    /// Other errors are left to the reader, because data may have arrived before the connection broke.
     pub(crate) fn failed(&self, error: &io::Error) {
         if error.kind() == io::ErrorKind::TimedOut {
-            self.too_slow();
+            self.abort_slow();
         }
     }
 }

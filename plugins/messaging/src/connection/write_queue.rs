@@ -1,6 +1,6 @@
-//! What waits to be written to a client.
+//! The queue of frames for a client.
 
-use super::connect_error::mended;
+use super::connect_error::replace_payloads;
 use super::moment::Moment;
 use super::ordering::LibraryOrder;
 use super::queued::QueuedDelivery;
@@ -12,73 +12,81 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::Waker;
 use tokio::net::tcp::OwnedWriteHalf;
 
-/// So many pieces are written by one call.
-const PIECES: usize = 64;
-/// A queue that has held more pieces than this gives its memory back when it is empty.
-const KEPT: usize = 32;
-/// A close frame of a server, without a status, as Node sends it.
+/// Maximum number of pieces in one system call.
+const PIECES_PER_WRITE_MAX: usize = 64;
+/// An empty queue with a larger capacity frees its memory.
+const EMPTY_CAPACITY_MAX: usize = 32;
+/// A server's close frame without a status, as Node sends it.
 pub(super) const CLOSE_FRAME: Bytes = Bytes::from_static(&[0x88, 0]);
 
-/// What waits to be written to one client. Each piece is whole frames of a WebSocket, from the library and from the
-/// fan-out; a client that polls gets them in the form of its transport.
+/// The queue of one client. Each piece consists of whole WebSocket frames, from the library or written directly. A
+/// client that polls gets them converted to its transport.
 pub(super) struct WriteQueue {
     sink: Sink,
     pieces: VecDeque<Piece>,
-    /// Bytes of the first piece that are written.
-    begun: usize,
-    /// Pieces up to the last one of the library.
-    ahead: usize,
-    /// The connection is closed when all is written; nothing more is taken.
+    /// Written bytes of the first piece.
+    first_written: usize,
+    /// Number of pieces up to and including the library's last one.
+    until_library: usize,
+    /// Nothing more is accepted, and the connection is closed once the queue is written.
     closing: bool,
     pub(super) turn: Turn,
     pub(super) order: LibraryOrder,
 }
 
-/// Where pieces go.
+/// The destination of the pieces.
 pub(super) enum Sink {
-    /// Nowhere: nothing can be written any more.
+    /// None: nothing can be written any more.
     Closed,
-    /// To the next poll; the one that waits is woken.
+    /// The next poll, with the waker of a waiting poll.
     Poll(Option<Waker>),
-    /// To a WebSocket.
+    /// A WebSocket.
     Socket(Arc<OwnedWriteHalf>),
 }
 
-/// Frames, and the delivery that ends with them.
+/// Frames, and the delivery that is complete once they are written.
 pub(super) struct Piece {
     frames: Bytes,
     delivery: QueuedDelivery,
 }
 
-/// Who writes what waits.
+/// Who writes the queue.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// Nobody: nothing waits, or the next poll takes it.
+    /// Nobody: the queue is empty, or the next poll takes it.
     Nobody,
-    /// The next of the writers.
+    /// One of the writers.
     Writers,
-    /// The task that waits for the client, which is behind, to take what is there.
+    /// The task that waits until the client's socket is writable.
     Client,
 }
 
-/// What a try to write came to.
+/// The result of a write.
 pub(super) enum Wrote {
     All,
-    /// The client does not take more at the moment.
+    /// The client's socket is full.
     Some,
-    /// It is for the next poll.
+    /// The next poll takes the queue.
     ForPoll,
-    /// The connection is of no use any more.
+    /// The connection is broken.
     Failed(io::Error),
 }
 
 impl WriteQueue {
     pub(super) fn new(sink: Sink) -> Self {
         let turn = Turn::Nobody;
-        Self { sink, pieces: VecDeque::new(), begun: 0, ahead: 0, closing: false, turn, order: LibraryOrder::default() }
+        Self {
+            sink,
+            pieces: VecDeque::new(),
+            first_written: 0,
+            until_library: 0,
+            closing: false,
+            turn,
+            order: LibraryOrder::default(),
+        }
     }
 
-    /// The WebSocket that is written to.
+    /// The WebSocket, if it is the destination.
     pub(super) fn socket(&self) -> Option<Arc<OwnedWriteHalf>> {
         match &self.sink {
             Sink::Socket(socket) => Some(socket.clone()),
@@ -98,33 +106,33 @@ impl WriteQueue {
         matches!(self.sink, Sink::Poll(_))
     }
 
-    /// How many pieces wait.
+    /// Number of queued pieces.
     pub(super) fn len(&self) -> usize {
         self.pieces.len()
     }
 
-    /// Whether the client is not there to take something at once: its socket is full, or it does not poll.
+    /// Whether the client cannot take anything immediately: its socket is full, or no poll waits.
     pub(super) fn is_behind(&self) -> bool {
         self.turn == Turn::Client || matches!(self.sink, Sink::Poll(None))
     }
 
-    /// Whether what the library wrote waits for the client. It has one place in the line: what is written beside it
-    /// neither keeps it out nor waits for more of it. A poll never holds it up: the library ends no session while it
-    /// waits to write.
+    /// Whether the library must wait before it writes more: its last output is still queued, and the client is slow.
+    /// Direct writes do not block the library, and it can queue only one output ahead of them. Polling never blocks it,
+    /// because the library cannot end a session while it waits to write.
     pub(super) fn holds_up_library(&self) -> bool {
-        self.ahead > 0 && self.turn == Turn::Client
+        self.until_library > 0 && self.turn == Turn::Client
     }
 
     pub(super) fn push(&mut self, frames: Bytes, delivery: QueuedDelivery) {
         self.pieces.push_back(Piece { frames, delivery });
     }
 
-    /// Takes what the library writes, frame by frame; returns how many bytes.
+    /// Queues the library's output, frame by frame. Returns the number of bytes.
     pub(super) fn take(&mut self, parts: &[IoSlice<'_>]) -> usize {
         let mut all = BytesMut::with_capacity(parts.iter().map(|part| part.len()).sum());
         parts.iter().for_each(|part| all.extend_from_slice(part));
         let len = all.len();
-        let mut all = mended(all.freeze());
+        let mut all = replace_payloads(all.freeze());
         while let Some((end, delivery)) = self.order.next_delivery(&all) {
             let frames = all.split_to(end);
             self.push(frames, delivery);
@@ -132,25 +140,25 @@ impl WriteQueue {
         if !all.is_empty() {
             self.push(all, QueuedDelivery::NONE);
         }
-        self.ahead = self.len();
+        self.until_library = self.len();
         len
     }
 
-    /// Nothing more is taken: the connection is closed when what waits is written, and a close frame.
-    pub(super) fn close_after_all(&mut self) {
+    /// Accepts nothing more, and queues a close frame. The connection is closed once the queue is written.
+    pub(super) fn close_when_written(&mut self) {
         if !std::mem::replace(&mut self.closing, true) {
             self.push(CLOSE_FRAME, QueuedDelivery::NONE);
         }
     }
 
-    /// Nothing can be written any more. The poll that waits is woken.
+    /// Nothing can be written any more. Wakes the waiting poll.
     pub(super) fn close(&mut self) {
         self.wake_poll();
         self.sink = Sink::Closed;
         self.turn = Turn::Nobody;
     }
 
-    /// The connection is over. Returns the deliveries that were not written.
+    /// The connection has ended. Returns the unwritten deliveries.
     pub(super) fn end(&mut self) -> Vec<QueuedDelivery> {
         self.close();
         let pieces = std::mem::take(&mut self.pieces);
@@ -158,7 +166,7 @@ impl WriteQueue {
         unsent.filter(QueuedDelivery::is_recorded).collect()
     }
 
-    /// From now on a WebSocket takes what waits. The poll that waits is woken. False where the client does not poll.
+    /// Makes `socket` the destination, and wakes the waiting poll. Returns false if the client does not poll.
     pub(super) fn switch_to(&mut self, socket: OwnedWriteHalf) -> bool {
         if !self.is_polled() {
             return false;
@@ -168,7 +176,7 @@ impl WriteQueue {
         true
     }
 
-    /// Lets `poll` be woken when something waits; none: no poll waits any more.
+    /// Sets the waker of the waiting poll; `None` if no poll waits.
     pub(super) fn set_poll(&mut self, poll: Option<Waker>) {
         if let Sink::Poll(waiting) = &mut self.sink {
             *waiting = poll;
@@ -186,14 +194,14 @@ impl WriteQueue {
         }
     }
 
-    /// All that waits, for a poll.
+    /// Takes the whole queue for a poll.
     pub(super) fn take_for_poll(&mut self) -> impl Iterator<Item = Bytes> + use<> {
         self.set_poll(None);
-        self.ahead = 0;
+        self.until_library = 0;
         std::mem::take(&mut self.pieces).into_iter().map(|piece| piece.frames)
     }
 
-    /// Writes as much as the client takes; adds the bytes to `sent`.
+    /// Writes until the client's socket is full. Adds the number of bytes to `sent`.
     pub(super) fn write(&mut self, sent: &AtomicU64) -> Wrote {
         while !self.pieces.is_empty() {
             let written = match &mut self.sink {
@@ -202,7 +210,7 @@ impl WriteQueue {
                     self.wake_poll();
                     return Wrote::ForPoll;
                 }
-                Sink::Socket(socket) => write_once(socket, &self.pieces, self.begun),
+                Sink::Socket(socket) => write_once(socket, &self.pieces, self.first_written),
             };
             match written {
                 Ok(bytes) => {
@@ -213,33 +221,33 @@ impl WriteQueue {
                 Err(e) => return Wrote::Failed(e),
             }
         }
-        if self.pieces.capacity() > KEPT {
+        if self.pieces.capacity() > EMPTY_CAPACITY_MAX {
             self.pieces = VecDeque::new();
         }
         Wrote::All
     }
 
-    /// When the message was received that waits longest and is recorded.
+    /// When the message of the first piece was received, if its delivery is recorded.
     pub(super) fn oldest(&self) -> Option<Moment> {
         self.pieces.front().filter(|piece| piece.delivery.is_recorded()).map(|piece| piece.delivery.received)
     }
 
     fn wrote(&mut self, bytes: usize) {
-        self.begun += bytes;
-        while let Some(piece) = self.pieces.front().filter(|piece| piece.frames.len() <= self.begun) {
-            self.begun -= piece.frames.len();
+        self.first_written += bytes;
+        while let Some(piece) = self.pieces.front().filter(|piece| piece.frames.len() <= self.first_written) {
+            self.first_written -= piece.frames.len();
             self.pieces.pop_front();
-            self.ahead = self.ahead.saturating_sub(1);
+            self.until_library = self.until_library.saturating_sub(1);
         }
     }
 }
 
-fn write_once(socket: &OwnedWriteHalf, pieces: &VecDeque<Piece>, begun: usize) -> io::Result<usize> {
-    let first = &pieces[0].frames[begun..];
+fn write_once(socket: &OwnedWriteHalf, pieces: &VecDeque<Piece>, written: usize) -> io::Result<usize> {
+    let first = &pieces[0].frames[written..];
     if pieces.len() == 1 {
         return socket.try_write(first);
     }
-    let mut parts = [IoSlice::new(first); PIECES];
+    let mut parts = [IoSlice::new(first); PIECES_PER_WRITE_MAX];
     parts.iter_mut().zip(pieces).skip(1).for_each(|(part, piece)| *part = IoSlice::new(&piece.frames));
-    socket.try_write_vectored(&parts[..pieces.len().min(PIECES)])
+    socket.try_write_vectored(&parts[..pieces.len().min(PIECES_PER_WRITE_MAX)])
 }

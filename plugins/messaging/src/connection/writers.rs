@@ -7,12 +7,12 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 
-/// A writer writes to this many clients before other tasks get their turn.
+/// A writer writes to this many clients before it yields to other tasks.
 const CONNECTIONS_PER_TURN: usize = 64;
 
-/// The writers: they take the connections for which something waits in turn.
+/// The writers take turns with the connections whose queues are not empty.
 pub(crate) struct Writers {
-    /// To these something is to be written, in this order; none when the writers have stopped.
+    /// The connections to write to, in this order. `None` once the writers have stopped.
     due: Mutex<Option<VecDeque<Arc<Connection>>>>,
     awake: Notify,
 }
@@ -24,7 +24,7 @@ impl Default for Writers {
 }
 
 impl Writers {
-    /// Lets the writers write what waits for these.
+    /// Schedules the queues of these connections to be written.
     pub(crate) fn write_to(&self, due: Vec<Arc<Connection>>) {
         if due.is_empty() {
             return;
@@ -35,14 +35,14 @@ impl Writers {
         self.awake.notify_one();
     }
 
-    /// Stops the writers; what waits is written as far as clients take it.
+    /// Stops the writers. Scheduled queues are written as far as the clients' sockets accept.
     pub(crate) fn stop(&self) {
         let rest = self.due.lock().take();
         rest.into_iter().flatten().for_each(|connection| connection.write());
     }
 
-    /// Writes to clients what waits for them. Until a client has its turn, what is sent to it joins: it is written by
-    /// one call. Runs for ever, as often as there are threads.
+    /// Writes scheduled queues until [`Writers::stop`]. Frames that are queued before a client's turn are written with
+    /// one call. Run it once per thread.
     pub(crate) async fn write(&self) {
         let mut turn = Vec::with_capacity(CONNECTIONS_PER_TURN);
         loop {

@@ -1,10 +1,10 @@
-//! A client connects to a namespace.
+//! Admits clients to namespaces.
 
-use super::clients::{Admitted, Clients, Socket, address};
+use super::clients::{Admitted, Clients, Socket, socket_key};
 use super::handshake::{Auth, Refusals, connection, recorded, request_token};
 use crate::auth::Rejection;
-use crate::connection::{Protocol, Refused};
-use crate::namespace::{Opened, Session};
+use crate::connection::ConnectError;
+use crate::namespace::{Session, SessionParts};
 use crate::rows::{AuthMethod, ConnectionEvent, ConnectionRow, column, numbered};
 use axum::http::header;
 use greyhound_sdk::Share;
@@ -13,16 +13,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-/// With so many admitted, those who went away are forgotten.
+/// From this number on, each admission removes the entries of clients that have gone.
 const ADMITTED_SWEEP_MIN: usize = 1024;
+/// Time for the library to notice the end of a connection.
+const LIBRARY_DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Clients {
-    pub(super) fn admit(self: &Arc<Self>, socket: &Socket, auth: Auth) -> Result<(), Refused> {
+    pub(super) fn admit(self: &Arc<Self>, socket: &Socket, auth: Auth) -> Result<(), ConnectError> {
         let parts = socket.req_parts();
         let (connection, refusals) = (connection(parts), Refusals::of(parts));
-        let refused = |rejection| Err(Refused { rejection, old: connection.protocol == Protocol::V3 });
+        let refused = |rejection| Err(ConnectError { rejection, protocol: connection.protocol });
         if self.stopping.load(SeqCst) {
-            // A client whose connection ends comes back by itself, one that is refused does not.
+            // A client reconnects by itself if its connection is closed, but not if its handshake is refused.
             connection.close();
             return refused(Rejection::STOPPING);
         }
@@ -39,9 +41,9 @@ impl Clients {
             verified => verified.and_then(Result::ok),
         };
         let session = Arc::new(self.open(socket, auth.rest));
-        session.ride();
+        session.observe_connection();
         if self.stopping.load(SeqCst) {
-            // It began while this one was opened; the session's end writes its closed row.
+            // The shutdown began meanwhile. Dropping the session writes its `closed` row.
             return refused(Rejection::STOPPING);
         }
         self.register(socket, &session);
@@ -49,11 +51,11 @@ impl Clients {
         if admitted.len() >= ADMITTED_SWEEP_MIN {
             admitted.retain(|_, it| it.session.strong_count() > 0);
         }
-        admitted.insert(address(socket), Admitted { session: Arc::downgrade(&session), identity });
+        admitted.insert(socket_key(socket), Admitted { session: Arc::downgrade(&session), identity });
         Ok(())
     }
 
-    pub(super) fn open(&self, socket: &Socket, auth: Option<Box<RawValue>>) -> Session {
+    fn open(&self, socket: &Socket, auth: Option<Box<RawValue>>) -> Session {
         let parts = socket.req_parts();
         let connection = connection(parts);
         let protocol = i32::from(connection.protocol.number());
@@ -71,7 +73,7 @@ impl Clients {
         let connection_seq =
             numbered(self.topics.offer_connection(Share::Anonymous(&address), &row)).map_or(-1, column);
         let (topics, open) = (self.topics.clone(), self.open.clone());
-        Session::new(Opened {
+        Session::new(SessionParts {
             sid: socket.id,
             connection_seq,
             namespace: socket.ns().into(),
@@ -84,27 +86,27 @@ impl Clients {
     }
 
     pub(super) fn connected(self: &Arc<Self>, socket: Socket) {
-        let Some(Admitted { session, identity }) = self.admitted.lock().remove(&address(&socket)) else { return };
+        let Some(Admitted { session, identity }) = self.admitted.lock().remove(&socket_key(&socket)) else { return };
         let (Some(namespace), Some(session)) = (self.namespaces.get(socket.ns()), session.upgrade()) else { return };
         if !namespace.enter(&session) {
             return;
         }
-        self.reap_with_link(&socket);
+        self.remove_with_connection(&socket);
         match identity {
             Some(identity) => self.accept(&socket, &session, &identity, AuthMethod::Handshake),
             None => self.wait_for_authentication(socket, &session),
         }
     }
 
-    /// A socket must not outlive the connection that it came with.
-    pub(super) fn reap_with_link(&self, socket: &Socket) {
+    /// Removes the socket after its connection has ended, if the library has not.
+    fn remove_with_connection(&self, socket: &Socket) {
         let (connection, sid, namespaces) = (connection(socket.req_parts()), socket.id, self.namespaces.clone());
-        connection.at_end(move || {
+        connection.on_end(move || {
             let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-            // The library notices as a rule by itself, a moment later: then with its own reason.
+            // Usually the library notices within this time, and reports its own reason.
             runtime.spawn(async move {
-                tokio::time::sleep(Duration::from_secs(1)).await;
-                namespaces.all().iter().for_each(|namespace| namespace.reap(sid));
+                tokio::time::sleep(LIBRARY_DISCONNECT_TIMEOUT).await;
+                namespaces.all().iter().for_each(|namespace| namespace.remove_ended(sid));
             });
         });
     }

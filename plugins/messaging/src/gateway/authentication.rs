@@ -1,11 +1,11 @@
-//! A client proves who it is, or fails to.
+//! Authenticates clients, and disconnects those that do not authenticate.
 
 use super::clients::{Clients, Socket};
 use super::credentials::Credentials;
 use super::handshake::{Refusals, connection, recorded};
 use super::push_acks::NO_ARGUMENTS;
 use crate::auth::{Identity, Rejection, base_domain};
-use crate::connection::FAREWELL;
+use crate::connection::CLOSE_GRACE_PERIOD;
 use crate::metrics as names;
 use crate::namespace::Session;
 use crate::rows::{AuthMethod, AuthOutcome, AuthRow, numbered};
@@ -16,10 +16,10 @@ use socketioxide::AckError;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// So long a client may take to acknowledge that it is not authorized: in a page, somebody may be asked first.
+/// Time for a client to acknowledge `unauthorized`. A page may ask its user first.
 const UNAUTHORIZED_ACK_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What an attempt to authenticate came to, for its row.
+/// The result of an authentication attempt, for its row.
 struct Attempt<'a> {
     outcome: AuthOutcome,
     method: Option<AuthMethod>,
@@ -40,14 +40,14 @@ impl Clients {
             let attempt = Attempt { outcome: AuthOutcome::Timeout, method: None, user: None, site: None, reason };
             this.record_attempt(Some(session.connection_seq), &attempt, &socket);
             session.set_close_reason("authentication timeout");
-            this.dismiss(socket, &session).await;
+            this.disconnect(socket, &session).await;
         });
-        session.user().until_known(timer.abort_handle());
+        session.user().set_auth_timer(timer.abort_handle());
     }
 
     pub(super) fn authenticate(&self, socket: &Socket, session: &Arc<Session>, credentials: Option<Credentials>) {
         if Refusals::of(socket.req_parts()).are_too_many() {
-            // The connection is about to be closed.
+            // The connection is already being closed.
             return;
         }
         let token =
@@ -58,7 +58,8 @@ impl Clients {
         }
     }
 
-    /// The client is who it says: it joins the rooms of its user and site, and leaves those of another user.
+    /// The client has authenticated: its socket joins the rooms of its user and site, and leaves those of a previous
+    /// user.
     pub(super) fn accept(&self, socket: &Socket, session: &Arc<Session>, identity: &Identity, method: AuthMethod) {
         let Some(namespace) = self.namespaces.get(socket.ns()) else { return };
         let origin = || recorded(&socket.req_parts().headers, header::ORIGIN).filter(|_| self.site_from_origin);
@@ -70,7 +71,7 @@ impl Clients {
                 .flatten()
                 .collect();
         rooms.shrink_to_fit();
-        if !namespace.become_known(session, &identity.user, &rooms) {
+        if !namespace.set_user(session, &identity.user, &rooms) {
             return;
         }
         let attempt = Attempt {
@@ -81,38 +82,39 @@ impl Clients {
             reason: None,
         };
         self.record_attempt(Some(session.connection_seq), &attempt, socket);
-        self.welcome(socket, session, rooms);
+        self.confirm(socket, session, rooms);
     }
 
-    /// Tells a client that it is in, as soon as messages to its rooms come to this node.
-    fn welcome(&self, socket: &Socket, session: &Arc<Session>, mut rooms: Vec<String>) {
+    /// Emits `authenticated` as soon as this node receives the messages to the client's rooms.
+    fn confirm(&self, socket: &Socket, session: &Arc<Session>, mut rooms: Vec<String>) {
         rooms.push(session.sid.to_string());
         match self.cluster.clone().filter(|cluster| !cluster.covers(socket.ns(), &rooms)) {
-            None => tell_authenticated(socket, session),
+            None => emit_authenticated(socket, session),
             Some(cluster) => {
                 let (socket, session) = (socket.clone(), session.clone());
                 tokio::spawn(async move {
-                    cluster.covered(socket.ns(), &rooms).await;
-                    tell_authenticated(&socket, &session);
+                    cluster.wait_until_covered(socket.ns(), &rooms).await;
+                    emit_authenticated(&socket, &session);
                 });
             }
         }
     }
 
-    /// Tells a client why its token is refused. As socketio-jwt does: a client that acknowledges that is disconnected.
+    /// Emits `unauthorized` with the reason. Like socketio-jwt, disconnects a client that acknowledges it.
     fn reject(&self, socket: &Socket, session: &Arc<Session>, rejection: &Rejection) {
         self.record_rejection(Some(session.connection_seq), AuthMethod::Event, rejection, socket);
         let acknowledged =
             socket.timeout(UNAUTHORIZED_ACK_TIMEOUT).emit_with_ack::<_, ()>("unauthorized", &rejection.payload());
         session.sent_unmarked();
         if Refusals::of(socket.req_parts()).add() {
-            self.dismiss_guesser(socket, session);
+            self.disconnect_guesser(socket, session);
         } else if let Ok(acknowledged) = acknowledged {
             let (namespaces, session) = (self.namespaces.clone(), Arc::downgrade(session));
             tokio::spawn(async move {
-                // An acknowledgement's arguments are of no interest, and none of them may be there.
-                let over = matches!(acknowledged.await, Err(AckError::Timeout | AckError::Socket(_)));
-                let Some(session) = session.upgrade().filter(|session| !over && !session.is_closed()) else { return };
+                // The acknowledgement may have any arguments, or none.
+                let unacknowledged = matches!(acknowledged.await, Err(AckError::Timeout | AckError::Socket(_)));
+                let open = |session: &Arc<Session>| !unacknowledged && !session.is_closed();
+                let Some(session) = session.upgrade().filter(open) else { return };
                 session.set_close_reason("unauthorized");
                 if let Some(namespace) = namespaces.get(&session.namespace) {
                     namespace.disconnect(&session);
@@ -121,24 +123,25 @@ impl Clients {
         }
     }
 
-    /// Disconnects a client whose tokens were refused too often, in a way after which it does not come back by itself.
-    fn dismiss_guesser(&self, socket: &Socket, session: &Session) {
+    /// Disconnects a client whose tokens were refused too often. It is disconnected from the namespace first, so that
+    /// it does not reconnect by itself.
+    fn disconnect_guesser(&self, socket: &Socket, session: &Session) {
         session.set_close_reason("too many refusals");
         let connection = session.connection().clone();
         if socket.clone().disconnect().is_err() {
             return connection.abort();
         }
         tokio::spawn(async move {
-            tokio::time::sleep(FAREWELL).await;
+            tokio::time::sleep(CLOSE_GRACE_PERIOD).await;
             connection.close();
         });
     }
 
-    /// Disconnects a socket and, unless another one of the same client has authenticated, closes the connection.
-    async fn dismiss(&self, socket: Socket, session: &Session) {
+    /// Disconnects a socket. Also closes the connection, unless another socket on it has authenticated.
+    async fn disconnect(&self, socket: Socket, session: &Session) {
         let _ = socket.disconnect();
-        tokio::time::sleep(FAREWELL).await;
-        if session.connection().is_unproven() {
+        tokio::time::sleep(CLOSE_GRACE_PERIOD).await;
+        if session.connection().is_unauthenticated() {
             session.connection().close();
         }
     }
@@ -176,7 +179,7 @@ impl Clients {
     }
 }
 
-fn tell_authenticated(socket: &Socket, session: &Session) {
+fn emit_authenticated(socket: &Socket, session: &Session) {
     let _ = socket.emit("authenticated", &NO_ARGUMENTS);
     session.sent_unmarked();
 }

@@ -1,4 +1,4 @@
-//! What happens when a client connects, authenticates, pushes and goes.
+//! The handlers of client events: connect, authenticate, push and disconnect.
 
 use super::handshake::Auth;
 use super::pushed_event::Push;
@@ -20,28 +20,29 @@ use std::time::Duration;
 
 pub(super) type Socket = SocketRef<Namespace>;
 
-/// The gateway's reactions to its clients.
+/// Handles the events of all clients.
 pub(crate) struct Clients {
     pub(super) topics: Arc<Topics>,
     pub(super) namespaces: Namespaces,
-    /// None where this node is alone.
+    /// `None` without a cluster.
     pub(super) cluster: Option<Arc<Cluster>>,
     pub(super) verifier: Verifier,
     pub(super) sites: Vec<String>,
-    /// Whether a site may come from the Origin header.
+    /// Whether the Origin header determines the site of a token without one.
     pub(super) site_from_origin: bool,
     pub(super) auth_timeout: Duration,
     pub(super) record_data: bool,
-    /// Sockets that are open.
+    /// Number of open sockets.
     pub(super) open: Arc<AtomicUsize>,
-    /// Nobody is admitted any more.
+    /// The gateway is shutting down: no client is admitted.
     pub(super) stopping: AtomicBool,
-    /// Admitted, about to be connected, by the address of the socket; some never are, because they go away before.
+    /// Admitted sockets that are about to be connected, by [`socket_key`]. Sockets that go away before stay until the
+    /// next sweep.
     pub(super) admitted: Mutex<HashMap<usize, Admitted>>,
 }
 
 pub(super) struct Admitted {
-    /// Its socket's handlers keep it.
+    /// Owned by the socket's handlers.
     pub(super) session: Weak<Session>,
     pub(super) identity: Option<Identity>,
 }
@@ -69,8 +70,8 @@ impl Clients {
         }
     }
 
-    /// Opens the namespace `name`. Everything is registered before a client's CONNECT is answered, so that
-    /// none of its events comes too early.
+    /// Serves the namespace `name`. A socket's handlers are registered before its CONNECT is answered, so that none of its
+    /// events comes too early.
     pub(crate) fn serve(self: &Arc<Self>, io: &SocketIo<Namespace>, name: &str) {
         let (admit, connected) = (self.clone(), self.clone());
         let admit = async move |socket: Socket, auth: Auth| admit.admit(&socket, auth);
@@ -78,7 +79,8 @@ impl Clients {
         io.ns(name.to_owned(), connected.with(admit));
     }
 
-    /// The handlers' bodies run before the library spawns what they return: in the client's order.
+    /// Registers a socket's handlers. Their bodies run before the library spawns the returned futures, and thus in the
+    /// order of the client's events.
     pub(super) fn register(self: &Arc<Self>, socket: &Socket, session: &Arc<Session>) {
         let (this, its) = (self.clone(), session.clone());
         socket.on("authenticate", move |socket: Socket, credentials: TryData<super::credentials::Credentials>| {
@@ -92,27 +94,27 @@ impl Clients {
         });
         let (this, its) = (self.clone(), session.clone());
         socket.on_disconnect(move |socket: Socket, reason: DisconnectReason| {
-            this.gone(&socket, &its, reason);
+            this.disconnected(&socket, &its, reason);
             ready(())
         });
     }
 
-    fn gone(&self, socket: &Socket, session: &Arc<Session>, reason: DisconnectReason) {
-        // First closed, then taken out: whoever puts it into a room looks for this afterwards.
-        session.close(in_words(reason));
+    fn disconnected(&self, socket: &Socket, session: &Arc<Session>, reason: DisconnectReason) {
+        // Closed before it is removed: `Rooms` adds no closed socket.
+        session.close(node_reason(reason));
         if let Some(namespace) = self.namespaces.get(socket.ns()) {
             namespace.rooms.write().exit(socket.id, &session.user().rooms());
         }
     }
 }
 
-/// What tells a socket from an earlier one of the same session and namespace.
-pub(super) fn address(socket: &Socket) -> usize {
+/// Distinguishes a socket from an earlier one of the same session and namespace.
+pub(super) fn socket_key(socket: &Socket) -> usize {
     std::ptr::from_ref(&**socket).addr()
 }
 
-/// As Node says it.
-fn in_words(reason: DisconnectReason) -> &'static str {
+/// The reason as Node names it.
+fn node_reason(reason: DisconnectReason) -> &'static str {
     match reason {
         DisconnectReason::TransportClose => "transport close",
         DisconnectReason::MultipleHttpPollingError | DisconnectReason::TransportError => "transport error",

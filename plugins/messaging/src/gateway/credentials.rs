@@ -1,9 +1,9 @@
-//! What a client authenticates with.
+//! The argument of the event `authenticate`.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// What `authenticate` is sent with.
+/// The argument of the event `authenticate`.
 #[derive(Deserialize)]
 pub(super) struct Credentials {
     pub(super) token: Box<RawValue>,

@@ -1,4 +1,4 @@
-//! What comes with a handshake: the token, and who it comes from.
+//! The data of a handshake: auth payload, token, recorded headers.
 
 use crate::connection::Connection;
 use crate::namespace::Namespace;
@@ -12,19 +12,19 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-/// So much of a header is recorded. Browsers' own are shorter; who sends more wants to fill a disk.
-const LONGEST_HEADER: usize = 512;
-/// So much of what a client says of itself is kept as long as it is connected.
-const LONGEST_AUTH: usize = 4096;
-/// Whose token is refused gets another one from its backend, or gives up. Who goes on guesses, or is a program in a
-/// loop.
-const MOST_REFUSALS: u32 = 10;
+/// Longer headers are recorded truncated, so that no client can fill the disk. Those of browsers are shorter.
+const HEADER_LEN_MAX: usize = 512;
+/// Longer auth payloads are not kept.
+const AUTH_LEN_MAX: usize = 4096;
+/// Maximum number of refused tokens of a client. One with more guesses tokens or runs in a loop; other clients get a
+/// new token from their backend or give up.
+const REFUSALS_MAX: u32 = 10;
 
 /// The auth payload of a CONNECT packet.
 #[derive(Default)]
 pub(super) struct Auth {
     pub(super) token: Option<String>,
-    /// What else there is, a JSON object; none if that is nothing, or too much.
+    /// The other fields, a JSON object. `None` if there are none, or they are longer than [`AUTH_LEN_MAX`].
     pub(super) rest: Option<Box<RawValue>>,
 }
 
@@ -45,12 +45,12 @@ impl Auth {
         let token = fields.remove("token").and_then(|token| serde_json::from_str(token.get()).ok());
         let rest = serde_json::value::to_raw_value(&fields)
             .ok()
-            .filter(|rest| !fields.is_empty() && rest.get().len() <= LONGEST_AUTH);
+            .filter(|rest| !fields.is_empty() && rest.get().len() <= AUTH_LEN_MAX);
         Self { token, rest }
     }
 }
 
-/// How often a client was refused, over all namespaces. In the extensions of its handshake's request.
+/// The number of a client's refused tokens in all namespaces. Stored in the extensions of its handshake's request.
 #[derive(Clone, Default)]
 pub(super) struct Refusals(Arc<AtomicU32>);
 
@@ -59,13 +59,13 @@ impl Refusals {
         parts.extensions.get().cloned().unwrap_or_default()
     }
 
-    /// Counts one more; returns whether it was the last one that is borne.
+    /// Counts a refused token. Returns whether the limit has just been reached.
     pub(super) fn add(&self) -> bool {
-        self.0.fetch_add(1, Relaxed) + 1 == MOST_REFUSALS
+        self.0.fetch_add(1, Relaxed) + 1 == REFUSALS_MAX
     }
 
     pub(super) fn are_too_many(&self) -> bool {
-        self.0.load(Relaxed) >= MOST_REFUSALS
+        self.0.load(Relaxed) >= REFUSALS_MAX
     }
 }
 
@@ -77,24 +77,24 @@ pub(super) fn request_token(parts: &Parts) -> Option<String> {
     })
 }
 
-/// The value of a query parameter, where it is there and not empty. Tokens have no characters that are escaped.
+/// The value of a query parameter, if it is not empty. It is not unescaped, because tokens need no escapes.
 pub(super) fn query(uri: &Uri, name: &str) -> Option<String> {
     let pairs = uri.query()?.split('&').filter_map(|pair| pair.split_once('='));
     pairs.filter(|(key, value)| *key == name && !value.is_empty()).map(|(_, value)| value.to_owned()).next()
 }
 
-/// A header as rows have it: what is not UTF-8 becomes replacement characters, and what is too long is cut off.
+/// A header for a row: bytes that are not UTF-8 become replacement characters, and long values are truncated.
 pub(super) fn recorded(headers: &HeaderMap, name: header::HeaderName) -> Option<String> {
     let bytes = headers.get(name)?.as_bytes();
-    // Longer than needed, so that a character is cut off only at the end of the text.
-    let mut text = String::from_utf8_lossy(&bytes[..bytes.len().min(LONGEST_HEADER + 3)]).into_owned();
-    text.truncate(text.floor_char_boundary(LONGEST_HEADER));
+    // Up to 3 bytes more, so that the last character is whole.
+    let mut text = String::from_utf8_lossy(&bytes[..bytes.len().min(HEADER_LEN_MAX + 3)]).into_owned();
+    text.truncate(text.floor_char_boundary(HEADER_LEN_MAX));
     Some(text)
 }
 
-/// The TCP connection that a request came over.
+/// The client's connection, from the extensions of its handshake's request.
 pub(super) fn connection(parts: &Parts) -> Arc<Connection> {
-    parts.extensions.get::<Arc<Connection>>().cloned().expect("the listener gives each request its connection")
+    parts.extensions.get::<Arc<Connection>>().cloned().expect("the engine adds the connection to each handshake")
 }
 
 #[cfg(test)]
@@ -103,7 +103,7 @@ mod tests {
     use axum::http::HeaderValue;
 
     #[test]
-    fn a_header_is_recorded_as_text_of_a_bounded_length() {
+    fn a_header_is_recorded_as_text_of_limited_length() {
         let recorded = |bytes: &[u8]| {
             let headers = HeaderMap::from_iter([(header::USER_AGENT, HeaderValue::from_bytes(bytes).unwrap())]);
             recorded(&headers, header::USER_AGENT).unwrap()
@@ -112,15 +112,15 @@ mod tests {
         assert_eq!(recorded(b"caf\xe9 \xff"), "caf\u{fffd} \u{fffd}");
         assert_eq!(recorded(b""), "");
         for text in ["a", "ü", "☃", "😀"] {
-            let whole = LONGEST_HEADER / text.len() * text.len();
+            let whole = HEADER_LEN_MAX / text.len() * text.len();
             assert_eq!(recorded(text.repeat(5000).as_bytes()), text.repeat(whole / text.len()));
         }
-        assert!(recorded(&[0xff; 5000]).len() <= LONGEST_HEADER);
+        assert!(recorded(&[0xff; 5000]).len() <= HEADER_LEN_MAX);
         assert_eq!(super::recorded(&HeaderMap::new(), header::USER_AGENT), None);
     }
 
     #[test]
-    fn what_comes_beside_the_token_is_kept_without_it() {
+    fn the_auth_payload_is_kept_without_the_token() {
         let read = |text: &str| {
             let Auth { token, rest } = Auth::read(text);
             (token, rest.map(|rest| rest.get().to_owned()))
@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(read(r#"{"token":7,"a":null}"#), (None, Some(r#"{"a":null}"#.into())));
         assert_eq!(read("[1]"), (None, None));
         assert_eq!(
-            read(&format!(r#"{{"token":"x","long":"{}"}}"#, "a".repeat(LONGEST_AUTH))),
+            read(&format!(r#"{{"token":"x","long":"{}"}}"#, "a".repeat(AUTH_LEN_MAX))),
             (Some("x".into()), None)
         );
     }

@@ -1,10 +1,10 @@
-//! Accepts clients and serves each on a task of its own.
+//! Accepts TCP connections and serves each in its own task.
 
 use super::clients::Clients;
 use super::engine::Peer;
-use super::service::Parts;
-use super::shutdown::{LeaveNobody, finish};
-use crate::connection::{Slot, Writers};
+use super::service::HttpService;
+use super::shutdown::{CloseAllOnDrop, finish};
+use crate::connection::{DescriptorPermit, Writers};
 use crate::metrics as names;
 use greyhound_sdk::{Drain, descriptors};
 use hyper::server::conn::http1;
@@ -22,52 +22,53 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-/// How long a client may take for the head of a request, so that nobody holds a connection by sending slowly.
+/// Time for a client to send the head of a request, so that no client holds a connection by sending slowly.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// The longest head of a request, as Node's.
-const HTTP_BUFFER: usize = 16 << 10;
-/// So many headers a request may have; as Node.
+/// Maximum length of a request's head, as in Node.
+const REQUEST_HEAD_LEN_MAX: usize = 16 << 10;
+/// Maximum number of headers of a request, as in Node.
 const HEADERS_MAX: usize = 2000;
-/// How long to wait where the system has no descriptor left.
-const NO_DESCRIPTOR_PAUSE: Duration = Duration::from_millis(100);
+/// Pause after a failed accept, such as for a lack of descriptors.
+const ACCEPT_ERROR_PAUSE: Duration = Duration::from_millis(100);
 
 /// The gateway's accept loop.
 pub(crate) struct Listener {
     pub(crate) listener: TcpListener,
-    pub(crate) parts: Parts,
+    pub(crate) service: HttpService,
     pub(crate) clients: Arc<Clients>,
     pub(crate) writers: Arc<Writers>,
-    /// How long the kernel waits for a client to acknowledge what was sent to it.
+    /// The kernel closes a connection whose client acknowledges no data for this long.
     pub(crate) write_timeout: Duration,
 }
 
 impl Listener {
-    /// Accepts until drained; then disconnects everybody, and returns when all are gone or the deadline has come.
+    /// Accepts connections until drained. Then disconnects all clients, and returns when they are gone or at the
+    /// deadline.
     pub(crate) async fn run(self, mut drain: Drain) {
-        let _leave = LeaveNobody::new(self.clients.clone());
-        // Aborted where they are dropped.
+        let _close_all = CloseAllOnDrop::new(self.clients.clone());
+        // A dropped set aborts its tasks.
         let _writers = self.spawn_writers();
         let mut connections = JoinSet::new();
-        let slots = slots();
-        let mut complained = false;
+        let permits = descriptor_permits();
+        let mut warned = false;
         let deadline = loop {
             tokio::select! {
                 biased;
                 at = drain.requested() => break at,
                 Some(_) = connections.join_next(), if !connections.is_empty() => {}
                 accepted = self.listener.accept() => match accepted {
-                    Ok((stream, peer)) => match slots.clone().try_acquire_owned() {
-                        Ok(slot) => {
-                            complained = false;
-                            connections.spawn(self.connection(stream, peer, slot.into()));
+                    Ok((stream, peer)) => match permits.clone().try_acquire_owned() {
+                        Ok(permit) => {
+                            warned = false;
+                            connections.spawn(self.connection(stream, peer, permit.into()));
                         }
-                        Err(_) => refuse(stream, &mut complained),
+                        Err(_) => refuse(stream, &mut warned),
                     }
                     Err(e) => {
-                        if !std::mem::replace(&mut complained, true) {
+                        if !std::mem::replace(&mut warned, true) {
                             tracing::warn!(error = %e, "clients cannot be accepted; if descriptors are short, raise `ulimit -n`");
                         }
-                        sleep(NO_DESCRIPTOR_PAUSE).await;
+                        sleep(ACCEPT_ERROR_PAUSE).await;
                     }
                 }
             }
@@ -77,7 +78,7 @@ impl Listener {
         self.writers.stop();
     }
 
-    /// Tasks that write to clients, one for each thread.
+    /// Spawns one writer per thread.
     fn spawn_writers(&self) -> JoinSet<()> {
         let writer = || {
             let writers = self.writers.clone();
@@ -90,18 +91,18 @@ impl Listener {
         &self,
         stream: TcpStream,
         peer: SocketAddr,
-        slot: Slot,
+        permit: DescriptorPermit,
     ) -> impl Future<Output = ()> + Send + 'static + use<> {
         if let Err(e) = prepare(&stream, self.write_timeout) {
             tracing::debug!(error = %e, "a TCP option could not be set");
         }
-        let peer = Peer { address: peer, unproven: Arc::default(), slot };
-        let parts = self.parts.clone();
-        let service = service_fn(move |request| parts.clone().answer(request, peer.clone()));
+        let peer = Peer { address: peer, unauthenticated: Arc::default(), permit };
+        let http = self.service.clone();
+        let service = service_fn(move |request| http.clone().answer(request, peer.clone()));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
-            .max_buf_size(HTTP_BUFFER)
+            .max_buf_size(REQUEST_HEAD_LEN_MAX)
             .max_headers(HEADERS_MAX)
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
@@ -113,16 +114,16 @@ impl Listener {
     }
 }
 
-/// One for each connection that clients may have open: the journal, the tables and Redis keep theirs.
-fn slots() -> Arc<Semaphore> {
+/// One permit for each descriptor that clients may use. The others are reserved for the journal, the tables and Redis.
+fn descriptor_permits() -> Arc<Semaphore> {
     let connections = usize::try_from(descriptors::for_clients()).unwrap_or(usize::MAX);
     Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS)))
 }
 
-/// Closes a connection for which there is no slot.
-fn refuse(stream: TcpStream, complained: &mut bool) {
+/// Closes a connection for which no descriptor is left.
+fn refuse(stream: TcpStream, warned: &mut bool) {
     counter!(names::REFUSED_SESSIONS, "limit" => "descriptors").increment(1);
-    if !std::mem::replace(complained, true) {
+    if !std::mem::replace(warned, true) {
         let limit = descriptors::limit();
         tracing::warn!(
             limit,

@@ -1,4 +1,4 @@
-//! The front of the gateway: TCP connections, requests, and what clients send.
+//! The gateway: TCP connections, HTTP requests, and the events of clients.
 
 mod admission;
 mod authentication;

@@ -1,4 +1,4 @@
-//! A client pushes an event: it becomes a row, and is acknowledged once that is durable.
+//! Records an event that a client pushes, and acknowledges it once its row is durable.
 
 use super::clients::{Clients, Socket};
 use super::push_acks;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 impl Clients {
     pub(super) fn pushed(&self, socket: &Socket, session: &Arc<Session>, push: &Push, ack: AckSender<Namespace>) {
         if RESERVED.contains(&push.event.as_str()) {
-            // As Node's parser does.
+            // As in Node's parser.
             session.set_close_reason("parse error");
             session.connection().abort();
             return;
@@ -33,11 +33,11 @@ impl Clients {
             size_bytes: push.size as i64,
             data: self.record_data.then_some(push.data.as_str()),
         };
-        // Rows are published here, in the client's order; only the acknowledgement waits for the disk.
+        // The row is published here, in the order of the client's events. Only the acknowledgement waits for the disk.
         let offered = self.topics.push.offer_from(Share::User(&user), push.size, &row);
         match offered {
             Ok(seq) if push.wants_ack => {
-                if push_acks::expect(session, seq, ack, &self.topics).is_err() {
+                if push_acks::enqueue(session, seq, ack, &self.topics).is_err() {
                     session.set_close_reason("overload");
                     session.connection().abort();
                 }

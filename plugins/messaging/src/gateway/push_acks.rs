@@ -1,4 +1,4 @@
-//! Acknowledges a client's pushes once they are durable: in its order, and no faster than it reads.
+//! Acknowledges a client's pushes once they are durable: in order, and no faster than the client reads.
 
 use crate::namespace::{Namespace, SendAck, Session};
 use crate::rows::Topics;
@@ -8,27 +8,27 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-/// The most pushes of one client that may wait for the disk. One that pushes more at once is disconnected.
-const WAITING_MAX: usize = 1 << 16;
-/// One group of rows may release thousands of acks. After this many the client gets a moment to take them: its buffer
-/// (`plugins.messaging.buffer`) is for messages as well.
-const BURST: usize = 128;
+/// Maximum number of a client's pushes that wait for the disk. A client with more is disconnected.
+const PENDING_PUSHES_MAX: usize = 1 << 16;
+/// One commit may release thousands of acks. After this many there is a pause in which the client can read them, because
+/// they share its buffer (`plugins.messaging.buffer`) with messages.
+const ACKS_PER_BURST: usize = 128;
 const BURST_PAUSE: Duration = Duration::from_millis(1);
-/// An empty tuple of arguments; `()` would be one argument, `null`.
+/// No arguments; `()` would be one argument, `null`.
 pub(super) const NO_ARGUMENTS: [u8; 0] = [];
 
-/// The client pushes faster than the disk takes it.
+/// [`PENDING_PUSHES_MAX`] is reached.
 pub(super) struct TooMany;
 
-/// Has `ack` sent when row `seq` of the pushes is durable. To be called in the order of the pushes.
-pub(super) fn expect(
+/// Sends `ack` once the push in row `seq` is durable. Must be called in the order of the pushes.
+pub(super) fn enqueue(
     session: &Arc<Session>,
     seq: u64,
     ack: AckSender<Namespace>,
     topics: &Arc<Topics>,
 ) -> Result<(), TooMany> {
     let queue = session.push_acks.get_or_init(|| {
-        let (queue, waiting) = mpsc::channel(WAITING_MAX);
+        let (queue, waiting) = mpsc::channel(PENDING_PUSHES_MAX);
         tokio::spawn(send(waiting, Arc::downgrade(session), topics.clone()));
         queue
     });
@@ -36,16 +36,16 @@ pub(super) fn expect(
     queue.try_send((seq, send)).map_err(|_| TooMany)
 }
 
-/// Ends with the session, whose queue it serves.
+/// Sends the acks of a session's queue until the session ends.
 async fn send(mut waiting: mpsc::Receiver<(u64, SendAck)>, session: Weak<Session>, topics: Arc<Topics>) {
     let mut burst = 0;
     while let Some((seq, send)) = waiting.recv().await {
-        // If the row was lost, a gap says so, and there is no ack.
+        // A lost row is recorded as a gap, and the push is not acknowledged.
         if topics.push.durable(seq).await.is_err() {
             continue;
         }
         burst += 1;
-        if burst % BURST == 0 {
+        if burst % ACKS_PER_BURST == 0 {
             sleep(BURST_PAUSE).await;
             while session.upgrade().is_some_and(|s| s.connection().is_behind() && !s.is_closed()) {
                 sleep(BURST_PAUSE).await;
@@ -54,8 +54,8 @@ async fn send(mut waiting: mpsc::Receiver<(u64, SendAck)>, session: Weak<Session
         if !send()
             && let Some(session) = session.upgrade()
         {
-            // Better closed than waiting for an ack that never comes.
-            session.connection().too_slow();
+            // Closes the connection, because the client would wait in vain for its ack.
+            session.connection().abort_slow();
         }
     }
 }

@@ -1,4 +1,4 @@
-//! An event that a client emitted.
+//! A pushed event: one that a client emits.
 
 use crate::event::Event;
 use crate::namespace::Namespace;
@@ -9,17 +9,17 @@ use socketioxide::socket::Socket;
 use socketioxide_core::Value;
 use std::sync::Arc;
 
-/// The event with all its arguments, however many.
+/// An event with all its arguments.
 pub(super) struct Push {
     pub(super) event: String,
-    /// The arguments as a JSON array, attachments as base64 texts.
+    /// The arguments as a JSON array, with the attachments in base64.
     pub(super) data: String,
-    /// Bytes of the arguments as a JSON array, and of the attachments.
+    /// Length of the arguments as a JSON array plus that of the attachments, in bytes.
     pub(super) size: usize,
     pub(super) wants_ack: bool,
 }
 
-/// Not `["event", ...]`.
+/// The packet is not `["event", ...]`.
 #[derive(Debug, thiserror::Error)]
 #[error("not an event: {0}")]
 pub(super) struct NotAnEvent(String);

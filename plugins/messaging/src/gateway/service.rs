@@ -1,4 +1,4 @@
-//! HTTP in front of socket.io: what is answered before it, beside it and by it.
+//! The HTTP service: socket.io, the client bundle and other routes.
 
 use super::engine::{Engine, Peer};
 use crate::auth::Origins;
@@ -16,35 +16,39 @@ use std::sync::Arc;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-/// Where socket.io is.
+/// The path of socket.io.
 const PATH: &str = "/socket.io";
 const BUNDLE_PATH: &str = "/socket.io/socket.io.js";
 
-/// What a connection needs to be served.
+/// Answers HTTP requests. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Parts {
+pub(crate) struct HttpService {
     engine: Engine,
     cors: CorsLayer,
-    beside: Router,
+    other_routes: Router,
     origins: Origins,
     bundle: Option<Arc<PathBuf>>,
 }
 
-/// The service, and the handle on its namespaces. `beside` serves what is not socket.io's.
-pub(crate) fn service(config: &Config, namespaces: Namespaces, beside: Router) -> (Parts, SocketIo<Namespace>) {
+/// The service, and the handle of its namespaces. `other_routes` serves all paths except socket.io's.
+pub(crate) fn service(
+    config: &Config,
+    namespaces: Namespaces,
+    other_routes: Router,
+) -> (HttpService, SocketIo<Namespace>) {
     let payload = config.max_payload.as_u64();
     let frame = usize::try_from(payload).unwrap_or(usize::MAX);
     let (library, io) = SocketIo::builder()
         .ping_interval(config.ping_interval)
         .ping_timeout(config.ping_timeout)
-        // Nobody stays for long without being anybody.
+        // A client that joins no namespace is disconnected as early as one that does not authenticate.
         .connect_timeout(config.auth.timeout)
         .max_payload(payload)
         .with_parser(ParserConfig::common().max_incoming_binary_buf_size(frame))
         .ws_max_message_size(frame)
         .ws_max_frame_size(frame)
         .max_buffer_size(config.buffer)
-        // Clients send little: what is read at a time stays in memory for each of them.
+        // Small, because clients send little and each keeps its buffer.
         .ws_read_buffer_size(256)
         .with_adapter::<Namespace>(namespaces)
         .build_with_inner_svc(());
@@ -52,7 +56,7 @@ pub(crate) fn service(config: &Config, namespaces: Namespaces, beside: Router) -
     let origins = Origins::new(&config.allowed_origins);
     let settings = Arc::new(Settings::new(config.buffer, config.write_timeout));
     let engine = Engine::new(library, settings, frame);
-    (Parts { engine, cors: cors(&origins), beside, origins, bundle }, io)
+    (HttpService { engine, cors: cors(&origins), other_routes, origins, bundle }, io)
 }
 
 fn cors(origins: &Origins) -> CorsLayer {
@@ -65,7 +69,7 @@ fn cors(origins: &Origins) -> CorsLayer {
         .allow_headers(tower_http::cors::AllowHeaders::mirror_request())
 }
 
-impl Parts {
+impl HttpService {
     /// Answers a request of `peer`.
     pub(super) async fn answer<B>(self, request: Request<B>, peer: Peer) -> Result<Response<Body>, Infallible>
     where
@@ -75,11 +79,11 @@ impl Parts {
         if request.uri().path() == BUNDLE_PATH {
             return Ok(self.bundle().await);
         }
-        // Also where CORS does not hold: a WebSocket.
+        // CORS does not apply to WebSockets.
         if !self.origins.admit(request.headers().get(header::ORIGIN)) {
             return Ok(text(
                 StatusCode::FORBIDDEN,
-                "this origin may not connect: plugins.messaging.allowed_origins names those that may\n",
+                "this origin is not allowed: add it to plugins.messaging.allowed_origins\n",
             ));
         }
         let mut request = request.map(Body::new);
@@ -92,7 +96,7 @@ impl Parts {
             return self.cors.layer(answer).call(request).await;
         }
         request.extensions_mut().insert(ConnectInfo(peer.address));
-        self.beside.oneshot(request).await
+        self.other_routes.oneshot(request).await
     }
 
     async fn bundle(&self) -> Response<Body> {
@@ -112,7 +116,7 @@ impl Parts {
             }
             Err(e) => {
                 tracing::warn!(path = %path.display(), error = %e, "the client bundle cannot be read");
-                text(StatusCode::NOT_FOUND, "the client bundle cannot be read; the server's log says why\n")
+                text(StatusCode::NOT_FOUND, "the client bundle cannot be read; see the server's log\n")
             }
         }
     }

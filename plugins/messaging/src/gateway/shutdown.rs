@@ -1,52 +1,52 @@
-//! The end of the gateway: every client is let go.
+//! The shutdown of the gateway: closes all connections.
 
 use super::clients::Clients;
-use crate::connection::FAREWELL;
+use crate::connection::CLOSE_GRACE_PERIOD;
 use crate::namespace::Session;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 
-/// Closes the connections of whoever is left when the gateway ends, also by a panic: they come back by themselves.
-pub(super) struct LeaveNobody(Arc<Clients>);
+/// Closes the remaining connections when the gateway ends, even by a panic, so that the clients reconnect.
+pub(super) struct CloseAllOnDrop(Arc<Clients>);
 
-impl LeaveNobody {
+impl CloseAllOnDrop {
     pub(super) fn new(clients: Arc<Clients>) -> Self {
         Self(clients)
     }
 }
 
-impl Drop for LeaveNobody {
+impl Drop for CloseAllOnDrop {
     fn drop(&mut self) {
-        self.0.close_all();
+        self.0.abort_all();
     }
 }
 
-/// Lets every client go, and returns when all are gone or the deadline has come.
+/// Closes all connections, and returns when they are gone or at the deadline.
 pub(super) async fn finish(clients: &Clients, deadline: Instant) {
-    // Again and again: some may have been about to connect.
+    // Repeatedly, because some clients may have been about to connect.
     let gone = async || {
-        clients.let_all_go();
+        clients.close_all();
         while clients.any_open() {
             sleep(Duration::from_millis(10)).await;
-            clients.let_all_go();
+            clients.close_all();
         }
     };
-    if timeout_at(deadline.min(Instant::now() + FAREWELL), gone()).await.is_ok() {
+    if timeout_at(deadline.min(Instant::now() + CLOSE_GRACE_PERIOD), gone()).await.is_ok() {
         return;
     }
-    // They do not take what is sent to them.
-    clients.close_all();
+    // The remaining clients do not read.
+    clients.abort_all();
     if timeout_at(deadline, gone()).await.is_err() {
-        tracing::warn!("some clients did not go in time");
+        tracing::warn!("some connections did not close in time");
     }
 }
 
 impl Clients {
-    /// Lets every client go, because the server stops: its connection is closed, not its socket, so that it comes back
-    /// by itself when the server does, or to another node.
-    pub(crate) fn let_all_go(&self) {
+    /// Closes all connections once their queues are written. Sockets are not disconnected, so that the clients reconnect
+    /// by themselves, to this server after its restart or to another node.
+    fn close_all(&self) {
         self.stopping.store(true, SeqCst);
         self.each_session(|session| {
             session.set_close_reason("server shutting down");
@@ -54,17 +54,16 @@ impl Clients {
         });
     }
 
-    /// Closes the connections of those who are still open.
-    pub(crate) fn close_all(&self) {
+    /// Closes all connections at once.
+    fn abort_all(&self) {
         self.each_session(|session| session.connection().abort());
     }
 
-    /// Whether any socket is open.
-    pub(crate) fn any_open(&self) -> bool {
+    fn any_open(&self) -> bool {
         self.open.load(Relaxed) > 0
     }
 
-    pub(super) fn each_session(&self, what: impl Fn(&Session)) {
+    fn each_session(&self, what: impl Fn(&Session)) {
         for namespace in self.namespaces.all() {
             namespace.rooms.read().all().iter().for_each(|session| what(session));
         }

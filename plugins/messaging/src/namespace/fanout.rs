@@ -1,7 +1,7 @@
-//! Sending one message to the members of a roster.
+//! Sends one message to the members of a roster.
 //!
-//! The event is encoded once, as the frames that each client gets, and queued for each connection. Whoever cannot get it
-//! so without being overtaken gets it through the library.
+//! The event is encoded once per protocol, and the frames are queued for each connection. If they would overtake an
+//! earlier event to a socket, that socket gets the event through the library.
 
 use super::namespaces::Namespace;
 use super::roster::Roster;
@@ -18,22 +18,23 @@ use socketioxide_core::packet::Packet;
 use std::pin::Pin;
 use std::time::Duration;
 
-/// What a client acknowledges.
+/// The acknowledgements from one broadcast of the library.
 type Ack = <Emitter as SocketEmitter>::AckStream;
-/// What clients acknowledge, as it comes.
+/// The clients' acknowledgements, as they arrive.
 pub(crate) type AckStream = SelectAll<Peekable<Pin<Box<Ack>>>>;
 
-/// What became of a message.
+/// The outcomes of a message.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Sent {
-    /// The same for all recipients.
+    /// One outcome for all recipients.
     Alike(DeliveryOutcome),
-    /// One by one, in the order of the roster.
+    /// One outcome per recipient, in the order of the roster.
     Each(Vec<DeliveryOutcome>),
 }
 
 impl Namespace {
-    /// Sends an event to those whose roster this is. Nobody may join or leave meanwhile.
+    /// Sends an event to the members of `roster`. The caller keeps the rooms locked, so that nobody joins or leaves
+    /// meanwhile.
     pub(crate) fn send(
         &self,
         event: &Event,
@@ -55,7 +56,7 @@ impl Namespace {
         sent
     }
 
-    /// Sends an event to those whose roster this is; they acknowledge it within `timeout`, or not.
+    /// Sends an event to the members of `roster`, and waits up to `timeout` for their acknowledgements.
     pub(crate) fn send_with_ack(
         &self,
         event: &Event,
@@ -70,7 +71,7 @@ impl Namespace {
                 let (ack, _) =
                     self.local.broadcast_with_ack(packet.clone(), BroadcastOptions::new(session.sid), Some(timeout));
                 let mut ack = Box::pin(ack).peekable();
-                if found_room(&mut ack) {
+                if was_queued(&mut ack) {
                     outcome = DeliveryOutcome::Queued;
                 }
                 acks.push(ack);
@@ -82,25 +83,24 @@ impl Namespace {
     }
 }
 
-/// Whether a message whose acknowledgement this is was queued: if not, the library has said so already.
-fn found_room(ack: &mut Peekable<Pin<Box<Ack>>>) -> bool {
-    // Whatever else this task has done: it must not look as if nothing had been said.
-    let said = tokio::task::unconstrained(Pin::new(ack).peek()).now_or_never();
-    !matches!(said, Some(None | Some((_, Err(AckError::Socket(_))))))
+/// Whether the message was queued. If it was not, its acknowledgement has already failed.
+fn was_queued(ack: &mut Peekable<Pin<Box<Ack>>>) -> bool {
+    // Unconstrained, because a task without budget would see no result.
+    let result = tokio::task::unconstrained(Pin::new(ack).peek()).now_or_never();
+    !matches!(result, Some(None | Some((_, Err(AckError::Socket(_))))))
 }
 
-/// The library's way to a socket.
+/// Sends an event through the library.
 struct ThroughLibrary<'a> {
     local: &'a CoreLocalAdapter<Emitter>,
     event: &'a Event,
     volatile: bool,
     message: MessageRef,
-    /// The event and whether it is marked, made when the first needs it.
+    /// The event, and whether it is marked. Encoded when the first socket needs it.
     packet: Option<(Packet, bool)>,
 }
 
 impl ThroughLibrary<'_> {
-    /// Returns the outcome.
     fn send(&mut self, session: &Session) -> DeliveryOutcome {
         if self.volatile && session.connection().is_behind() {
             return DeliveryOutcome::Dropped;

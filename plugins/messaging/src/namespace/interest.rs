@@ -1,70 +1,69 @@
-//! The rooms that have members here, and which of them Redis knows about.
+//! The rooms with members on this node, and their subscriptions in Redis.
 
 use crate::config::RedisConfig;
 use parking_lot::Mutex;
 use std::collections::HashSet;
 use tokio::sync::{Notify, watch};
 
-/// A room of a namespace.
+/// A namespace, and a room of it.
 pub(crate) type Room = (String, String);
 
-/// What this node is interested in.
+/// The rooms that this node subscribes to.
 #[derive(Default)]
 pub(crate) struct Interest {
-    /// Whether rooms are to be told of at all.
-    kept: bool,
-    /// Rooms that were made or left by all, not yet looked at.
+    /// Whether rooms have subscriptions of their own.
+    enabled: bool,
+    /// Rooms that got their first member or lost their last one since [`Interest::due`].
     touched: Mutex<HashSet<Room>>,
-    news: Notify,
+    has_touched: Notify,
     confirmed: Mutex<HashSet<Room>>,
     changes: watch::Sender<()>,
 }
 
 impl Interest {
-    /// Rooms matter where they have subscriptions of their own.
     pub(crate) fn new(config: &RedisConfig) -> Self {
-        let kept = config.url.is_some() && config.subscription_mode().subscribes_rooms();
-        Self { kept, ..Self::default() }
+        let enabled = config.url.is_some() && config.subscription_mode().subscribes_rooms();
+        Self { enabled, ..Self::default() }
     }
 
-    /// A room was made, or has nobody left.
+    /// A room has got its first member, or lost its last one.
     pub(crate) fn touch(&self, namespace: &str, room: &str) {
-        if self.kept && self.touched.lock().insert((namespace.to_owned(), room.to_owned())) {
-            self.news.notify_one();
+        if self.enabled && self.touched.lock().insert((namespace.to_owned(), room.to_owned())) {
+            self.has_touched.notify_one();
         }
     }
 
-    /// Whether messages to all of `rooms` come here.
+    /// Whether the subscriptions of all `rooms` are confirmed.
     pub(crate) fn confirmed(&self, namespace: &str, rooms: &[String]) -> bool {
         let confirmed = self.confirmed.lock();
         rooms.iter().all(|room| confirmed.contains(&(namespace.to_owned(), room.clone())))
     }
 
-    /// Tells when rooms have been confirmed.
+    /// Reports each confirmation of subscriptions.
     pub(crate) fn changes(&self) -> watch::Receiver<()> {
         self.changes.subscribe()
     }
 
-    /// Waits until a room was touched.
+    /// Waits until a room is touched.
     pub(crate) async fn touched(&self) {
-        self.news.notified().await;
+        self.has_touched.notified().await;
     }
 
-    /// What there is to subscribe to, and to unsubscribe from, which is no longer confirmed by that. `has_members` says
-    /// whether a room has members here.
+    /// Takes the touched rooms: those to subscribe to, and those to unsubscribe from. The latter are no longer
+    /// confirmed. `has_members` reports whether a room has members on this node.
     pub(crate) fn due(&self, has_members: impl Fn(&Room) -> bool) -> (Vec<Room>, Vec<Room>) {
         let touched = std::mem::take(&mut *self.touched.lock());
-        // Looked at under this lock: whoever comes into a room meanwhile asks afterwards whether it is confirmed.
+        // Checked under this lock: a socket that joins a room meanwhile asks afterwards whether the room is confirmed.
         let mut confirmed = self.confirmed.lock();
         let (here, gone): (Vec<_>, Vec<_>) = touched.into_iter().partition(has_members);
         let new: Vec<_> = here.into_iter().filter(|room| !confirmed.contains(room)).collect();
         (new, gone.into_iter().filter(|room| confirmed.remove(room)).collect())
     }
 
-    /// What there is to subscribe to on a new connection: of `all` rooms, those that have subscriptions of their own.
-    /// Nothing is confirmed any more.
+    /// The rooms to subscribe to on a new connection: `all`, if rooms have subscriptions of their own. No room remains
+    /// confirmed.
     pub(crate) fn renew(&self, all: impl FnOnce() -> Vec<Room>) -> Vec<Room> {
-        if !self.kept {
+        if !self.enabled {
             return Vec::new();
         }
         self.confirmed.lock().clear();
@@ -72,7 +71,7 @@ impl Interest {
         all()
     }
 
-    /// Messages to these rooms come here.
+    /// The subscriptions of these rooms are confirmed.
     pub(crate) fn confirm(&self, rooms: Vec<Room>) {
         self.confirmed.lock().extend(rooms);
         self.changes.send_replace(());

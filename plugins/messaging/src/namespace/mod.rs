@@ -1,7 +1,7 @@
-//! From a room to its members.
+//! Namespaces, their rooms, and the sessions in them.
 //!
-//! Each namespace keeps rooms of its own in place of the library's, so that the rows of a broadcast need no look-up by
-//! recipient: the members of a room are a [`roster`], columns that are ready to be used.
+//! Each namespace keeps its own rooms instead of the library's, so that the rows of a broadcast need no look-up per
+//! recipient: the members of a room are a [`roster`], the ready-made columns of the rows.
 
 mod fanout;
 mod interest;
@@ -16,4 +16,4 @@ pub(crate) use interest::Interest;
 pub(crate) use namespaces::{Namespace, Namespaces};
 pub(crate) use rooms::Rooms;
 pub(crate) use roster::Roster;
-pub(crate) use session::{Opened, SendAck, Session};
+pub(crate) use session::{SendAck, Session, SessionParts};

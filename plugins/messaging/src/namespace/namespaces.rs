@@ -1,4 +1,4 @@
-//! The namespaces of this node: the adapter below socket.io's.
+//! The namespaces of this node. Each is the library's adapter for that namespace.
 
 use super::interest::{Interest, Room};
 use super::rooms::Rooms;
@@ -15,7 +15,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a client acknowledges.
+/// The acknowledgements from one broadcast of the library.
 type Ack = <Emitter as SocketEmitter>::AckStream;
 
 /// One namespace on this node.
@@ -34,7 +34,7 @@ pub(crate) struct Namespaces {
 }
 
 impl Namespaces {
-    /// `interest` is told which rooms have members. With `guests`, who is not authenticated is in the audience, too.
+    /// Reports rooms with members to `interest`. With `guests`, unauthenticated sockets also get messages.
     pub(crate) fn new(interest: Arc<Interest>, guests: bool) -> Self {
         Self { interest, guests, ..Self::default() }
     }
@@ -70,7 +70,7 @@ impl Namespace {
         self.local.path()
     }
 
-    /// Lets the members of `target` join `rooms`.
+    /// Adds the sockets of `target` to `rooms`. Returns their number.
     pub(crate) fn join(&self, target: &Target, rooms: &[String]) -> usize {
         self.change(target, |own, session| {
             session.user().joined(rooms);
@@ -78,7 +78,7 @@ impl Namespace {
         })
     }
 
-    /// Lets the members of `target` leave `rooms`.
+    /// Removes the sockets of `target` from `rooms`. Returns their number.
     pub(crate) fn leave(&self, target: &Target, rooms: &[String]) -> usize {
         self.change(target, |own, session| {
             session.user().left(rooms);
@@ -93,35 +93,35 @@ impl Namespace {
         roster.len()
     }
 
-    /// The members of `target`.
+    /// The sockets of `target`.
     pub(crate) fn members(&self, target: &Target) -> Arc<Roster> {
         self.rooms.read().roster(&target.rooms, &target.except)
     }
 
-    /// Makes a socket a member of the namespace, unless it has gone. Returns whether it is there.
+    /// Adds a socket to the namespace, unless it has closed. Returns whether it was added.
     pub(crate) fn enter(&self, session: &Arc<Session>) -> bool {
         self.rooms.write().enter(session)
     }
 
-    /// It is known who a socket is: it leaves the rooms of who it was before and joins `rooms`, in one step.
-    /// Returns whether it is still there.
-    pub(crate) fn become_known(&self, session: &Arc<Session>, user: &str, rooms: &[String]) -> bool {
+    /// Sets the user of a socket. In one step the socket leaves the previous user's rooms and joins `rooms`. Returns
+    /// false if it has closed.
+    pub(crate) fn set_user(&self, session: &Arc<Session>, user: &str, rooms: &[String]) -> bool {
         let mut own = self.rooms.write();
-        let left = session.authenticated(user.into(), rooms.to_vec());
+        let left = session.set_user(user.into(), rooms.to_vec());
         own.leave(session.sid, &left);
-        own.know(session)
+        own.user_changed(session)
     }
 
-    /// Disconnects a socket from the namespace. If it does not take even that, its connection is closed.
+    /// Disconnects a socket from the namespace. If that packet cannot be queued, closes the connection.
     pub(crate) fn disconnect(&self, session: &Session) {
         if self.local.disconnect_socket(BroadcastOptions::new(session.sid)).is_err() {
             session.connection().abort();
         }
     }
 
-    /// Takes out a socket whose connection is over, if it is still there.
-    pub(crate) fn reap(&self, sid: Sid) {
-        // It is going already, as a rule.
+    /// Removes a socket whose connection has ended, if the library has not done so.
+    pub(crate) fn remove_ended(&self, sid: Sid) {
+        // Fails if the library has removed the socket, as it usually has.
         let _ = self.local.disconnect_socket(BroadcastOptions::new(sid));
     }
 }

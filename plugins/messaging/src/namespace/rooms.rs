@@ -7,23 +7,23 @@ use socketioxide::socket::Sid;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
-/// Who is where. Each socket is also a room of its own, by its id.
+/// The members of each room. Each socket is also alone in a room named by its id.
 #[derive(Default)]
 pub(crate) struct Rooms {
     namespace: String,
     interest: Arc<Interest>,
-    /// Whether sockets that are not authenticated belong to `everybody`.
+    /// Whether `everybody` includes unauthenticated sockets.
     guests: bool,
     everybody: Room,
-    /// Sockets that are not authenticated: they are in no audience.
-    strangers: HashMap<Sid, Arc<Session>>,
+    /// Unauthenticated sockets that get no messages.
+    unauthenticated: HashMap<Sid, Arc<Session>>,
     rooms: HashMap<String, Room>,
 }
 
 #[derive(Default)]
 struct Room {
     members: HashMap<Sid, Arc<Session>>,
-    /// Made when a message needs it, forgotten when somebody comes or goes.
+    /// Built when a message needs it, discarded when a member joins or leaves.
     roster: OnceLock<Arc<Roster>>,
 }
 
@@ -32,35 +32,35 @@ impl Rooms {
         Self { namespace: namespace.to_owned(), interest, guests, ..Self::default() }
     }
 
-    /// A socket has gone; `rooms` are those that it had joined.
+    /// Removes a closed socket from the namespace and from `rooms`, which it had joined.
     pub(crate) fn exit(&mut self, sid: Sid, rooms: &[String]) {
-        self.strangers.remove(&sid);
+        self.unauthenticated.remove(&sid);
         if self.everybody.remove(sid) {
             self.interest.touch(&self.namespace, sid.as_str());
         }
         self.leave(sid, rooms);
     }
 
-    /// A socket comes into the namespace; nobody knows yet who it is. False if it has gone: [`Rooms::exit`] comes after
-    /// its session is closed, so none stays behind.
+    /// Adds an unauthenticated socket to the namespace. Returns false if it has closed. [`Rooms::exit`] is called after
+    /// the session is closed, so no closed socket remains.
     pub(crate) fn enter(&mut self, session: &Arc<Session>) -> bool {
         if session.is_closed() {
             return false;
         }
         match self.guests {
             true => self.admit(session),
-            false => drop(self.strangers.insert(session.sid, session.clone())),
+            false => drop(self.unauthenticated.insert(session.sid, session.clone())),
         }
         true
     }
 
-    /// The socket's user is known, or is another one from now on: it belongs to everybody, and each roster that it is
-    /// in is made anew. False if it has gone.
-    pub(crate) fn know(&mut self, session: &Arc<Session>) -> bool {
+    /// The socket has authenticated, or its user has changed: it gets messages, and all its rosters are discarded.
+    /// Returns false if it has closed.
+    pub(super) fn user_changed(&mut self, session: &Arc<Session>) -> bool {
         if session.is_closed() {
             return false;
         }
-        self.strangers.remove(&session.sid);
+        self.unauthenticated.remove(&session.sid);
         self.admit(session);
         self.join(session, &session.user().rooms());
         true
@@ -72,7 +72,7 @@ impl Rooms {
         }
     }
 
-    /// A socket of the namespace joins rooms, unless it has gone.
+    /// Adds a socket of the namespace to rooms, unless it has closed.
     pub(crate) fn join(&mut self, session: &Arc<Session>, rooms: &[String]) {
         if session.is_closed() {
             return;
@@ -97,7 +97,7 @@ impl Rooms {
         }
     }
 
-    /// The members of `rooms` (all, where there are none) but not those of `except`, each once.
+    /// The members of `rooms` (if empty: everybody) without those of `except`, each once.
     pub(crate) fn roster(&self, rooms: &[String], except: &[String]) -> Arc<Roster> {
         match (rooms, except) {
             ([], []) => self.everybody.roster(),
@@ -124,35 +124,35 @@ impl Rooms {
         Roster::new(members.into_values().cloned().collect())
     }
 
-    /// The socket whose id this is.
+    /// The socket with this id, if it gets messages.
     pub(super) fn socket(&self, name: &str) -> Option<&Arc<Session>> {
         self.everybody.members.get(&name.parse().ok()?)
     }
 
-    /// All sockets of the namespace, whether or not they are authenticated.
+    /// All sockets of the namespace, including unauthenticated ones.
     pub(crate) fn all(&self) -> Vec<Arc<Session>> {
-        self.everybody.members.values().chain(self.strangers.values()).cloned().collect()
+        self.everybody.members.values().chain(self.unauthenticated.values()).cloned().collect()
     }
 
-    /// Whether anybody is in a room, or it is a socket's own.
+    /// Whether a room has members.
     pub(crate) fn has(&self, room: &str) -> bool {
         self.rooms.contains_key(room) || self.socket(room).is_some()
     }
 
-    /// All rooms, those of single sockets as well.
+    /// All rooms with members, including those named by the ids of sockets.
     pub(crate) fn names(&self) -> Vec<String> {
         self.rooms.keys().cloned().chain(self.everybody.members.keys().map(Sid::to_string)).collect()
     }
 }
 
 impl Room {
-    /// Returns whether it is new.
+    /// Returns whether the socket was not yet a member.
     fn add(&mut self, session: Arc<Session>) -> bool {
         self.roster.take();
         self.members.insert(session.sid, session).is_none()
     }
 
-    /// Returns whether it was there.
+    /// Returns whether the socket was a member.
     fn remove(&mut self, sid: Sid) -> bool {
         self.roster.take();
         self.members.remove(&sid).is_some()
@@ -174,9 +174,9 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever joins and leaves: a roster has just those whom the sets of a model say.
+        /// A roster has the same members as a model with sets.
         #[test]
-        fn a_roster_is_what_the_sets_say(steps in prop::collection::vec((0..6_usize, 0..4_usize, any::<bool>()), 0..60),
+        fn a_roster_matches_a_model(steps in prop::collection::vec((0..6_usize, 0..4_usize, any::<bool>()), 0..60),
                                          rooms in prop::collection::btree_set(0..4_usize, 0..3), except in prop::collection::btree_set(0..4_usize, 0..2)) {
             let sessions: Vec<_> = (0..6).map(|n| Arc::new(Session::for_tests(n))).collect();
             let mut own = Rooms::new("/", Arc::default(), true);
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_authenticated_is_in_no_audience() {
+    fn an_unauthenticated_socket_gets_no_messages() {
         let (mut own, session) = (Rooms::new("/", Arc::default(), false), Arc::new(Session::for_tests(1)));
         assert!(own.enter(&session));
         let sid = [session.sid.to_string()];
@@ -210,17 +210,17 @@ mod tests {
             (0, 0, false, 0)
         );
         assert_eq!(own.all().len(), 1);
-        session.authenticated("a".into(), rooms(&["user(a)"]));
-        assert!(own.know(&session));
+        session.set_user("a".into(), rooms(&["user(a)"]));
+        assert!(own.user_changed(&session));
         assert_eq!((own.roster(&[], &[]).len(), own.roster(&sid, &[]).len(), own.all().len()), (1, 1, 1));
         own.exit(session.sid, &session.user().rooms());
         assert_eq!((own.roster(&[], &[]).len(), own.all().len(), own.rooms.len()), (0, 0, 0));
         session.close("over");
-        assert!(!own.enter(&session) && !own.know(&session) && own.all().is_empty());
+        assert!(!own.enter(&session) && !own.user_changed(&session) && own.all().is_empty());
     }
 
     #[test]
-    fn each_roster_names_the_user_that_a_socket_has_now() {
+    fn each_roster_has_the_current_user_of_a_socket() {
         let (mut own, [changed, other]) =
             (Rooms::new("/", Arc::default(), true), [1, 2].map(|n| Arc::new(Session::for_tests(n))));
         let all = [[].as_slice(), &["mixed"]].map(rooms);
@@ -239,16 +239,16 @@ mod tests {
             all.each_ref().map(|rooms| users(&own, rooms)),
             [vec!["nobody", "nobody"], vec!["nobody", "nobody"]]
         );
-        // Whoever it was not before keeps the rooms that it was put into.
-        assert_eq!(changed.authenticated("a".into(), rooms(&["user(a)", "site(x)"])), rooms(&[]));
-        assert!(own.know(&changed));
+        // A socket that authenticates for the first time keeps the rooms it joined before.
+        assert_eq!(changed.set_user("a".into(), rooms(&["user(a)", "site(x)"])), rooms(&[]));
+        assert!(own.user_changed(&changed));
         assert_eq!(all.each_ref().map(|rooms| users(&own, rooms)), [vec!["a", "nobody"], vec!["a", "nobody"]]);
-        // The same user from another site keeps them as well, another user does not.
-        let left = changed.authenticated("a".into(), rooms(&["user(a)"]));
+        // The same user from another site also keeps them; another user does not.
+        let left = changed.set_user("a".into(), rooms(&["user(a)"]));
         assert_eq!((left, changed.user().rooms()), (rooms(&["site(x)"]), rooms(&["user(a)", "mixed"])));
-        let left = changed.authenticated("b".into(), rooms(&["user(b)"]));
+        let left = changed.set_user("b".into(), rooms(&["user(b)"]));
         own.leave(changed.sid, &left);
-        assert!(own.know(&changed));
+        assert!(own.user_changed(&changed));
         assert_eq!((left, changed.user().rooms()), (rooms(&["user(a)", "mixed"]), rooms(&["user(b)"])));
         assert_eq!(all.each_ref().map(|rooms| users(&own, rooms)), [vec!["b", "nobody"], vec!["nobody"]]);
         assert_eq!(users(&own, &rooms(&["user(b)"])), ["b"]);

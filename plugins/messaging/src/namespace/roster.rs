@@ -4,8 +4,8 @@ use super::session::Session;
 use arrow_array::{Array, ArrayRef, Int64Array, StringArray};
 use std::sync::Arc;
 
-/// Who a message goes to, and who they were when the roster was made: a socket may become another user's while a
-/// message is on its way to it.
+/// The recipients of a message, and their users when the roster was built: the user of a socket may change while a
+/// message is on its way.
 #[derive(Default)]
 pub(crate) struct Roster {
     sessions: Vec<Arc<Session>>,
@@ -13,7 +13,7 @@ pub(crate) struct Roster {
 }
 
 enum Users {
-    /// Of a single recipient, which has a row of its own: columns would only take memory.
+    /// The user of a single recipient. Its row is written on its own, so columns would only take memory.
     One(Option<Arc<str>>),
     Columns {
         connections: ArrayRef,
@@ -48,7 +48,7 @@ impl Roster {
         &self.sessions
     }
 
-    /// The user of the recipient at this place.
+    /// The user of the recipient at this index.
     pub(crate) fn user(&self, place: usize) -> Option<&str> {
         match &self.users {
             Users::One(user) => user.as_deref(),
@@ -56,7 +56,7 @@ impl Roster {
         }
     }
 
-    /// `connection_seq` and `user_id` of the delivery rows; none for fewer than two members.
+    /// `connection_seq` and `user_id` of the delivery rows; `None` for fewer than two members.
     pub(crate) fn columns(&self) -> Option<(ArrayRef, ArrayRef)> {
         match &self.users {
             Users::One(_) => None,

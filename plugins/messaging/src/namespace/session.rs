@@ -1,7 +1,7 @@
 //! A client's socket in one namespace.
 
 use super::session_user::SessionUser;
-use crate::connection::{Connection, LastMark, MessageRef, Offered, Passage, Passenger, QueuedDelivery};
+use crate::connection::{Connection, ConnectionObserver, Handover, LastMark, MessageRef, Offered, QueuedDelivery};
 use crate::metrics as names;
 use crate::rows::{ConnectionEvent, ConnectionRow, DeliveryOutcome, DeliveryRow, Topics, numbered};
 use bytes::Bytes;
@@ -15,33 +15,33 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
-/// Sends one acknowledgement; returns whether there was room for it.
+/// Sends one acknowledgement. Returns whether it was queued.
 pub(crate) type SendAck = Box<dyn FnOnce() -> bool + Send>;
 
-/// What the gateway knows of a socket. Its `closed` row is written when it is closed, or forgotten, whichever is first.
+/// A socket of the gateway. Its `closed` row is written when it is closed or dropped, whichever comes first.
 pub(crate) struct Session {
     pub(crate) sid: Sid,
-    /// The number of its opened row.
+    /// The number of its `opened` row.
     pub(crate) connection_seq: i64,
     pub(crate) namespace: Box<str>,
     pub(crate) protocol: i32,
-    /// What it said of itself in the handshake, but for the token: a JSON object.
+    /// The handshake's auth payload without the token: a JSON object.
     pub(crate) auth: Option<Box<RawValue>>,
     connection: Arc<Connection>,
     last_mark: LastMark,
     opened_at: Instant,
     user: SessionUser,
-    /// Its pushes that wait to be acknowledged: the number of each one's row, and what sends the acknowledgement.
+    /// Pushes to be acknowledged: the number of each one's row, and a function that sends the acknowledgement.
     pub(crate) push_acks: OnceLock<mpsc::Sender<(u64, SendAck)>>,
-    /// Why the server closed it.
+    /// Why the server closed the socket.
     close_reason: OnceLock<&'static str>,
     closed: AtomicBool,
     topics: Arc<Topics>,
     open: Arc<AtomicUsize>,
 }
 
-/// What a session is made of.
-pub(crate) struct Opened {
+/// The parts of a new session.
+pub(crate) struct SessionParts {
     pub(crate) sid: Sid,
     pub(crate) connection_seq: i64,
     pub(crate) namespace: Box<str>,
@@ -53,8 +53,8 @@ pub(crate) struct Opened {
 }
 
 impl Session {
-    pub(crate) fn new(opened: Opened) -> Self {
-        let Opened { sid, connection_seq, namespace, protocol, auth, connection, topics, open } = opened;
+    pub(crate) fn new(parts: SessionParts) -> Self {
+        let SessionParts { sid, connection_seq, namespace, protocol, auth, connection, topics, open } = parts;
         open.fetch_add(1, Relaxed);
         gauge!(names::CONNECTIONS).increment(1);
         Self {
@@ -75,17 +75,16 @@ impl Session {
         }
     }
 
-    /// Has the session told when its client's connection is over.
-    pub(crate) fn ride(self: &Arc<Self>) {
-        self.connection.carry(self.clone());
+    /// Notifies the session when its connection ends.
+    pub(crate) fn observe_connection(self: &Arc<Self>) {
+        self.connection.add_observer(self.clone());
     }
 
-    /// Its client's connection.
     pub(crate) fn connection(&self) -> &Arc<Connection> {
         &self.connection
     }
 
-    /// Offers a frame to its client; if the writers have to be told, its connection is added to `due`.
+    /// Queues a frame for the client. If the writers must be told, the connection is added to `due`.
     pub(crate) fn offer(
         &self,
         frame: &Bytes,
@@ -96,60 +95,61 @@ impl Session {
         self.connection.offer(frame, &self.last_mark, volatile, message.to(self.connection_seq), due)
     }
 
-    /// Sends an event through the library: `send` returns whether there was room. `marked`: it ends with a mark.
+    /// Sends an event through the library. `send` returns whether the event was queued; `marked` says whether it ends
+    /// with a mark.
     pub(crate) fn send_through_library(&self, marked: bool, message: MessageRef, send: impl FnOnce() -> bool) {
         self.connection.send_through_library(&self.last_mark, message.to(self.connection_seq), || match send() {
-            false => Passage::Refused,
-            true if marked => Passage::Marked,
-            true => Passage::Unmarked,
+            false => Handover::Refused,
+            true if marked => Handover::Marked,
+            true => Handover::Unmarked,
         });
     }
 
-    /// Something went through the library without a mark; nothing that is sent from now on overtakes it.
+    /// An event without a mark went through the library. Later events will not overtake it.
     pub(crate) fn sent_unmarked(&self) {
-        self.connection.send_through_library(&self.last_mark, QueuedDelivery::NONE, || Passage::Unmarked);
+        self.connection.send_through_library(&self.last_mark, QueuedDelivery::NONE, || Handover::Unmarked);
     }
 
-    /// Who it is, and which rooms it is in.
+    /// The socket's user and rooms.
     pub(crate) fn user(&self) -> &SessionUser {
         &self.user
     }
 
-    /// Its user is known, and which rooms come with that. Returns the rooms that it leaves.
-    pub(crate) fn authenticated(&self, user: Arc<str>, rooms: Vec<String>) -> Vec<String> {
-        self.connection.proven();
+    /// Sets the user and the user's rooms. Returns the rooms that the socket leaves.
+    pub(super) fn set_user(&self, user: Arc<str>, rooms: Vec<String>) -> Vec<String> {
+        self.connection.authenticated();
         self.user.set(user, rooms)
     }
 
-    /// Says why the server is about to close it; the first word counts.
+    /// Sets the reason why the server closes the socket. The first call wins.
     pub(crate) fn set_close_reason(&self, reason: &'static str) {
         let _ = self.close_reason.set(reason);
     }
 
-    /// How long it has been open.
+    /// The time since the socket was opened.
     pub(crate) fn age(&self) -> Duration {
         self.opened_at.elapsed()
     }
 
-    /// The client's address as this server sees it.
+    /// The address of the TCP peer.
     pub(crate) fn address(&self) -> IpAddr {
         self.connection.peer.ip().to_canonical()
     }
 
-    /// Whether its closed row is written.
+    /// Whether the socket is closed.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(SeqCst)
     }
 
-    /// Writes the closed row, once.
+    /// Closes the session and writes its `closed` row. Only the first call has an effect.
     pub(crate) fn close(&self, reason: &str) {
         if self.closed.swap(true, SeqCst) {
             return;
         }
         self.open.fetch_sub(1, Relaxed);
         gauge!(names::CONNECTIONS).decrement(1);
-        self.user.stop_waiting();
-        let why = self.close_reason.get().copied().or(self.connection.reason()).unwrap_or(reason);
+        self.user.stop_auth_timer();
+        let reason = self.close_reason.get().copied().or(self.connection.close_reason()).unwrap_or(reason);
         let (user, (received, sent)) = (self.user.name(), self.connection.bytes());
         let row = ConnectionRow {
             connection_seq: Some(self.connection_seq),
@@ -157,7 +157,7 @@ impl Session {
             transport: self.connection.transport(),
             protocol: self.protocol,
             user_id: user.as_deref(),
-            reason: Some(why),
+            reason: Some(reason),
             duration_ms: Some(self.opened_at.elapsed().as_millis() as i64),
             received_bytes: Some(received as i64),
             sent_bytes: Some(sent as i64),
@@ -174,7 +174,7 @@ impl Session {
         static TOPICS: std::sync::LazyLock<Arc<Topics>> = std::sync::LazyLock::new(|| Arc::new(Topics::for_tests()));
         let peer = (([127, 0, 0, 1], 1).into(), Protocol::V4);
         let settings = Arc::new(Settings::new(1, Duration::ZERO));
-        Self::new(Opened {
+        Self::new(SessionParts {
             sid: Sid::new(),
             connection_seq: number as i64,
             namespace: "/".into(),
@@ -189,13 +189,13 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // A client that went away between its admission and its connection has no disconnect handler.
+        // The library calls no disconnect handler for a client that goes away between its admission and its connection.
         self.close("transport close");
     }
 }
 
-impl Passenger for Session {
-    fn has_left(&self) -> bool {
+impl ConnectionObserver for Session {
+    fn is_finished(&self) -> bool {
         self.is_closed()
     }
 

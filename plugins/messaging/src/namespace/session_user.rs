@@ -1,91 +1,90 @@
-//! Who is on the other side of a socket, and the rooms that it is in.
+//! The user and the rooms of a socket.
 
 use crate::connection::Moment;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use tokio::task::AbortHandle;
 
-/// The user of a session, once it has authenticated, and its rooms.
+/// The user and the rooms of a session.
 #[derive(Default)]
 pub(crate) struct SessionUser {
-    known: Mutex<Known>,
-    /// Disconnects the socket, unless it authenticates in time.
-    timer: Mutex<Option<AbortHandle>>,
+    state: Mutex<State>,
+    /// The task that disconnects the socket if it does not authenticate in time.
+    auth_timer: Mutex<Option<AbortHandle>>,
 }
 
 #[derive(Default)]
-struct Known {
+struct State {
     name: Option<Arc<str>>,
-    /// Who it was before, and until when.
-    earlier: Option<(Moment, Arc<str>)>,
-    /// The rooms that came with the user.
+    /// The previous user, and when it was replaced.
+    previous: Option<(Moment, Arc<str>)>,
+    /// The user's rooms.
     rooms: Vec<String>,
-    /// The rooms that it was put into otherwise.
+    /// Other rooms that the socket was added to.
     joined: Vec<String>,
 }
 
 impl SessionUser {
-    /// The user's id; `None` until it has authenticated.
+    /// The user's id; `None` until the socket has authenticated.
     pub(crate) fn name(&self) -> Option<Arc<str>> {
-        self.known.lock().name.clone()
+        self.state.lock().name.clone()
     }
 
-    /// The user's id at that moment.
+    /// The user's id at `moment`.
     pub(super) fn name_at(&self, moment: Moment) -> Option<Arc<str>> {
-        let known = self.known.lock();
-        let earlier = known.earlier.as_ref().filter(|(until, _)| moment.elapsed() > until.elapsed());
-        earlier.map(|(_, name)| name.clone()).or_else(|| known.name.clone())
+        let state = self.state.lock();
+        let previous = state.previous.as_ref().filter(|(until, _)| moment.elapsed() > until.elapsed());
+        previous.map(|(_, name)| name.clone()).or_else(|| state.name.clone())
     }
 
-    /// All rooms that it is in, except its own.
+    /// All rooms of the socket, except the one named by its id.
     pub(crate) fn rooms(&self) -> Vec<String> {
-        let known = self.known.lock();
-        known.rooms.iter().chain(&known.joined).cloned().collect()
+        let state = self.state.lock();
+        state.rooms.iter().chain(&state.joined).cloned().collect()
     }
 
-    /// It was put into `rooms`.
+    /// The socket was added to `rooms`.
     pub(super) fn joined(&self, rooms: &[String]) {
-        let mut known = self.known.lock();
+        let mut state = self.state.lock();
         for room in rooms {
-            if !known.rooms.contains(room) && !known.joined.contains(room) {
-                known.joined.push(room.clone());
+            if !state.rooms.contains(room) && !state.joined.contains(room) {
+                state.joined.push(room.clone());
             }
         }
     }
 
-    /// It was put out of `rooms`.
+    /// The socket was removed from `rooms`.
     pub(super) fn left(&self, rooms: &[String]) {
-        let mut known = self.known.lock();
-        known.rooms.retain(|room| !rooms.contains(room));
-        known.joined.retain(|room| !rooms.contains(room));
+        let mut state = self.state.lock();
+        state.rooms.retain(|room| !rooms.contains(room));
+        state.joined.retain(|room| !rooms.contains(room));
     }
 
-    /// Stops `timer` when the user is known, or the session closed.
-    pub(crate) fn until_known(&self, timer: AbortHandle) {
-        *self.timer.lock() = Some(timer);
+    /// Aborts `timer` when the socket authenticates or closes.
+    pub(crate) fn set_auth_timer(&self, timer: AbortHandle) {
+        *self.auth_timer.lock() = Some(timer);
     }
 
-    /// Stops the timer.
-    pub(super) fn stop_waiting(&self) {
-        // Taken out, because a handle keeps the memory of its task.
-        if let Some(timer) = self.timer.lock().take() {
+    pub(super) fn stop_auth_timer(&self) {
+        // Removed, because a handle keeps the memory of its task.
+        if let Some(timer) = self.auth_timer.lock().take() {
             timer.abort();
         }
     }
 
-    /// The user is known, and the rooms that come with it. Returns the rooms that it leaves: those that came with the
-    /// user it was, and if that was somebody else, those that it was put into as well.
+    /// Sets the user and the user's rooms. Returns the rooms that the socket leaves: the previous rooms of its user and,
+    /// if the user has changed, all other rooms.
     pub(super) fn set(&self, name: Arc<str>, rooms: Vec<String>) -> Vec<String> {
-        self.stop_waiting();
-        let known = &mut *self.known.lock();
-        let before = known.name.replace(name);
-        let mut left = std::mem::replace(&mut known.rooms, rooms);
-        if before.is_some() && before != known.name {
-            left.append(&mut known.joined);
-            known.earlier = before.map(|name| (Moment::now(), name));
+        self.stop_auth_timer();
+        let state = &mut *self.state.lock();
+        let before = state.name.replace(name);
+        let mut left = std::mem::replace(&mut state.rooms, rooms);
+        if before.is_some() && before != state.name {
+            left.append(&mut state.joined);
+            state.previous = before.map(|name| (Moment::now(), name));
         }
-        known.joined.retain(|room| !known.rooms.contains(room));
-        left.retain(|room| !known.rooms.contains(room));
+        state.joined.retain(|room| !state.rooms.contains(room));
+        left.retain(|room| !state.rooms.contains(room));
         left
     }
 }

@@ -1,7 +1,7 @@
-//! Engine.io's transports: what the requests to socket.io's path do.
+//! Engine.io's transports: answers the requests to socket.io's path.
 //!
-//! To the library every client is one WebSocket ([`Stream`]) from the beginning, whatever its transport: what a client
-//! polls, posts and probes is dealt with here, so that the library reads nothing but sound frames.
+//! The library sees every client as one WebSocket ([`Stream`]) from the beginning, regardless of its transport: polls,
+//! POSTs and probes are handled here, so that the library reads only valid frames.
 
 mod payload;
 mod polling;
@@ -10,14 +10,17 @@ mod sessions;
 mod upgrade;
 
 use super::handshake::Refusals;
-use crate::connection::{Admission, Connection, Polling, Protocol, Settings, Slot, Source, Stream, TooMany, Unproven};
+use crate::connection::{
+    Connection, DescriptorPermit, Polling, Protocol, Settings, Source, Stream, TooMany, UnauthenticatedClient,
+    UnauthenticatedLimit,
+};
 use crate::namespace::Namespace;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts};
 use bytes::Bytes;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use request::{Ask, Refused};
+use request::{Operation, Refused};
 use sessions::Sessions;
 use socketioxide::service::SocketIoService;
 use std::net::SocketAddr;
@@ -27,7 +30,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tower::Service;
 
-/// The library: it takes the streams of sessions.
+/// The library. It serves the streams of sessions.
 pub(super) type Library = SocketIoService<(), Namespace>;
 
 /// Serves engine.io's transports. Cheap to clone.
@@ -36,52 +39,52 @@ pub(super) struct Engine {
     library: Library,
     settings: Arc<Settings>,
     sessions: Arc<Sessions>,
-    admission: Arc<Admission>,
-    /// The longest body of a POST.
+    unauthenticated: Arc<UnauthenticatedLimit>,
+    /// Maximum length of a POST's body.
     max_payload: usize,
 }
 
-/// The TCP connection that a request came over.
+/// The TCP connection of a request.
 #[derive(Clone)]
 pub(super) struct Peer {
     pub(super) address: SocketAddr,
-    /// Clients that began over it and have not authenticated.
-    pub(super) unproven: Arc<AtomicUsize>,
-    /// Of the connection, which a WebSocket takes over.
-    pub(super) slot: Slot,
+    /// Number of unauthenticated clients whose sessions began on this connection.
+    pub(super) unauthenticated: Arc<AtomicUsize>,
+    /// The permit for the connection's descriptor. A WebSocket takes it over.
+    pub(super) permit: DescriptorPermit,
 }
 
 impl Engine {
     pub(super) fn new(library: Library, settings: Arc<Settings>, max_payload: usize) -> Self {
-        Self { library, settings, sessions: Arc::default(), admission: Arc::default(), max_payload }
+        Self { library, settings, sessions: Arc::default(), unauthenticated: Arc::default(), max_payload }
     }
 
     /// Answers a request to socket.io's path.
     pub(super) async fn answer(self, request: Request<Body>, peer: Peer) -> Response<Body> {
-        let answer = match Ask::read(&request) {
-            Ok(Ask::Open(protocol)) => self.open(protocol, request, &peer).await,
-            Ok(Ask::Poll(secret)) => self.poll(&secret).await,
-            Ok(Ask::Post(secret)) => self.post(&secret, request).await,
-            Ok(Ask::OpenWebSocket(protocol, accept)) => self.open_websocket(protocol, request, &peer, accept),
-            Ok(Ask::Upgrade(secret, accept)) => self.upgrade(&secret, request, peer.slot, accept),
+        let answer = match Operation::read(&request) {
+            Ok(Operation::Open(protocol)) => self.open(protocol, request, &peer).await,
+            Ok(Operation::Poll(secret)) => self.poll(&secret).await,
+            Ok(Operation::Post(secret)) => self.post(&secret, request).await,
+            Ok(Operation::OpenWebSocket(protocol, accept)) => self.open_websocket(protocol, request, &peer, accept),
+            Ok(Operation::Upgrade(secret, accept)) => self.upgrade(&secret, request, peer.permit, accept),
             Err(refused) => Err(refused),
         };
         answer.unwrap_or_else(Refused::response)
     }
 
-    fn admit(&self, peer: &Peer) -> Result<Unproven, Refused> {
-        self.admission.admit(peer.address.ip(), &peer.unproven).map_err(|TooMany| Refused::TooMany)
+    fn admit(&self, peer: &Peer) -> Result<UnauthenticatedClient, Refused> {
+        self.unauthenticated.admit(peer.address.ip(), &peer.unauthenticated).map_err(|TooMany| Refused::TooMany)
     }
 
-    /// A session that begins with polling: its connection, which the library writes an open packet to.
+    /// Begins a session with polling. Returns its connection, to which the library writes an open packet.
     fn begin_polling(&self, protocol: Protocol, head: Parts, peer: &Peer) -> Result<Arc<Connection>, Refused> {
-        let unproven = self.admit(peer)?;
+        let client = self.admit(peer)?;
         let (posts, posted) = mpsc::channel(1);
         let connection = Connection::new(
             (peer.address, protocol),
             None,
             Some(Polling::new(posts)),
-            Some(unproven),
+            Some(client),
             self.settings.clone(),
         );
         let connection = Arc::new(connection);
@@ -96,8 +99,8 @@ impl Engine {
         peer: &Peer,
         accept: HeaderValue,
     ) -> Result<Response<Body>, Refused> {
-        let unproven = self.admit(peer)?;
-        let (engine, address, slot) = (self.clone(), peer.address, peer.slot.clone());
+        let client = self.admit(peer)?;
+        let (engine, address, permit) = (self.clone(), peer.address, peer.permit.clone());
         let (mut head, _) = request.into_parts();
         let upgrade = on_upgrade(&mut head);
         tokio::spawn(async move {
@@ -107,25 +110,32 @@ impl Engine {
                 (address, protocol),
                 Some(writes),
                 None,
-                Some(unproven),
+                Some(client),
                 engine.settings.clone(),
             ));
-            engine.begin(Source::Socket(reads), read, &connection, head, Some(slot));
+            engine.begin(Source::Socket(reads), read, &connection, head, Some(permit));
         });
         Ok(switching(accept))
     }
 
-    /// Hands a session to the library.
-    fn begin(&self, source: Source, read: Bytes, connection: &Arc<Connection>, head: Parts, slot: Option<Slot>) {
+    /// Passes a session to the library.
+    fn begin(
+        &self,
+        source: Source,
+        read: Bytes,
+        connection: &Arc<Connection>,
+        head: Parts,
+        permit: Option<DescriptorPermit>,
+    ) {
         let mut request = Request::new(());
         *request.uri_mut() = library_uri(&head, connection.protocol);
         *request.headers_mut() = own_headers(&head);
         request.extensions_mut().insert(connection.clone());
         request.extensions_mut().insert(Refusals::default());
         let session =
-            Service::call(&mut self.library.clone(), (Stream::new(source, read, connection.clone(), slot), request));
+            Service::call(&mut self.library.clone(), (Stream::new(source, read, connection.clone(), permit), request));
         if session.into_inner().is_err() {
-            tracing::error!("the socket.io library refuses a handshake that is sound; this is a bug of Greyhound");
+            tracing::error!("the socket.io library refused a valid handshake; this is a bug of Greyhound");
         }
     }
 
@@ -133,7 +143,7 @@ impl Engine {
         &self,
         secret: &str,
         request: Request<Body>,
-        slot: Slot,
+        permit: DescriptorPermit,
         accept: HeaderValue,
     ) -> Result<Response<Body>, Refused> {
         let connection = self.sessions.get(secret).ok_or(Refused::UnknownSession)?;
@@ -144,7 +154,7 @@ impl Engine {
         let upgrade = on_upgrade(&mut head);
         tokio::spawn(async move {
             if let Some((stream, read)) = upgraded(upgrade).await {
-                upgrade::upgrade(connection, stream, read, slot).await;
+                upgrade::upgrade(connection, stream, read, permit).await;
             }
         });
         Ok(switching(accept))
@@ -155,13 +165,13 @@ fn on_upgrade(head: &mut Parts) -> Option<OnUpgrade> {
     head.extensions.remove::<OnUpgrade>()
 }
 
-/// The TCP connection below a WebSocket, and what was read from it already.
+/// The TCP connection of a WebSocket, and the bytes already read from it.
 async fn upgraded(upgrade: Option<OnUpgrade>) -> Option<(TcpStream, Bytes)> {
     let parts = upgrade?.await.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
     Some((parts.io.into_inner(), parts.read_buf))
 }
 
-/// The handshake's URI as the library can read it: with the protocol's number, once, and without an empty session id.
+/// The handshake's URI for the library: with exactly one `EIO`, and without an empty session id.
 fn library_uri(head: &Parts, protocol: Protocol) -> axum::http::Uri {
     let kept = head
         .uri
@@ -174,8 +184,8 @@ fn library_uri(head: &Parts, protocol: Protocol) -> axum::http::Uri {
     uri.parse().expect("parts of a URI")
 }
 
-/// A session keeps the head of its handshake, whose parts are slices of the connection's read buffer: without copies
-/// of their own, each idle client would hold on to 8 KiB.
+/// Copies of a handshake's headers. The headers are slices of the connection's read buffer; without copies each idle
+/// session would keep 8 KiB.
 fn own_headers(head: &Parts) -> HeaderMap {
     let mut own = HeaderMap::with_capacity(head.headers.len());
     for (name, value) in &head.headers {

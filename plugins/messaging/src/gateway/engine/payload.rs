@@ -1,12 +1,12 @@
-//! Payloads of the polling transport: the packets of one POST, and those of the answer to a poll.
+//! Payloads of the polling transport: the packets of one POST, or of the response to a poll.
 //!
 //! Engine.io 4 (<https://github.com/socketio/engine.io-protocol>): packets separated by 0x1e, binary ones as
 //! `b<base64>`. Engine.io 3: `<length in UTF-16 units>:<packet>`, binary ones as `b4<base64>`, or the whole as bytes:
 //! `00` or `01`, the length in decimal digits (a byte each, 0 to 9), `ff`, then the packet.
 //!
-//! Packets are handed on as frames of a WebSocket, which is how sessions have them whatever their transport. Reading is
-//! strict, but for base64, which Node reads leniently and clients of several languages count on it; it is linear in the
-//! length of the body.
+//! Packets are converted from and to WebSocket frames, which sessions use regardless of their transport. Decoding is
+//! linear in the length of the body, and strict except for base64: Node decodes it leniently, and clients in several
+//! languages rely on that.
 
 use crate::connection::Protocol;
 use crate::connection::{client_frame, first_frame};
@@ -17,13 +17,13 @@ use base64::prelude::BASE64_STANDARD;
 use bytes::{Bytes, BytesMut};
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
-/// Between two packets of engine.io 4.
+/// The separator of packets in engine.io 4.
 const SEPARATOR: char = '\x1e';
-/// The end of a length in a payload of bytes.
+/// The end of a packet's length in a binary payload.
 const LENGTH_END: u8 = 0xff;
-/// A length has at most so many digits: more than any body that is read.
+/// Maximum number of digits of a packet's length. Longer bodies are not read.
 const LENGTH_DIGITS_MAX: usize = 10;
-/// What a binary packet of engine.io 3 begins with in a WebSocket: a message.
+/// The first byte of a binary packet of engine.io 3 in a WebSocket: the type `message`.
 const BINARY_MESSAGE: u8 = 4;
 
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
@@ -33,21 +33,21 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// A body that is no payload.
+/// The body is not a payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum PayloadError {
     /// Not UTF-8.
     #[error("the body is not UTF-8")]
     NotText,
-    /// A packet without a type, or of a type that clients do not send.
-    #[error("the body has a packet of an unknown type")]
+    /// A packet has no type, or a type that clients do not send.
+    #[error("the body has a packet of unknown type")]
     UnknownPacket,
-    /// A length that is none, or does not fit.
-    #[error("the body has a packet whose length is wrong")]
+    /// The length of a packet is not a number, or does not fit the body.
+    #[error("the body has a packet with a wrong length")]
     WrongLength,
 }
 
-/// The packets of a POST as the frames that a client's WebSocket would bring.
+/// The packets of a POST as a client's WebSocket frames.
 pub(super) fn decode(protocol: Protocol, body: &[u8], is_binary: bool) -> Result<Bytes, PayloadError> {
     let mut frames = BytesMut::with_capacity(body.len() + 16);
     if protocol == Protocol::V3 && is_binary {
@@ -73,7 +73,7 @@ fn decode_lengths(mut text: &str, frames: &mut BytesMut) -> Result<(), PayloadEr
     Ok(())
 }
 
-/// Where the first so many UTF-16 units of a text end; none where that is beyond its end or within a character.
+/// The byte offset after the first `units` UTF-16 units of a text. `None` if it is beyond the end or within a character.
 fn units_end(text: &str, units: usize) -> Option<usize> {
     let mut left = units;
     for (at, character) in text.char_indices() {
@@ -106,7 +106,7 @@ fn decode_bytes(mut body: &[u8], frames: &mut BytesMut) -> Result<(), PayloadErr
     Ok(())
 }
 
-/// Puts one packet in the form of texts.
+/// Appends one packet of a text payload.
 fn put_packet(protocol: Protocol, packet: &str, frames: &mut BytesMut) -> Result<(), PayloadError> {
     let base64 = match protocol {
         Protocol::V4 => packet.strip_prefix('b'),
@@ -115,14 +115,14 @@ fn put_packet(protocol: Protocol, packet: &str, frames: &mut BytesMut) -> Result
     match (base64, packet.as_bytes().first()) {
         (Some(base64), _) if protocol == Protocol::V4 => client_frame(Data::Binary, &[&from_base64(base64)], frames),
         (Some(base64), _) => client_frame(Data::Binary, &[&[BINARY_MESSAGE], &from_base64(base64)], frames),
-        // Close, ping, pong, message; a client sends no others on this transport.
+        // Close, ping, pong, message: clients send no other types on this transport.
         (None, Some(b'1'..=b'4')) => client_frame(Data::Text, &[packet.as_bytes()], frames),
         _ => return Err(PayloadError::UnknownPacket),
     }
     Ok(())
 }
 
-/// As Node's `Buffer.from(text, "base64")`: both alphabets, ends at a `=`, passes over what is in neither.
+/// Decodes like Node's `Buffer.from(text, "base64")`: accepts both alphabets, stops at a `=`, skips other characters.
 fn from_base64(text: &str) -> Vec<u8> {
     let sextet = |byte: u8| match byte {
         b'-' => Some(b'+'),
@@ -131,21 +131,21 @@ fn from_base64(text: &str) -> Vec<u8> {
         _ => None,
     };
     let mut sextets: Vec<u8> = text.bytes().take_while(|byte| *byte != b'=').filter_map(sextet).collect();
-    // One alone is no byte.
+    // A single last sextet is not a whole byte.
     if sextets.len() % 4 == 1 {
         sextets.pop();
     }
     LENIENT.decode(sextets).expect("only letters of the alphabet, and no single one at the end")
 }
 
-/// What a session has for its client, as the answer to a poll.
+/// The payload of a response to a poll.
 #[derive(Default)]
 pub(super) struct Payload {
     text: String,
 }
 
 impl Payload {
-    /// Adds the packets of frames that a server writes; `open` puts another text in the place of an open packet.
+    /// Adds the packets of a server's frames. `open` may replace an open packet.
     pub(super) fn add(&mut self, protocol: Protocol, mut frames: &[u8], open: impl Fn(&str) -> Option<String>) {
         while let Some((opcode, payload, rest)) = first_frame(frames) {
             match opcode {
@@ -202,7 +202,7 @@ mod tests {
     use proptest::prelude::*;
     use tungstenite::protocol::frame::FrameHeader;
 
-    /// The packets of frames that a client writes, as `decode` makes them.
+    /// The packets of a client's frames.
     fn packets(frames: &[u8]) -> Vec<(bool, Vec<u8>)> {
         let (mut rest, mut packets) = (frames, Vec::new());
         while !rest.is_empty() {
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_payload_is_refused() {
+    fn invalid_bodies_are_refused() {
         for body in ["1:😀x", "9:4a", ":4a", "-1:4a", "4a", "1:", "99999999999:4", "1:x", "0:"] {
             assert!(read(V3, body.as_bytes(), false).is_err(), "{body}");
         }
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn base64_is_read_as_node_does() {
+    fn base64_is_decoded_as_in_node() {
         let bytes = |base64: &str| from_base64(base64);
         for same in ["AQIDBA==", "AQIDBA", "AQID\nBA==\n", "AQ ID\r\nBA", "AQIDBA==x", "A*QIDBA"] {
             assert_eq!(bytes(same), [1, 2, 3, 4], "{same}");
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_has_the_form_of_its_protocol() {
+    fn a_response_has_the_format_of_its_protocol() {
         let frames =
             [text_frame(&["42[\"ü😀\"]"]), Bytes::from_static(&[0x82, 3, 4, 1, 2]), Bytes::from_static(&[0x88, 0])]
                 .concat();
@@ -294,18 +294,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_comes_is_read_or_refused(body in prop::collection::vec(any::<u8>(), 0..200), is_binary: bool, v3: bool) {
+        fn arbitrary_bodies_are_read_or_refused(body in prop::collection::vec(any::<u8>(), 0..200), is_binary: bool, v3: bool) {
             let _ = read(if v3 { V3 } else { V4 }, &body, is_binary);
         }
 
         #[test]
-        fn texts_near_the_forms_are_read_or_refused(body in "([0-9]{0,3}:?[0-6b😀ü\u{1e}=a-d]{0,6}){0,8}", is_binary: bool, v3: bool) {
+        fn almost_valid_bodies_are_read_or_refused(body in "([0-9]{0,3}:?[0-6b😀ü\u{1e}=a-d]{0,6}){0,8}", is_binary: bool, v3: bool) {
             let _ = read(if v3 { V3 } else { V4 }, body.as_bytes(), is_binary);
         }
 
-        /// What a server writes, a client that follows the protocol reads; so does our own reading.
+        /// The decoder reads what the encoder writes.
         #[test]
-        fn what_is_written_is_read(packets in prop::collection::vec("4[^\u{1e}]{0,12}", 1..6), v3: bool) {
+        fn an_encoded_payload_is_decoded(packets in prop::collection::vec("4[^\u{1e}]{0,12}", 1..6), v3: bool) {
             let protocol = if v3 { V3 } else { V4 };
             let mut payload = Payload::default();
             packets.iter().for_each(|packet| payload.add(protocol, &text_frame(&[packet]), |_| None));

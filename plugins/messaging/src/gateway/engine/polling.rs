@@ -1,4 +1,4 @@
-//! The polling transport: a handshake, polls, and POSTs.
+//! The polling transport: handshakes, polls and POSTs.
 
 use super::payload::{self, Payload};
 use super::request::Refused;
@@ -13,12 +13,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// How long the library may take to begin a session: nothing keeps it but a machine that is overloaded.
+/// Time for the library to write the open packet. Exceeded only if the machine is overloaded.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a client may take to send a body, so that nobody holds memory by sending slowly.
+/// Time for a client to send a body, so that no client holds memory by sending slowly.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// While a WebSocket is tried, a poll is answered after so long; as Node.
-const UPGRADE_POLL: Duration = Duration::from_millis(100);
+/// During an upgrade a poll is answered after this time, as in Node.
+const UPGRADE_POLL_TIMEOUT: Duration = Duration::from_millis(100);
 
 type Answer = Result<Response<Body>, Refused>;
 
@@ -27,7 +27,7 @@ impl Engine {
         let (head, _) = request.into_parts();
         let connection = self.begin_polling(protocol, head, peer)?;
         let secret = self.sessions.register(&connection);
-        let opened = timeout(OPEN_TIMEOUT, connection.poll(UPGRADE_POLL)).await;
+        let opened = timeout(OPEN_TIMEOUT, connection.poll(UPGRADE_POLL_TIMEOUT)).await;
         let Ok(Polled::Frames(frames)) = opened else {
             connection.abort();
             return Err(Refused::NotBegun);
@@ -40,13 +40,13 @@ impl Engine {
     pub(super) async fn poll(&self, secret: &str) -> Answer {
         let connection = self.polling(secret)?;
         let mut payload = Payload::default();
-        match connection.poll(UPGRADE_POLL).await {
+        match connection.poll(UPGRADE_POLL_TIMEOUT).await {
             Polled::Frames(frames) => {
                 frames.iter().for_each(|frames| payload.add(connection.protocol, frames, |_| None))
             }
-            Polled::Overtaken => return Err(Refused::Other("another poll of the session came later")),
-            // As Node: the client learns that the transport is closed.
-            Polled::Over => payload.push(connection.protocol, "1"),
+            Polled::Superseded => return Err(Refused::Other("a later poll has replaced this one")),
+            // A close packet, as in Node.
+            Polled::Closed => payload.push(connection.protocol, "1"),
         }
         if payload.is_empty() {
             payload.push(connection.protocol, "6");
@@ -69,10 +69,10 @@ impl Engine {
         };
         connection.count_received(body.len());
         let frames = payload::decode(connection.protocol, &body, is_binary).map_err(|error| {
-            tracing::debug!(%error, "a client sent what is no payload");
+            tracing::debug!(%error, "a client sent an invalid payload");
             connection.set_close_reason("parse error");
             connection.abort();
-            Refused::Other("the body is no payload")
+            Refused::Other("the body is not a payload")
         })?;
         match timeout(BODY_TIMEOUT, connection.post(frames)).await {
             Ok(true) => Ok(html("ok")),
@@ -89,7 +89,7 @@ impl Engine {
     }
 }
 
-/// The open packet for a client that polls: with the session's secret, and the WebSocket that it may go over to.
+/// The open packet for a client that polls: with the session's secret, and `websocket` as an upgrade.
 fn open_packet(open: &str, secret: &str) -> Option<String> {
     let mut open: Map<String, Value> = serde_json::from_str(open).ok()?;
     open.insert("sid".into(), secret.into());
@@ -102,7 +102,7 @@ fn payload_response(connection: &Connection, payload: Payload) -> Response<Body>
     connection.count_sent(text.len());
     let mut response = Response::new(Body::from(text));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=UTF-8"));
-    // A cache would give two clients one session.
+    // A cached response would give two clients the same session.
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

@@ -1,4 +1,4 @@
-//! What a request to socket.io's path asks for, and how it is refused in the words of Node's server.
+//! Requests to socket.io's path, and their refusal with the codes and messages of Node's server.
 
 use crate::connection::Protocol;
 use crate::gateway::handshake::query;
@@ -7,37 +7,37 @@ use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, 
 use serde::Serialize;
 use tungstenite::handshake::derive_accept_key;
 
-/// What a request asks for.
+/// The operation that a request asks for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Ask {
-    /// A session that begins with polling.
+pub(super) enum Operation {
+    /// Begin a session with polling.
     Open(Protocol),
-    /// What waits for the client of the session with this secret.
+    /// Poll the session with this secret.
     Poll(String),
-    /// To take packets from it.
+    /// Post packets to the session with this secret.
     Post(String),
-    /// A WebSocket: a session's that begins with it.
+    /// Begin a session with a WebSocket. The value is the `Sec-WebSocket-Accept` of the response.
     OpenWebSocket(Protocol, HeaderValue),
-    /// A WebSocket for the session with this secret. The value is the answer to its key.
+    /// Upgrade the session with this secret to a WebSocket. The value is the `Sec-WebSocket-Accept` of the response.
     Upgrade(String, HeaderValue),
 }
 
-/// A client that is refused for the number of those who are there may come again after so long.
+/// Seconds after which a refused client may retry.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 
-/// Why a request is refused: Node's codes and messages (engine.io 6, `Server.errors`), and what Node does not refuse.
+/// Why a request is refused. The first four have Node's codes and messages (engine.io 6, `Server.errors`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refused {
     UnknownTransport,
     UnknownSession,
     BadHandshakeMethod,
-    /// Something else, which the text names.
+    /// Another reason, named by the text.
     Other(&'static str),
-    /// Too many clients are there that have not authenticated.
+    /// Too many clients are unauthenticated.
     TooMany,
-    /// The library did not begin the session in time.
+    /// The library did not write the open packet in time.
     NotBegun,
-    /// The body did not come in time.
+    /// The body did not arrive in time.
     TooSlow,
     /// The body is longer than `maxPayload`.
     TooLong,
@@ -56,12 +56,12 @@ struct Context {
     name: &'static str,
 }
 
-impl Ask {
+impl Operation {
     /// # Errors
-    /// [`Refused`], as Node's server decides with `allowEIO3`.
+    /// [`Refused`], in the same cases as Node's server with `allowEIO3`.
     pub(super) fn read<B>(request: &Request<B>) -> Result<Self, Refused> {
         let (uri, method) = (request.uri(), request.method());
-        // Whatever is not 4 is 3, also where there is none: as Node.
+        // Any value except 4, and none, means 3, as in Node.
         let protocol = if query(uri, "EIO").as_deref() == Some("4") { Protocol::V4 } else { Protocol::V3 };
         let sid = query(uri, "sid");
         match (query(uri, "transport").as_deref(), sid) {
@@ -82,7 +82,7 @@ impl Ask {
     }
 }
 
-/// The answer to a WebSocket's key (RFC 6455, section 4.2).
+/// The `Sec-WebSocket-Accept` of the response (RFC 6455, section 4.2).
 fn accept(headers: &HeaderMap) -> Result<HeaderValue, Refused> {
     let has = |name: header::HeaderName, word: &str| {
         let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
@@ -108,9 +108,9 @@ impl Refused {
             Self::UnknownSession => (1, "Session ID unknown", None),
             Self::BadHandshakeMethod => (2, "Bad handshake method", None),
             Self::Other(name) => (3, "Bad request", Some(Context { name })),
-            Self::TooMany => return unavailable("too many clients have not authenticated yet\n"),
-            Self::NotBegun => return unavailable("the session could not begin\n"),
-            Self::TooSlow => return text(StatusCode::REQUEST_TIMEOUT, "the body did not come in time\n"),
+            Self::TooMany => return unavailable("too many unauthenticated clients\n"),
+            Self::NotBegun => return unavailable("the session could not be opened in time\n"),
+            Self::TooSlow => return text(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time\n"),
             Self::TooLong => {
                 return text(StatusCode::PAYLOAD_TOO_LARGE, "the body is longer than maxPayload of the open packet\n");
             }
@@ -139,29 +139,29 @@ fn text(status: StatusCode, text: &'static str) -> Response<Body> {
 mod tests {
     use super::*;
 
-    fn ask(method: &str, query: &str, headers: &[(&str, &str)]) -> Result<Ask, Refused> {
+    fn operation(method: &str, query: &str, headers: &[(&str, &str)]) -> Result<Operation, Refused> {
         let mut request = Request::builder().method(method).uri(format!("/socket.io/{query}"));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        Ask::read(&request.body(()).unwrap())
+        Operation::read(&request.body(()).unwrap())
     }
 
     #[test]
-    fn each_request_is_what_node_takes_it_for() {
-        assert_eq!(ask("GET", "?EIO=4&transport=polling", &[]), Ok(Ask::Open(Protocol::V4)));
+    fn requests_are_understood_as_in_node() {
+        assert_eq!(operation("GET", "?EIO=4&transport=polling", &[]), Ok(Operation::Open(Protocol::V4)));
         for three in ["?EIO=3&transport=polling", "?transport=polling", "?EIO=9&transport=polling&sid="] {
-            assert_eq!(ask("GET", three, &[]), Ok(Ask::Open(Protocol::V3)), "{three}");
+            assert_eq!(operation("GET", three, &[]), Ok(Operation::Open(Protocol::V3)), "{three}");
         }
-        assert_eq!(ask("GET", "?EIO=4&transport=polling&sid=a", &[]), Ok(Ask::Poll("a".into())));
-        assert_eq!(ask("POST", "?EIO=4&transport=polling&sid=a", &[]), Ok(Ask::Post("a".into())));
-        assert_eq!(ask("POST", "?EIO=4&transport=polling", &[]), Err(Refused::BadHandshakeMethod));
-        assert_eq!(ask("GET", "?EIO=4&transport=pigeon", &[]), Err(Refused::UnknownTransport));
-        assert_eq!(ask("GET", "", &[]), Err(Refused::UnknownTransport));
+        assert_eq!(operation("GET", "?EIO=4&transport=polling&sid=a", &[]), Ok(Operation::Poll("a".into())));
+        assert_eq!(operation("POST", "?EIO=4&transport=polling&sid=a", &[]), Ok(Operation::Post("a".into())));
+        assert_eq!(operation("POST", "?EIO=4&transport=polling", &[]), Err(Refused::BadHandshakeMethod));
+        assert_eq!(operation("GET", "?EIO=4&transport=pigeon", &[]), Err(Refused::UnknownTransport));
+        assert_eq!(operation("GET", "", &[]), Err(Refused::UnknownTransport));
     }
 
     #[test]
-    fn a_request_that_cannot_become_a_websocket_is_refused_with_the_reason() {
+    fn an_invalid_websocket_handshake_is_refused_with_the_reason() {
         let all = [
             ("connection", "keep-alive, Upgrade"),
             ("upgrade", "WebSocket"),
@@ -169,17 +169,21 @@ mod tests {
             ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
         ];
         let accepted = HeaderValue::from_static("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-        assert_eq!(ask("GET", "?EIO=4&transport=websocket", &all), Ok(Ask::OpenWebSocket(Protocol::V4, accepted)));
+        assert_eq!(
+            operation("GET", "?EIO=4&transport=websocket", &all),
+            Ok(Operation::OpenWebSocket(Protocol::V4, accepted))
+        );
         for without in 0..all.len() {
             let headers: Vec<_> =
                 all.iter().enumerate().filter(|(n, _)| *n != without).map(|(_, header)| *header).collect();
             assert!(
-                matches!(ask("GET", "?EIO=4&transport=websocket", &headers), Err(Refused::Other(_))),
+                matches!(operation("GET", "?EIO=4&transport=websocket", &headers), Err(Refused::Other(_))),
                 "{headers:?}"
             );
         }
         assert!(
-            ask("GET", "?EIO=4&transport=websocket", &[&all[..3], &[("sec-websocket-key", "short")]].concat()).is_err()
+            operation("GET", "?EIO=4&transport=websocket", &[&all[..3], &[("sec-websocket-key", "short")]].concat())
+                .is_err()
         );
     }
 }

@@ -1,11 +1,10 @@
-//! From polling to a WebSocket.
+//! The upgrade from polling to a WebSocket.
 //!
-//! The client opens a WebSocket beside its polls, sends a probe, leaves off polling when the probe is answered and its
-//! last poll as well, and goes over. Until then the WebSocket is nothing but a try: if it fails at any step, the
-//! session goes on polling.
+//! The client opens a WebSocket while it polls, and sends a probe. Once the probe and the last poll are answered, it stops
+//! polling and sends an upgrade packet. If any step fails, the session continues with polling.
 
 use crate::connection::text_frame;
-use crate::connection::{Connection, Slot};
+use crate::connection::{Connection, DescriptorPermit};
 use bytes::{Buf, Bytes, BytesMut};
 use std::io::Cursor;
 use std::sync::Arc;
@@ -16,30 +15,30 @@ use tokio::time::timeout;
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
-/// How long a client may take to go over; as Node.
+/// Time for a client to complete the upgrade, as in Node.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
-/// The packets of a probe are shorter.
+/// Longer frames are not part of a probe.
 const PROBE_FRAME_MAX: u64 = 125;
 
-/// Goes over to the WebSocket, of which `read` was read already, if its client does so in time.
-pub(super) async fn upgrade(connection: Arc<Connection>, stream: TcpStream, read: Bytes, slot: Slot) {
+/// Upgrades to the WebSocket if its client completes the probe in time. `read` was already read from it.
+pub(super) async fn upgrade(connection: Arc<Connection>, stream: TcpStream, read: Bytes, permit: DescriptorPermit) {
     let mut probe = Probe { stream, read: BytesMut::from(read) };
     let ready = timeout(UPGRADE_TIMEOUT, probe.run(&connection)).await.unwrap_or(None).is_some();
     if ready {
         let (reads, writes) = probe.stream.into_split();
-        connection.upgrade(reads, writes, probe.read.freeze(), slot).await;
+        connection.upgrade(reads, writes, probe.read.freeze(), permit).await;
     }
-    connection.abandon_upgrade();
+    connection.end_upgrade();
 }
 
-/// A WebSocket that is tried.
+/// A WebSocket that is being probed.
 struct Probe {
     stream: TcpStream,
     read: BytesMut,
 }
 
 impl Probe {
-    /// None if it comes to nothing.
+    /// `None` if the upgrade fails.
     async fn run(&mut self, connection: &Connection) -> Option<()> {
         self.expect(b"2probe").await?;
         self.stream.write_all(&text_frame(&["3probe"])).await.ok()?;
@@ -57,7 +56,7 @@ impl Probe {
         }
     }
 
-    /// The next frame, without its mask.
+    /// The next frame, unmasked.
     async fn frame(&mut self) -> Option<(OpCode, Vec<u8>)> {
         loop {
             if let Some(frame) = self.whole_frame()? {
@@ -69,7 +68,7 @@ impl Probe {
         }
     }
 
-    /// None inside where more must be read, outside where no more should be.
+    /// `Some(None)` if more must be read, `None` if the frame is invalid or too long.
     fn whole_frame(&mut self) -> Option<Option<(OpCode, Vec<u8>)>> {
         let mut cursor = Cursor::new(&self.read[..]);
         let Some((header, len)) = FrameHeader::parse(&mut cursor).ok()? else { return Some(None) };
