@@ -28,6 +28,9 @@ use proptest::prelude::*;
 use std::fs;
 use std::sync::{Arc, Mutex};
 
+type AnimalChange = fn(&mut Animal);
+type BatchChange = fn(RecordBatch) -> RecordBatch;
+
 const ALL_TYPES: &str = r#"{"type": "record", "namespace": "zoo", "name": "animal", "fields": [
     {"name": "kind", "type": ["null", {"type": "enum", "name": "kind", "symbols": ["cat", "dog", "emu"]}], "default": null},
     {"name": "name", "type": ["null", "string"], "default": null},
@@ -151,7 +154,7 @@ proptest! {
     fn a_change_of_any_value_shows_in_its_column_alone(rows in prop::collection::vec(animal(), 2..20), at: usize) {
         let schema = schema();
         let before = digests([&table(&schema, &rows)]);
-        let changes: [(&str, fn(&mut Animal)); 13] = [
+        let changes: [(&str, AnimalChange); 13] = [
             ("kind", |it| it.kind = Some(it.kind.map_or(0, |kind| (kind + 1) % 3))),
             ("kind", |it| it.kind = if it.kind.is_some() { None } else { Some(2) }),
             ("name", |it| it.name = Some(it.name.take().map_or(String::new(), |name| name + "x"))),
@@ -296,7 +299,7 @@ impl Tables {
 async fn a_value_that_was_changed_and_a_time_that_was_shifted_are_named() {
     let tables = tables().await;
     let sound = fs::read(tables.file(2, 20)).unwrap();
-    let changes: [(_, fn(RecordBatch) -> RecordBatch); 2] = [("buyer_id", one_buyer_changed), ("time", shifted)];
+    let changes: [(_, BatchChange); 2] = [("buyer_id", one_buyer_changed), ("time", shifted)];
     for (column, change) in changes {
         tables.rewrite((2, 20), change, |_| true);
         let name = tables.file(2, 20).strip_prefix(tables.root.path()).unwrap().display().to_string();

@@ -1,6 +1,6 @@
 //! `POST /v1/messaging/emit`.
 
-use super::{Reached, Refusal, read, root, to, yes};
+use super::shared::{Reached, Refusal, read, root, to, yes};
 use crate::delivery::Receipt;
 use crate::emitter::{Emission, Emitter, Message};
 use axum::body::Bytes;

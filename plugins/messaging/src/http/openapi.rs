@@ -1,9 +1,9 @@
 //! `GET /v1/messaging/openapi.json`: the OpenAPI document, generated from the handlers' types.
 
-use super::{Failure, described};
+use super::shared::Failure;
 use axum::http::header;
 use axum::response::IntoResponse;
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder};
@@ -21,12 +21,20 @@ const FAILURES: [(&str, &str); 5] = [
     ("503", "The gateway is not running, a row is not durable, or Redis is unavailable; `error` says which."),
 ];
 
-static DOCUMENT: LazyLock<String> = LazyLock::new(document);
+static DOCUMENT: OnceLock<String> = OnceLock::new();
+
+/// Makes the document of the routes, once.
+pub(super) fn describe(routes: impl FnOnce() -> OpenApi) {
+    DOCUMENT.get_or_init(|| document(routes()));
+}
 
 /// Describes this interface.
 #[utoipa::path(get, path = "/openapi.json", responses((status = 200, description = "An OpenAPI 3.1 document.", body = Object)))]
 pub(super) async fn openapi() -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/json")], DOCUMENT.as_str())
+    (
+        [(header::CONTENT_TYPE, "application/json")],
+        DOCUMENT.get().expect("the routes were described before they were served").as_str(),
+    )
 }
 
 #[derive(utoipa::OpenApi)]
@@ -53,8 +61,8 @@ impl Modify for Bearer {
     }
 }
 
-fn document() -> String {
-    let mut document = <Frame as utoipa::OpenApi>::openapi().nest(BASE_PATH, described().into_openapi());
+fn document(routes: OpenApi) -> String {
+    let mut document = <Frame as utoipa::OpenApi>::openapi().nest(BASE_PATH, routes);
     document.paths.paths.values_mut().flat_map(operations).for_each(add_failures);
     document.to_json().expect("texts and numbers are JSON")
 }

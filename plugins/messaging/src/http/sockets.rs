@@ -1,6 +1,6 @@
 //! Lists and changes sockets and rooms on all nodes: `sockets`, `rooms`, `nodes`, `join`, `leave`, `disconnect`.
 
-use super::{Reached, Refusal, bad_query, limit, read, root, to};
+use super::shared::{Reached, Refusal, bad_query, limit, read, root, to};
 use crate::cluster::Gathered;
 use crate::emitter::{Emitter, Touched};
 use crate::remote_socket::RemoteSocket;

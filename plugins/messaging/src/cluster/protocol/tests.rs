@@ -1,7 +1,13 @@
+use super::packet::Dialect;
 use super::*;
+use crate::config::SubscriptionMode;
+use crate::msgpack::Json;
+use crate::remote_socket::RemoteSocket;
 use proptest::prelude::*;
 use rmp_serde::to_vec_named;
 use serde_json::json;
+use serde_json::value::RawValue;
+use std::time::Duration;
 
 fn protocol(mode: Mode, uid: &str) -> Protocol {
     Protocol::new(&RedisConfig { mode, ..RedisConfig::default() }, uid.into())
