@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
 
 /// How many rooms a request may name. To reach more users, publish to a room that they share.
-const ROOMS_MAX: usize = 1000;
+pub(super) const ROOMS_MAX: usize = 1000;
 
 /// Whether the other nodes were reached.
 #[derive(Serialize, ToSchema)]

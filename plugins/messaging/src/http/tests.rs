@@ -1,8 +1,10 @@
 //! Tests the document and refusals. The gateway does not run, so a valid request returns 503.
 
+use super::shared::ROOMS_MAX;
 use super::*;
 use axum::body::Body;
 use axum::http::Request;
+use axum::http::StatusCode;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
