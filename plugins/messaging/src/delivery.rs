@@ -1,9 +1,9 @@
-//! One message: recorded, published to the other nodes, sent to the sockets of this node, in this order.
+//! Delivers one message: records it, publishes it to the other nodes, and sends it to the sockets of this node.
 //!
 //! ```text
-//! let prepared = deliveries.prepare(..);     // its recipients are fixed, its row has a number
-//! cluster.publish(.., prepared.id());        // the other nodes learn whose message it is
-//! let receipt = prepared.send();             // it is queued for each recipient, and that is recorded
+//! let prepared = deliveries.prepare(..);     // fixes the recipients, and records the message
+//! cluster.publish(.., prepared.id());        // publishes it with its id
+//! let receipt = prepared.send();             // queues it for each recipient, and records the deliveries
 //! ```
 
 use crate::connection::{MessageRef, Moment, Writers};
@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
-/// The way from a message to sockets and rows.
+/// Records and sends messages.
 pub(crate) struct Deliveries {
     pub(crate) shard: Shard,
     pub(crate) namespaces: Namespaces,
@@ -33,7 +33,7 @@ pub(crate) struct Deliveries {
     pub(crate) counters: Counters,
 }
 
-/// Where a message comes from, as its row says.
+/// The origin of a message: columns of its row.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Source<'a> {
     pub(crate) source: &'a str,
@@ -43,19 +43,19 @@ pub(crate) struct Source<'a> {
     pub(crate) copies: Option<i64>,
 }
 
-/// What became of a message.
+/// The result of sending a message on this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Receipt {
-    /// The number of its row in `messaging.message`; none where the bus is closed.
+    /// The number of its row in `messaging.message`; `None` if the bus is closed.
     pub seq: Option<u64>,
-    /// To how many sockets of this node it was meant to go.
+    /// Number of recipients on this node.
     pub recipients: usize,
 }
 
-/// A client's acknowledgement: its arguments, `[arg,...]`, and their attachments; none where it failed.
+/// A client's acknowledgement: its arguments, `[arg,...]`, and their attachments. `None` if it failed.
 pub(crate) type Acknowledged = Option<socketioxide_core::Value>;
 
-/// Counters of the hot path, looked up once.
+/// The counters of deliveries, looked up once.
 pub(crate) struct Counters {
     messages: Counter,
     queued: Counter,
@@ -84,14 +84,14 @@ impl Counters {
     }
 }
 
-/// A message that is recorded and not yet sent.
+/// A message that is recorded but not yet sent.
 pub(crate) struct Prepared<'a> {
     deliveries: &'a Deliveries,
     namespace: &'a Namespace,
     rooms: RwLockReadGuard<'a, Rooms>,
     roster: Arc<Roster>,
     event: Event,
-    /// None where the bus is closed.
+    /// `None` if the bus is closed.
     seq: Option<u64>,
     volatile: bool,
     received: Instant,
@@ -107,7 +107,7 @@ impl Prepared<'_> {
         &self.event
     }
 
-    /// Sends it and records what became of it.
+    /// Sends the message and records its deliveries.
     pub(crate) fn send(self) -> Receipt {
         let receipt = self.receipt();
         if receipt.recipients == 0 {
@@ -120,7 +120,7 @@ impl Prepared<'_> {
         receipt
     }
 
-    /// Sends it, records what became of it, and reports what clients acknowledge within `timeout`.
+    /// Sends the message, records its deliveries, and reports the acknowledgements of clients until `timeout`.
     fn send_with_ack(self, all: &Arc<Deliveries>, timeout: Duration) -> (Receipt, mpsc::Receiver<Acknowledged>) {
         let receipt = self.receipt();
         let message = self.message();
@@ -143,13 +143,13 @@ impl Prepared<'_> {
 }
 
 impl Deliveries {
-    /// The id of the message whose row has this number.
+    /// The id of the message in row `seq`.
     pub(crate) fn id(&self, seq: u64) -> String {
         format!("{}:{seq}", self.shard)
     }
 
-    /// Fixes who gets an event, and records it. Nobody joins or leaves until it is sent: the rows name just those who
-    /// got it.
+    /// Fixes the recipients of an event, and records it. The rooms stay locked until it is sent, so that its rows have
+    /// exactly its recipients.
     pub(crate) fn prepare<'a>(
         &'a self,
         namespace: &'a Namespace,
@@ -165,8 +165,8 @@ impl Deliveries {
         Prepared { deliveries: self, namespace, rooms, roster, event, seq, volatile: target.volatile, received }
     }
 
-    /// Prepares and sends an event, and reports what clients acknowledge within `timeout`. One step, because a prepared
-    /// message holds a lock, which no task may hold while it waits.
+    /// Prepares and sends an event, and reports the acknowledgements of clients until `timeout`. One step, because a
+    /// prepared message holds a lock, and tasks must not hold locks while they wait.
     pub(crate) fn send_with_ack(
         self: &Arc<Self>,
         namespace: &Namespace,
@@ -178,13 +178,13 @@ impl Deliveries {
         self.prepare(namespace, event, target, source).send_with_ack(self, timeout)
     }
 
-    /// Records a message that nobody here gets.
+    /// Records a message without recipients on this node.
     pub(crate) fn record_undelivered(&self, namespace: &Namespace, event: &Event, target: &Target, source: Source<'_>) {
         self.counters.messages.increment(1);
         self.record_message(namespace.name(), event, target, source, 0);
     }
 
-    /// Counts and records what became of a message.
+    /// Counts and records the outcomes of a message.
     fn record(&self, roster: &Roster, sent: Sent, seq: Option<u64>, volatile: bool, received: Instant) {
         let latency_us = micros(received);
         self.count(&sent, roster, volatile);
@@ -248,7 +248,7 @@ impl Deliveries {
         numbered(self.topics.message.offer(&row))
     }
 
-    /// Counts outcomes, and closes those whose queue is full: they read too slowly, unless they may do without.
+    /// Counts the outcomes. Closes the connections whose queues were full, unless the message is volatile.
     fn count(&self, sent: &Sent, roster: &Roster, volatile: bool) {
         let slow = |session: &Session, outcome: DeliveryOutcome| {
             if outcome == DeliveryOutcome::Dropped && !volatile {
@@ -273,7 +273,7 @@ impl Deliveries {
 
     fn record_deliveries(&self, message: i64, roster: &Roster, sent: Sent, latency_us: i32) {
         let Some((connections, users)) = roster.columns() else {
-            // To nobody, or to one.
+            // Fewer than two recipients.
             if let (Sent::Alike(outcome), 1) = (sent, roster.len()) {
                 self.record_one(message, roster, 0, outcome, latency_us);
             }

@@ -1,4 +1,4 @@
-//! An event on its way to clients.
+//! A socket.io event, and its encodings.
 
 use crate::connection::{MARK, binary_frame, text_frame};
 use base64::Engine;
@@ -9,18 +9,18 @@ use serde_json::Value as Json;
 use serde_json::value::RawValue;
 use socketioxide_core::{Value, packet::Packet};
 
-/// Events that are socket.io's own.
+/// Names that socket.io reserves for its own events.
 pub(crate) const RESERVED: [&str; 6] =
     ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
 
-/// An event as clients get it.
+/// An event that clients receive or emit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Event {
     pub(crate) name: String,
     /// `["name",arg,...]`, with a placeholder for each attachment.
     pub(crate) text: String,
     pub(crate) attachments: Vec<Bytes>,
-    /// Where the arguments begin; the bracket's end, where there are none.
+    /// Offset of the first argument in `text`, or of the closing bracket if there are no arguments.
     args_at: usize,
 }
 
@@ -39,7 +39,7 @@ impl Event {
         Self { name: name.to_owned(), text, attachments: Vec::new(), args_at }
     }
 
-    /// The event with the attachments that its placeholders stand for.
+    /// Sets the attachments for the event's placeholders.
     pub(crate) fn with(self, attachments: Vec<Bytes>) -> Self {
         Self { attachments, ..self }
     }
@@ -47,30 +47,30 @@ impl Event {
     /// Reads `["name",arg,...]`.
     ///
     /// # Errors
-    /// Where it is no array, or an empty one.
+    /// If `text` is not an array, or an empty one.
     pub(crate) fn parse(text: &str, attachments: Vec<Bytes>) -> Result<Self, serde_json::Error> {
-        let inside = text.strip_prefix('[').ok_or_else(|| serde_json::Error::custom("an event is an array"))?;
+        let inside = text.strip_prefix('[').ok_or_else(|| serde_json::Error::custom("an event must be an array"))?;
         let mut parts = serde_json::Deserializer::from_str(inside).into_iter::<&RawValue>();
         let name = parts.next().ok_or_else(|| serde_json::Error::custom("the event has no name"))??;
         let rest = inside[parts.byte_offset()..].trim_start();
         let args_at = text.len() - rest.strip_prefix(',').unwrap_or(rest).len();
-        // A name may be a number, as any value may in JavaScript.
+        // In JavaScript a name may be any value, such as a number.
         let name = serde_json::from_str(name.get()).unwrap_or_else(|_| name.get().to_owned());
         Ok(Self { name, text: text.to_owned(), attachments, args_at })
     }
 
-    /// The bytes of the arguments as a JSON array, and of the attachments.
+    /// Length of the arguments as a JSON array plus that of the attachments, in bytes.
     pub(crate) fn size(&self) -> usize {
         self.text.len() - self.args_at + 1 + self.attachments.iter().map(Bytes::len).sum::<usize>()
     }
 
-    /// The arguments as a JSON array, attachments as base64 texts.
+    /// The arguments as a JSON array, with the attachments in base64.
     pub(crate) fn args(&self) -> String {
         inline(format!("[{}", &self.text[self.args_at..]), &self.attachments)
     }
 
-    /// The event as the library takes it, and whether it has a mark at its end: where it has attachments, those are its
-    /// end.
+    /// The event as a packet of the library, and whether it ends with a mark. An event with attachments ends with them
+    /// instead.
     pub(crate) fn marked_packet(&self, namespace: &str) -> (Packet, bool) {
         if self.attachments.is_empty() {
             return (
@@ -82,8 +82,8 @@ impl Event {
         (Packet::event(namespace.to_owned(), Value::Str(self.text.clone().into(), attachments)), false)
     }
 
-    /// The event as it is written to a WebSocket (engine.io: `4`, a message; socket.io: `2`, an event, or `5`, one with
-    /// so many attachments, which follow).
+    /// The event as WebSocket frames. The text begins with `4` (engine.io: message) and `2` (socket.io: event), or `5`
+    /// and the number of attachments, which follow as binary frames.
     pub(crate) fn frames(&self, namespace: &str) -> Frames {
         let kind = match self.attachments.len() {
             0 => "42".to_owned(),
@@ -96,7 +96,7 @@ impl Event {
         if self.attachments.is_empty() {
             return Frames { v3: text.clone(), v4: text };
         }
-        // Engine.io 3 has the packet's type before the bytes.
+        // In engine.io 3 the packet's type precedes the bytes.
         let with = |prefix: &[u8]| {
             let attachments = self.attachments.iter().map(|bytes| binary_frame(&[prefix, bytes]));
             std::iter::once(text.clone()).chain(attachments).fold(BytesMut::new(), |mut all, frame| {
@@ -108,7 +108,7 @@ impl Event {
     }
 }
 
-/// An event as it is written to clients of either protocol.
+/// The WebSocket frames of an event, by protocol.
 pub(crate) struct Frames {
     v3: Bytes,
     v4: Bytes,
@@ -120,7 +120,7 @@ impl Frames {
     }
 }
 
-/// JSON text in which attachments stand as base64 texts in the places of their placeholders.
+/// Replaces the placeholders in a JSON text with the attachments in base64.
 pub(crate) fn inline(text: String, attachments: &[Bytes]) -> String {
     if attachments.is_empty() {
         return text;
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_made_is_what_is_read() {
+    fn a_new_event_is_parsed_back() {
         for list in ["[]", r#"[1]"#, r#"[{"a":"b"},null,"ü"]"#] {
             let made = Event::new("a \"name\"", &args(list));
             assert_eq!(made.args(), list);
@@ -183,7 +183,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_comes_is_parsed_or_refused(text in "\\PC*") {
+        fn arbitrary_text_is_parsed_or_refused(text in "\\PC*") {
             let _ = Event::parse(&text, vec![Bytes::from_static(b"x")]);
         }
     }

@@ -1,8 +1,21 @@
 //! Greyhound's socket.io gateway.
 //!
-//! Clients (socket.io 1.x to 4.x) connect, authenticate with a JWT and sit in the rooms `user(<id>)` and
-//! `site(<base domain>)`; messages to those rooms reach them, and what they emit goes onto the bus. Every
-//! connection, authentication, message, delivery and push is a row of its topic.
+//! Clients (socket.io 1.x to 4.x) connect, authenticate with a JWT and join the rooms `user(<id>)` and
+//! `site(<base domain>)`. They receive the messages to these rooms, and the events they emit are published on the bus.
+//! Every connection, authentication, message, delivery and push is a row of its topic.
+//!
+//! No module imports from a line above its own:
+//!
+//! ```text
+//! http, emitter, gateway   the entrances for backends, for other parts of the program, and for clients
+//! cluster                  the other nodes: publishes to Redis, handles their messages, requests and answers
+//! delivery, sockets        records and sends one message; describes and disconnects this node's sockets
+//! namespace, event         rooms with their members, and the session of a client's socket; encodings of an event
+//! connection               a client's connection: transports, write queue, order of events
+//! ```
+//!
+//! Below them are the rows, the metrics, the configuration and the formats: `rows`, `metrics`, `config`, `auth`, `redis`,
+//! `msgpack`, `target`, `room_names`, `remote_socket`. `views` are the SQL views of the topics; `demo` is the demo page.
 
 pub mod auth;
 mod cluster;
@@ -28,13 +41,13 @@ pub mod views;
 use async_trait::async_trait;
 use auth::{Secret, Verifier, mint};
 pub use cluster::{AckReport, Gathered, Unreached};
-use cluster::{Answering, Cluster, Member};
+use cluster::{Cluster, Member, RequestHandler};
 pub use config::Config;
 use connection::Writers;
 pub use delivery::Receipt;
 use delivery::{Counters, Deliveries};
-use emitter::Gate;
-pub use emitter::{Emission, EmitError, Emitter, Message, To, Touched};
+use emitter::RunningGateway;
+pub use emitter::{Emission, EmitError, Emitter, Message, SocketsChanged, To};
 use futures_util::FutureExt;
 use gateway::{Clients, Listener};
 use greyhound_sdk::config::Problems;
@@ -42,7 +55,7 @@ use greyhound_sdk::{Check, Component, Context, Drain, Error, Plugin, SchemaError
 use namespace::{Interest, Namespaces};
 pub use remote_socket::RemoteSocket;
 use rows::Topics;
-use sockets::Local;
+use sockets::LocalSockets;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -57,7 +70,7 @@ pub struct Messaging {
 }
 
 impl Messaging {
-    /// Publishes messages for other parts of the program, as soon as the gateway runs.
+    /// The emitter for other parts of the program. Usable as soon as the gateway runs.
     #[must_use]
     pub fn emitter(&self) -> Emitter {
         self.emitter.clone()
@@ -111,8 +124,8 @@ impl Plugin for Messaging {
         let clients = Arc::new(clients);
         let max_payload = usize::try_from(config.max_payload.as_u64())?;
         let admin = http::routes(self.emitter.clone(), max_payload);
-        let beside = beside(&config, &context, &secret, http::emit_route(self.emitter.clone(), max_payload));
-        let (service, io) = gateway::service(&config, namespaces.clone(), beside);
+        let demo = demo_routes(&config, &context, &secret, http::emit_route(self.emitter.clone(), max_payload));
+        let (service, io) = gateway::service(&config, namespaces.clone(), demo);
         config.namespaces.iter().for_each(|name| clients.serve(&io, name));
         let deliveries = Arc::new(Deliveries {
             shard: context.bus.shard().clone(),
@@ -123,25 +136,25 @@ impl Plugin for Messaging {
             record_data: config.record_message_data,
             counters: Counters::new(),
         });
-        let local = Arc::new(Local::new(io));
+        let sockets = Arc::new(LocalSockets::new(io));
         let member = cluster.clone().map(|cluster| Member {
             cluster,
-            answering: Answering {
+            handler: RequestHandler {
                 deliveries: deliveries.clone(),
-                local: local.clone(),
+                sockets: sockets.clone(),
                 server_side: self.emitter.server_side(),
             },
             health: context.health.of("redis"),
             buffer: config.buffer,
         });
-        self.emitter.open(Gate { deliveries, local, cluster });
+        self.emitter.open(RunningGateway { deliveries, sockets, cluster });
         let listener = Listener { listener, service, clients, writers, write_timeout: config.write_timeout };
         Ok(Box::new(Gateway { config, context, listener, member, admin, emitter: self.emitter.clone() }))
     }
 }
 
-/// What the gateway's listener serves beside socket.io.
-fn beside(config: &Config, context: &Context, secret: &Secret, emit: axum::Router) -> axum::Router {
+/// The demo page and its routes; empty if the demo is disabled.
+fn demo_routes(config: &Config, context: &Context, secret: &Secret, emit: axum::Router) -> axum::Router {
     if !config.has_demo() {
         return axum::Router::new();
     }
@@ -159,7 +172,7 @@ struct Gateway {
     config: Config,
     context: Context,
     listener: Listener,
-    /// None where this node is alone.
+    /// `None` without a cluster.
     member: Option<Member>,
     admin: axum::Router,
     emitter: Emitter,
@@ -189,7 +202,7 @@ impl Component for Gateway {
             emitter.close();
             drop::<oneshot::Sender<()>>(over);
         };
-        // What other nodes publish comes until the last client is gone.
+        // The node remains in the cluster until the last client has gone.
         let cluster = async {
             if let Some(member) = member {
                 member.run(is_over.map(drop)).await;

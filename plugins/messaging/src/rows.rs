@@ -1,10 +1,10 @@
-//! The rows of the messaging topics, field by field as in `schemas/`.
+//! The rows of the messaging topics, with the fields of `schemas/`.
 
 use greyhound_sdk::{Bus, Publisher, Refused, SchemaError, Share, TopicSchema, UnknownTopic};
 use serde::{Serialize, Serializer};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The topics, each after those whose rows its own rows name.
+/// The topics. Each comes after the topics that its rows refer to.
 pub(crate) fn topics() -> Result<Vec<TopicSchema>, SchemaError> {
     let schemas = [
         include_str!("../../../schemas/messaging.connection.avsc"),
@@ -16,7 +16,7 @@ pub(crate) fn topics() -> Result<Vec<TopicSchema>, SchemaError> {
     schemas.into_iter().map(TopicSchema::from_avro).collect()
 }
 
-/// A publisher for each topic.
+/// The publishers of the topics.
 pub(crate) struct Topics {
     pub(crate) connection: Publisher,
     pub(crate) auth: Publisher,
@@ -46,18 +46,18 @@ impl Topics {
         })
     }
 
-    /// Publishes a row that a client's coming or going causes.
+    /// Publishes a row of `messaging.connection`.
     pub(crate) fn offer_connection(&self, share: Share<'_>, row: &ConnectionRow<'_>) -> Result<u64, Refused> {
         let texts = [row.agent, row.origin].into_iter().flatten().map(str::len).sum();
         self.connection.offer_from(share, texts, row)
     }
 
-    /// Publishes a row that a client's attempt to authenticate causes.
+    /// Publishes a row of `messaging.auth`.
     pub(crate) fn offer_auth(&self, share: Share<'_>, row: &AuthRow<'_>) -> Result<u64, Refused> {
         self.auth.offer_from(share, row.agent.map_or(0, str::len), row)
     }
 
-    /// Records that messages were missed from then to then: how many, where that is known.
+    /// Records that messages were missed between `from` and `to`, with their number if known.
     pub(crate) fn missed(&self, reason: &str, count: Option<u64>, from: SystemTime, to: SystemTime) {
         let micros = |time: SystemTime| {
             time.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
@@ -75,7 +75,7 @@ impl Topics {
     }
 }
 
-/// An enum of a topic's schema: on the bus it is the place of its symbol.
+/// An enum of a topic's schema. On the bus it is the index of its symbol.
 macro_rules! symbols {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $place:literal $symbol:literal,)+ }) => {
         $(#[$doc])*
@@ -84,8 +84,8 @@ macro_rules! symbols {
         pub(crate) enum $name { $($(#[$variant_doc])* $variant = $place,)+ }
 
         impl $name {
-            /// The symbol, as the tables and the metrics have it.
-            #[allow(dead_code, reason = "not every enum is also a label of a metric")]
+            /// The symbol, as in the tables and metrics.
+            #[allow(dead_code, reason = "some enums are not labels of a metric")]
             pub(crate) fn name(self) -> &'static str {
                 match self { $(Self::$variant => $symbol,)+ }
             }
@@ -103,7 +103,7 @@ macro_rules! symbols {
 }
 
 symbols!(
-    /// What a row of `messaging.connection` reports.
+    /// The event of a row of `messaging.connection`.
     ConnectionEvent {
         Opened = 0 "opened",
         Closed = 1 "closed",
@@ -111,7 +111,7 @@ symbols!(
 );
 
 symbols!(
-    /// What came of an attempt to authenticate.
+    /// The outcome of an authentication attempt.
     AuthOutcome {
         Accepted = 0 "accepted",
         Refused = 1 "refused",
@@ -129,7 +129,7 @@ symbols!(
 );
 
 symbols!(
-    /// What is known of a delivery.
+    /// The outcome of a delivery, as far as known.
     DeliveryOutcome {
         Queued = 0 "queued",
         Dropped = 1 "dropped",
@@ -156,7 +156,7 @@ pub(crate) struct ConnectionRow<'a> {
 }
 
 impl ConnectionRow<'_> {
-    /// A row of this kind with nothing in it.
+    /// A row with this event and no other values.
     pub(crate) fn of(event: ConnectionEvent) -> Self {
         Self {
             event,
@@ -234,12 +234,12 @@ pub(crate) struct PushRow<'a> {
     pub(crate) data: Option<&'a str>,
 }
 
-/// A number of the bus as a column has it.
+/// The number of a row as the value of a column.
 pub(crate) fn column(seq: u64) -> i64 {
     i64::try_from(seq).expect("a shard has fewer than 2^63 rows")
 }
 
-/// The number that a row got, recorded or shed.
+/// The number of a row, whether it was recorded or shed.
 pub(crate) fn numbered(offered: Result<u64, Refused>) -> Option<u64> {
     match offered {
         Ok(seq) => Some(seq),
@@ -256,7 +256,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_places_of_the_symbols_are_those_of_the_schemas() {
+    fn the_indices_of_the_symbols_match_the_schemas() {
         let topics = topics().unwrap();
         let check = |topic: usize, field: &str, place: i8, name: &str| {
             assert_eq!(topics[topic].symbol(field, name), Some(place), "{field}: {name}");

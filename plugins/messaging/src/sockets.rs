@@ -1,4 +1,4 @@
-//! The sockets of this node, as other nodes and backends see them.
+//! Describes and disconnects the sockets of this node for other nodes and backends.
 
 use crate::connection::CLOSE_GRACE_PERIOD;
 use crate::namespace::{Namespace, Roster, Session};
@@ -13,19 +13,19 @@ use socketioxide::SocketIo;
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// So many sockets are described before others get their turn.
-const AT_ONCE: usize = 256;
+/// Number of sockets that are described before yielding to other tasks.
+const SOCKETS_PER_TURN: usize = 256;
 
 /// The sockets of this node.
-pub(crate) struct Local {
+pub(crate) struct LocalSockets {
     io: SocketIo<Namespace>,
 }
 
-/// How a socket connected, in the words of Node's server; without what proves who it is.
+/// A socket's handshake with the fields of Node's server, without credentials.
 #[derive(Serialize)]
 struct Handshake<'a> {
     headers: BTreeMap<&'a str, &'a str>,
-    /// Node writes it in its own way; `Date` reads both.
+    /// Node uses another format; JavaScript's `Date` parses both.
     time: String,
     address: String,
     xdomain: bool,
@@ -43,12 +43,12 @@ struct Data<'a> {
     user: Option<&'a str>,
 }
 
-impl Local {
+impl LocalSockets {
     pub(crate) fn new(io: SocketIo<Namespace>) -> Self {
         Self { io }
     }
 
-    /// The sockets of a roster; not those that are just going.
+    /// Describes the sockets of a roster, without those that are just disconnecting.
     pub(crate) async fn describe(&self, namespace: &str, roster: &Roster) -> Vec<RemoteSocket> {
         let Some(sockets) = self.io.of(namespace) else { return Vec::new() };
         let mut described = Vec::with_capacity(roster.len());
@@ -56,21 +56,21 @@ impl Local {
             if let Some(socket) = sockets.get_socket(session.sid) {
                 described.push(description(socket.req_parts(), session));
             }
-            if n % AT_ONCE == AT_ONCE - 1 {
+            if n % SOCKETS_PER_TURN == SOCKETS_PER_TURN - 1 {
                 tokio::task::yield_now().await;
             }
         }
         described
     }
 
-    /// Disconnects the members of `target`, or closes their connections.
+    /// Disconnects the sockets of `target`. If `close`, also closes their connections. Returns their number.
     pub(crate) fn disconnect(&self, namespace: &Namespace, target: &Target, close: bool) -> usize {
         let members = namespace.members(target);
         members.sessions().iter().for_each(|session| namespace.disconnect(session));
         if close {
             let members = members.clone();
             tokio::spawn(async move {
-                // They are told first: who only loses the connection connects again.
+                // Later, so that the clients receive the disconnection: otherwise they reconnect.
                 tokio::time::sleep(CLOSE_GRACE_PERIOD).await;
                 members.sessions().iter().for_each(|session| session.connection().abort());
             });
@@ -116,11 +116,11 @@ fn handshake(parts: &Parts, session: &Session) -> Box<RawValue> {
     to_raw_value(&handshake).expect("texts and numbers are JSON")
 }
 
-/// Those that are text, but for credentials.
+/// The headers that are text, without credentials.
 fn headers(all: &HeaderMap) -> BTreeMap<&str, &str> {
-    let told = |name: &header::HeaderName| *name != header::AUTHORIZATION && *name != header::COOKIE;
+    let is_public = |name: &header::HeaderName| *name != header::AUTHORIZATION && *name != header::COOKIE;
     all.iter()
-        .filter(|(name, _)| told(name))
+        .filter(|(name, _)| is_public(name))
         .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
         .collect()
 }

@@ -1,4 +1,4 @@
-//! Asking the other members, and waiting for all of them to answer.
+//! Requests to the other members, and their answers.
 
 use super::core::{Cluster, random};
 use super::protocol::{Answer, Emit, Request};
@@ -14,43 +14,43 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
-/// How long the other members may take, as Node's adapter waits.
+/// Time for the other members to answer, as in Node's adapter.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-/// So many answers to one request may wait; what comes beyond is lost, and the answer incomplete.
-const ANSWERS_WAITING_MAX: usize = 1 << 16;
+/// Maximum number of queued answers to one request. Further answers are lost, and the result is incomplete.
+const ANSWERS_PER_REQUEST_MAX: usize = 1 << 16;
 
-/// What all nodes said.
+/// The answers of all nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gathered<T> {
-    /// What they said.
+    /// The items of all answers.
     pub items: Vec<T>,
-    /// Whether all answered.
+    /// Whether all nodes answered.
     pub complete: bool,
 }
 
-/// What clients acknowledged.
+/// The acknowledgements of clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AckReport {
-    /// The first argument of each acknowledgement, in JSON, binary data as base64 texts.
+    /// The first argument of each acknowledgement, in JSON, with binary data in base64.
     pub values: Vec<String>,
-    /// To how many sockets the message went.
+    /// Number of sockets that the message was sent to.
     pub expected: usize,
-    /// Whether all nodes, and all these sockets, answered.
+    /// Whether all nodes and all these sockets answered.
     pub complete: bool,
-    /// Whether the other nodes were asked; none where this node is alone.
+    /// Whether the other nodes were asked; `None` without a cluster.
     pub cluster: Option<Result<(), Unreached>>,
 }
 
-/// A request under way; its answers are listened to until this is dropped.
-pub(crate) struct Asked {
+/// A request to the other members. Its answers are collected until this is dropped.
+pub(crate) struct PendingRequest {
     cluster: Arc<Cluster>,
     id: String,
     answers: mpsc::Receiver<Answer>,
-    /// How many members are to answer.
+    /// Number of members that must answer.
     others: usize,
     deadline: Instant,
-    /// Whether it can be complete at all.
-    reached: bool,
+    /// Whether the request was published. If not, the result is incomplete.
+    published: bool,
 }
 
 impl<T> Gathered<T> {
@@ -60,12 +60,12 @@ impl<T> Gathered<T> {
 }
 
 impl Cluster {
-    /// Lets the other members do something that they do not answer.
-    pub(crate) fn tell(&self, namespace: &str, request: &Request) -> Result<Published, NotReached> {
+    /// Sends a request that the other members do not answer.
+    pub(crate) fn send_request(&self, namespace: &str, request: &Request) -> Result<Published, NotReached> {
         self.put(self.protocol.request(namespace, request, None)?)
     }
 
-    /// How many members there are.
+    /// Number of members, including this one.
     pub(crate) async fn nodes(&self, namespace: &str) -> Result<usize, NotReached> {
         let lost = || NotReached::Down("the connection is lost".into());
         let redis = self.connection().ok_or_else(lost)?;
@@ -83,7 +83,7 @@ impl Cluster {
             .await
     }
 
-    /// The rooms of all members, those of this one being `local`.
+    /// The rooms of all members; `local` are those of this one.
     pub(crate) async fn rooms(self: &Arc<Self>, namespace: &str, local: Vec<String>) -> Gathered<String> {
         // The sharded protocol has no request for rooms.
         let request = if self.protocol.sharded() { Request::Sockets(Target::default()) } else { Request::Rooms };
@@ -95,7 +95,7 @@ impl Cluster {
         self.ask(namespace, &request).await.gather(local, rooms).await
     }
 
-    /// Tells the programs of the other members an event, `["name",arg,...]`, and gathers what they answer.
+    /// Sends an event, `["name",arg,...]`, to the programs of the other members, and gathers their answers.
     pub(crate) async fn server_side(self: &Arc<Self>, namespace: &str, event: String) -> Gathered<String> {
         let asked = self.ask(namespace, &Request::ServerSide(event)).await;
         asked
@@ -103,83 +103,88 @@ impl Cluster {
             .await
     }
 
-    /// Lets the other members send an event to their clients and tell what these acknowledge.
+    /// Has the other members send an event to their clients and report the acknowledgements.
     ///
     /// # Errors
-    /// Where they cannot be asked: a member before 7.1 crashes of this request.
-    pub(crate) async fn ask_for_acks(self: &Arc<Self>, namespace: &str, emit: Emit) -> Result<Asked, NotReached> {
+    /// If the request cannot be published, or would crash a member before 7.1.
+    pub(crate) async fn ask_for_acks(
+        self: &Arc<Self>,
+        namespace: &str,
+        emit: Emit,
+    ) -> Result<PendingRequest, NotReached> {
         let members = self.nodes(namespace).await?;
         if let (Some(glob), Some(redis), 2..) = (self.protocol.understanding(namespace), self.connection(), members) {
             let understanding = redis.channels(&glob).await.map_err(|e| NotReached::Refused(e.why))?.len();
             if understanding < members {
-                self.old_member.say(|more| tracing::warn!(members, understanding, more, "{}", NotReached::OldMember));
+                self.old_member_log
+                    .log(|more| tracing::warn!(members, understanding, more, "{}", NotReached::OldMember));
                 return Err(NotReached::OldMember);
             }
         }
         let timeout = emit.timeout;
-        let mut asked = self.asked(members, timeout);
+        let mut asked = self.register_request(members, timeout);
         asked.publish(namespace, &Request::Emit(emit)).await?;
-        asked.reached = true;
+        asked.published = true;
         Ok(asked)
     }
 
-    /// Asks the other members.
-    async fn ask(self: &Arc<Self>, namespace: &str, request: &Request) -> Asked {
-        let Ok(members) = self.nodes(namespace).await else { return self.asked(1, ANSWER_TIMEOUT) };
-        let mut asked = self.asked(members, ANSWER_TIMEOUT);
-        asked.reached = asked.others == 0 || asked.publish(namespace, request).await.is_ok();
+    /// Sends a request to the other members.
+    async fn ask(self: &Arc<Self>, namespace: &str, request: &Request) -> PendingRequest {
+        let Ok(members) = self.nodes(namespace).await else { return self.register_request(1, ANSWER_TIMEOUT) };
+        let mut asked = self.register_request(members, ANSWER_TIMEOUT);
+        asked.published = asked.others == 0 || asked.publish(namespace, request).await.is_ok();
         asked
     }
 
-    /// A request that is not yet published, to so many members, this one included.
-    fn asked(self: &Arc<Self>, members: usize, patience: Duration) -> Asked {
-        let id = id();
-        let (sender, answers) = mpsc::channel(ANSWERS_WAITING_MAX);
+    /// Registers a request before it is published. `members` includes this one.
+    fn register_request(self: &Arc<Self>, members: usize, timeout: Duration) -> PendingRequest {
+        let id = request_id();
+        let (sender, answers) = mpsc::channel(ANSWERS_PER_REQUEST_MAX);
         self.pending.0.lock().insert(id.clone(), sender);
-        Asked {
+        PendingRequest {
             cluster: self.clone(),
             id,
             answers,
             others: members.saturating_sub(1),
-            deadline: Instant::now() + patience,
-            reached: false,
+            deadline: Instant::now() + timeout,
+            published: false,
         }
     }
 }
 
-impl Asked {
+impl PendingRequest {
     async fn publish(&self, namespace: &str, request: &Request) -> Result<(), NotReached> {
         let publication = self.cluster.protocol.request(namespace, request, Some(&self.id))?;
         self.cluster.put(publication)?.done().await
     }
 
-    /// Adds to `items` what `of` finds in one answer of each member.
+    /// Waits for one answer of each member, and adds its items to `items`. `of` extracts them.
     async fn gather<T>(mut self, items: Vec<T>, of: impl Fn(Answer) -> Vec<T>) -> Gathered<T> {
-        let mut all = Gathered { items, complete: self.reached };
-        let mut silent = if self.reached { self.others } else { 0 };
-        while silent > 0 && all.complete {
+        let mut all = Gathered { items, complete: self.published };
+        let mut unanswered = if self.published { self.others } else { 0 };
+        while unanswered > 0 && all.complete {
             match timeout_at(self.deadline, self.answers.recv()).await {
                 Ok(Some(answer)) => all.items.extend(of(answer)),
                 _ => all.complete = false,
             }
-            silent -= 1;
+            unanswered -= 1;
         }
         all
     }
 }
 
-impl Drop for Asked {
+impl Drop for PendingRequest {
     fn drop(&mut self) {
         self.cluster.pending.0.lock().remove(&self.id);
     }
 }
 
 impl AckReport {
-    /// Gathers what the clients of this node and those of the others acknowledge until `timeout`.
+    /// Gathers the acknowledgements of the clients of all nodes until `timeout`.
     pub(crate) async fn gather(
         recipients: usize,
         mut local: mpsc::Receiver<Acknowledged>,
-        asked: Option<Result<Asked, NotReached>>,
+        asked: Option<Result<PendingRequest, NotReached>>,
         timeout: Duration,
     ) -> Self {
         let (mut asked, cluster) = match asked {
@@ -187,12 +192,12 @@ impl AckReport {
             Some(Ok(asked)) => (Some(asked), Some(Ok(()))),
             Some(Err(why)) => (None, Some(Err(Unreached::from(why)))),
         };
-        let mut silent = asked.as_ref().map_or(0, |asked| asked.others);
+        let mut unanswered = asked.as_ref().map_or(0, |asked| asked.others);
         let mut acks = Self { values: Vec::new(), expected: recipients, complete: false, cluster };
-        // A moment more, for what comes in the last one.
+        // A little longer, for acknowledgements that arrive at the last moment.
         let deadline = Instant::now() + timeout + Duration::from_millis(100);
         let mut local_open = true;
-        while acks.values.len() < acks.expected || silent > 0 {
+        while acks.values.len() < acks.expected || unanswered > 0 {
             tokio::select! {
                 () = tokio::time::sleep_until(deadline) => break,
                 acknowledged = local.recv(), if local_open => match acknowledged {
@@ -203,7 +208,7 @@ impl AckReport {
                 answer = next(&mut asked), if asked.is_some() => match answer {
                     Some(Answer::Clients(count)) => {
                         acks.expected += usize::try_from(count).unwrap_or(0);
-                        silent = silent.saturating_sub(1);
+                        unanswered = unanswered.saturating_sub(1);
                     }
                     Some(Answer::Ack(value)) => acks.values.push(inline(value.text, &value.attachments)),
                     Some(_) => {}
@@ -212,12 +217,12 @@ impl AckReport {
                 else => break,
             }
         }
-        acks.complete = silent == 0 && acks.values.len() >= acks.expected && !matches!(acks.cluster, Some(Err(_)));
+        acks.complete = unanswered == 0 && acks.values.len() >= acks.expected && !matches!(acks.cluster, Some(Err(_)));
         acks
     }
 }
 
-async fn next(asked: &mut Option<Asked>) -> Option<Answer> {
+async fn next(asked: &mut Option<PendingRequest>) -> Option<Answer> {
     asked.as_mut()?.answers.recv().await
 }
 
@@ -236,7 +241,6 @@ pub(super) fn first_argument(value: &Value) -> (String, Vec<bytes::Bytes>) {
     (first.unwrap_or_else(|| "null".into()), attachments.iter().flatten().cloned().collect())
 }
 
-/// An id of a request.
-fn id() -> String {
+fn request_id() -> String {
     random::<8>().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,4 +1,4 @@
-//! Trying the cluster's Redis, for `greyhound validate --connect`.
+//! Checks the cluster's Redis, for `greyhound validate --connect`.
 
 use super::core::uid;
 use super::protocol::Protocol;
@@ -9,15 +9,15 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
-/// How long what was published may take to come back.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// The namespace that every configuration has.
+/// Time for published messages to come back.
+const ROUND_TRIP_TIMEOUT: Duration = Duration::from_secs(3);
+/// A namespace that every configuration has.
 const NAMESPACE: &str = "/";
-/// What is tried.
+/// The names of the checks.
 const REACHABLE: &str = "redis";
 const HEARD: &str = "redis channels";
 
-/// Connects as a member of the cluster would, subscribes, publishes, and waits until that comes back.
+/// Connects and subscribes like a member of the cluster, publishes, and waits until the messages come back.
 pub(crate) async fn check(config: &RedisConfig) -> Vec<Check> {
     let Some(url) = &config.url else { return Vec::new() };
     let (servers, begun) = (servers(url), Instant::now());
@@ -39,7 +39,7 @@ pub(crate) async fn check(config: &RedisConfig) -> Vec<Check> {
 async fn heard(config: &RedisConfig, redis: &dyn Redis, messages: &mut dyn Messages) -> Result<(), RedisError> {
     let protocol = Protocol::new(config, uid(config));
     let channels = redis.one_on_each_server(protocol.probe_prefix());
-    // But for the channels by which members are counted: the others would wait for answers.
+    // Except for the channels by which members are counted: the others would wait for answers of this process.
     let counted = protocol.subscription(protocol.counted(NAMESPACE));
     let mut all: Vec<Subscription> =
         protocol.subscriptions(NAMESPACE).into_iter().filter(|it| *it != counted).collect();
@@ -58,7 +58,7 @@ async fn heard(config: &RedisConfig, redis: &dyn Redis, messages: &mut dyn Messa
         }
         Ok(())
     };
-    timeout(PATIENCE, all)
+    timeout(ROUND_TRIP_TIMEOUT, all)
         .await
         .unwrap_or_else(|_| Err("what is published does not come back: does the user see all channels?".into()))
 }

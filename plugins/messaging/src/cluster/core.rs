@@ -1,6 +1,6 @@
-//! The cluster as a member sees it: its state, and what is published to it.
+//! The state of the cluster, and publishing to it.
 
-use super::complaint::Complaint;
+use super::log_limit::LogLimit;
 use super::pending::Pending;
 use super::protocol::Protocol;
 use super::publish_queue::{PublishQueue, Published};
@@ -14,7 +14,7 @@ use parking_lot::RwLock;
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// The cluster, as this node sees it.
+/// The cluster from the view of this node.
 pub(crate) struct Cluster {
     pub(super) url: String,
     pub(super) protocol: Protocol,
@@ -24,22 +24,22 @@ pub(crate) struct Cluster {
     pub(super) state: watch::Sender<State>,
     pub(super) publish_queue: PublishQueue,
     pub(super) pending: Pending,
-    pub(super) unanswered: Complaint,
-    pub(super) old_member: Complaint,
+    pub(super) unanswered_log: LogLimit,
+    pub(super) old_member_log: LogLimit,
 }
 
-/// Whether the cluster is reached.
+/// Whether the cluster is reachable.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum State {
-    /// It is not known yet.
+pub(super) enum State {
+    /// Not known yet.
     Connecting,
     Up,
-    /// Why it is not.
+    /// Not reachable, for this reason.
     Down(Arc<str>),
 }
 
 impl Cluster {
-    /// None where no Redis is configured.
+    /// `None` if no Redis is configured.
     pub(crate) fn new(config: &RedisConfig, namespaces: Namespaces, interest: Arc<Interest>) -> Option<Arc<Self>> {
         let protocol = Protocol::new(config, uid(config));
         Some(Arc::new(Self {
@@ -51,15 +51,15 @@ impl Cluster {
             state: watch::Sender::new(State::Connecting),
             publish_queue: PublishQueue::default(),
             pending: Pending::default(),
-            unanswered: Complaint::default(),
-            old_member: Complaint::default(),
+            unanswered_log: LogLimit::default(),
+            old_member_log: LogLimit::default(),
         }))
     }
 
     /// Publishes a message to the clients of the other members, in the order of the calls.
     ///
     /// # Errors
-    /// Where it is clear at once that it is not published.
+    /// If it is certain that the message will not be published.
     pub(crate) fn publish(
         &self,
         namespace: &str,
@@ -70,16 +70,16 @@ impl Cluster {
         self.put(self.protocol.message(namespace, event, target, origin)?)
     }
 
-    /// Lets something be published, unless it is clear that it cannot be.
+    /// Queues a publication, if the cluster is reachable.
     pub(super) fn put(&self, publication: Publication) -> Result<Published, NotReached> {
         match &*self.state.borrow() {
             State::Up => self.publish_queue.put(publication),
             State::Down(why) => Err(NotReached::Down(why.clone())),
-            State::Connecting => Err(NotReached::Down("it is being connected to".into())),
+            State::Connecting => Err(NotReached::Down("the node is still connecting".into())),
         }
     }
 
-    /// Whether every message to `rooms` comes here already, or none can.
+    /// Whether this node receives every message to `rooms`, or cannot receive any because the cluster is down.
     pub(crate) fn covers(&self, namespace: &str, rooms: &[String]) -> bool {
         match &*self.state.borrow() {
             State::Connecting => false,
@@ -88,11 +88,11 @@ impl Cluster {
         }
     }
 
-    /// Waits until it does.
+    /// Waits until [`Cluster::covers`], or one of `rooms` has no members.
     pub(crate) async fn wait_until_covered(&self, namespace: &str, rooms: &[String]) {
         let mut state = self.state.subscribe();
         let mut confirmed = self.interest.changes();
-        while !self.covers(namespace, rooms) && self.is_anybody_in(namespace, rooms) {
+        while !self.covers(namespace, rooms) && self.all_have_members(namespace, rooms) {
             tokio::select! {
                 _ = state.changed() => {}
                 _ = confirmed.changed() => {}
@@ -100,8 +100,8 @@ impl Cluster {
         }
     }
 
-    /// Whether somebody is in each of `rooms`: others are never confirmed.
-    fn is_anybody_in(&self, namespace: &str, rooms: &[String]) -> bool {
+    /// Whether each of `rooms` has members. The subscriptions of others are never confirmed.
+    fn all_have_members(&self, namespace: &str, rooms: &[String]) -> bool {
         self.namespaces.get(namespace).is_some_and(|namespace| {
             let own = namespace.rooms.read();
             rooms.iter().all(|room| own.has(room))
@@ -113,7 +113,8 @@ impl Cluster {
     }
 }
 
-/// A name as those of the other members: 6 characters in the classic protocol, 16 digits in the sharded one.
+/// A random name for this node, like those of Node's adapters: 6 characters in the classic protocol, 16 digits in the
+/// sharded one.
 pub(super) fn uid(config: &RedisConfig) -> String {
     const CHARACTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let random: [u8; 8] = random();
@@ -127,6 +128,6 @@ pub(super) fn uid(config: &RedisConfig) -> String {
 
 pub(super) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).expect("the system has random numbers");
+    getrandom::fill(&mut bytes).expect("the system's random number generator works");
     bytes
 }

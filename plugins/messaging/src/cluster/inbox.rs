@@ -1,8 +1,8 @@
-//! Handles what comes from Redis, in its order.
+//! Handles the messages from Redis in order.
 
-use super::answer::{Answering, Due};
-use super::complaint::Complaint;
+use super::answer::{QueuedAnswer, RequestHandler};
 use super::core::Cluster;
+use super::log_limit::LogLimit;
 use super::protocol::{Malformed, Message, Received};
 use crate::delivery::Source;
 use crate::metrics as names;
@@ -16,30 +16,32 @@ use std::time::SystemTime;
 use tokio::sync::{mpsc, oneshot};
 use twox_hash::XxHash3_64;
 
-/// After so many messages, but not more than half of what a client's buffer holds, or so many deliveries, those who
-/// write to clients get their turn. Until then messages to the same client join: they are written by one call.
-const TURN: (usize, usize) = (256, 16_384);
+/// Messages after which the inbox yields to the writers, but at most half a client's buffer. Until then messages to the
+/// same client accumulate and are written with one call.
+const MESSAGES_PER_TURN_MAX: usize = 256;
+/// Deliveries after which the inbox yields to the writers.
+const DELIVERIES_PER_TURN_MAX: usize = 16_384;
 
-/// What handles the messages of one connection.
+/// Handles the messages of one Redis connection.
 pub(super) struct Inbox {
     pub(super) cluster: Arc<Cluster>,
-    pub(super) answering: Answering,
-    pub(super) due: mpsc::Sender<Due>,
-    /// Packets that a client's buffer holds.
+    pub(super) handler: RequestHandler,
+    pub(super) due: mpsc::Sender<QueuedAnswer>,
+    /// Size of a client's buffer, in packets.
     pub(super) buffer: usize,
-    /// The numbers of probes that came back.
+    /// Receives the numbers of returned probes.
     pub(super) probes: mpsc::Sender<u64>,
-    /// How many messages were handled.
+    /// Number of handled messages.
     pub(super) handled: Arc<AtomicU64>,
-    /// Everything that was published before has been handled.
-    pub(super) proved: Arc<Mutex<SystemTime>>,
-    /// How many were lost, not yet recorded.
+    /// All messages published before this time have been handled.
+    pub(super) verified_until: Arc<Mutex<SystemTime>>,
+    /// Number of lost messages that are not yet recorded.
     pub(super) lost: u64,
     pub(super) counters: Counters,
-    pub(super) complaint: Complaint,
+    pub(super) log_limit: LogLimit,
 }
 
-/// Counters, looked up once.
+/// The inbox's counters, looked up once.
 pub(super) struct Counters {
     messages: Counter,
     requests: Counter,
@@ -61,10 +63,10 @@ impl Default for Counters {
 }
 
 impl Inbox {
-    /// Handles messages until the connection is over, and then those that have arrived.
+    /// Handles messages until `over`, and then those that have already arrived.
     pub(super) async fn run(mut self, mut messages: Box<dyn Messages>, mut over: oneshot::Receiver<()>) {
         let (mut handled, mut sent) = (0, 0);
-        let most = TURN.0.min(self.buffer / 2).max(1);
+        let messages_max = MESSAGES_PER_TURN_MAX.min(self.buffer / 2).max(1);
         loop {
             let incoming = match messages.arrived() {
                 Some(incoming) => incoming,
@@ -75,15 +77,15 @@ impl Inbox {
             };
             handled += 1;
             sent += self.handle(incoming);
-            if handled >= most || sent >= TURN.1 {
+            if handled >= messages_max || sent >= DELIVERIES_PER_TURN_MAX {
                 (handled, sent) = (0, 0);
                 tokio::task::yield_now().await;
             }
         }
-        self.tell_lost();
+        self.record_lost();
     }
 
-    /// Returns to how many sockets something was sent.
+    /// Returns the number of sockets that a message was sent to.
     fn handle(&mut self, incoming: Incoming) -> usize {
         match incoming {
             Incoming::Message { channel, body } => {
@@ -93,11 +95,11 @@ impl Inbox {
             Incoming::Lost(count) => {
                 self.counters.lost.increment(count);
                 self.lost += count;
-                self.complaint.say(|more| {
+                self.log_limit.log(|more| {
                     tracing::error!(
                         count,
                         more,
-                        "messages came from Redis faster than they could be handled, and are lost"
+                        "messages are lost because they came from Redis faster than they could be handled"
                     );
                 });
                 0
@@ -105,15 +107,20 @@ impl Inbox {
         }
     }
 
-    /// Records what was lost since the last proof: it is the oldest of what waited.
-    fn tell_lost(&mut self) {
+    /// Records the messages lost since the last probe. The oldest waiting messages are lost first.
+    fn record_lost(&mut self) {
         if self.lost > 0 {
             let lost = std::mem::take(&mut self.lost);
-            self.answering.deliveries.topics.missed("overrun", Some(lost), *self.proved.lock(), SystemTime::now());
+            self.handler.deliveries.topics.missed(
+                "overrun",
+                Some(lost),
+                *self.verified_until.lock(),
+                SystemTime::now(),
+            );
         }
     }
 
-    /// Handles a message; returns how many it was sent to.
+    /// Handles a message. Returns the number of sockets that it was sent to.
     fn message(&mut self, channel: &str, body: &Bytes) -> usize {
         match self.cluster.protocol.read(channel, body) {
             Ok(Received::Message(message)) => {
@@ -122,17 +129,17 @@ impl Inbox {
             }
             Ok(Received::Request { namespace, request, reply_to }) => {
                 self.counters.requests.increment(1);
-                let due = self.answering.act(&self.cluster, namespace, request, reply_to, digest(body));
+                let due = self.handler.handle(&self.cluster, namespace, request, reply_to, digest(body));
                 if due.is_some_and(|due| self.due.try_send(due).is_err()) {
                     self.counters.refused.increment(1);
-                    self.complaint.say(|more| {
-                        tracing::warn!(more, "requests come faster than they can be answered; some are not")
+                    self.log_limit.log(|more| {
+                        tracing::warn!(more, "requests of other members are not answered because too many are queued")
                     });
                 }
             }
             Ok(Received::Answer { id, answer }) => self.cluster.pending.answered(&id, answer),
             Ok(Received::Probe(number)) => {
-                self.tell_lost();
+                self.record_lost();
                 let _ = self.probes.try_send(number);
             }
             Ok(Received::NotForUs) => {}
@@ -144,29 +151,29 @@ impl Inbox {
     fn deliver(&self, message: Message, body: &Bytes) -> usize {
         let Message { source, publisher, namespace, channel_room, event, target, origin } = message;
         let Some(namespace) = self.cluster.namespaces.get(&namespace) else { return 0 };
-        // A message from a Greyhound node has an id of its own.
+        // A message from a Greyhound node has an id instead.
         let digest = origin.is_none().then(|| digest(body));
-        // Old emitters publish a copy to each room: who has no member there leaves it to the others, as Node does.
+        // Old emitters publish a copy to each room. A node without members in the room ignores the copy, as Node does.
         let copy = channel_room.filter(|room| target.rooms != [room.as_str()]);
         let copies = copy.is_some().then_some(target.rooms.len() as i64);
         let source = Source { source, publisher: publisher.as_deref(), origin: origin.as_deref(), digest, copies };
         if copy.is_some_and(|room| !namespace.rooms.read().has(&room)) {
-            self.answering.deliveries.record_undelivered(&namespace, &event, &target, source);
+            self.handler.deliveries.record_undelivered(&namespace, &event, &target, source);
             return 0;
         }
-        self.answering.deliveries.prepare(&namespace, event, &target, source).send().recipients
+        self.handler.deliveries.prepare(&namespace, event, &target, source).send().recipients
     }
 
     fn malformed(&mut self, channel: &str, body: &Bytes, why: &Malformed) {
         self.counters.malformed.increment(1);
         let channel: String = channel.chars().take(100).collect();
-        self.complaint.say(|more| {
-            tracing::warn!(channel, bytes = body.len(), error = %why, more, "something was published that is no message of socket.io");
+        self.log_limit.log(|more| {
+            tracing::warn!(channel, bytes = body.len(), error = %why, more, "ignored a malformed message on a channel of socket.io");
         });
     }
 }
 
-/// What is the same on every node for the same bytes.
+/// A digest of a message. The same on every node.
 fn digest(body: &Bytes) -> i64 {
     XxHash3_64::oneshot(body).cast_signed()
 }

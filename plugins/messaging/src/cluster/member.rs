@@ -1,10 +1,10 @@
-//! Keeps this node in the cluster: connects, subscribes, proves that messages arrive, and begins anew when they do not.
+//! Keeps this node in the cluster: connects, subscribes, verifies that messages arrive, and reconnects if they do not.
 
-use super::answer::{ANSWERS_DUE_MAX, Answering, Due};
-use super::complaint::Complaint;
+use super::answer::{QUEUED_ANSWERS_MAX, QueuedAnswer, RequestHandler};
 use super::core::{Cluster, State};
 use super::inbox::{Counters, Inbox};
-use super::proof::Proof;
+use super::log_limit::LogLimit;
+use super::probe::Prober;
 use crate::metrics as names;
 use crate::redis::{Messages, Redis, RedisError, Subscription, connect, servers};
 use greyhound_sdk::Health;
@@ -17,55 +17,56 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet, unconstrained};
 use tokio::time::{sleep, timeout};
 
-/// How long to wait before connecting again: at first, and at most.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
-/// How long what has arrived, or what is to be published, may take when the connection is over.
-const REST: Duration = Duration::from_secs(3);
+/// Pause before the first attempt to reconnect. Doubled with each attempt.
+const RECONNECT_PAUSE_MIN: Duration = Duration::from_millis(100);
+const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(2);
+/// Time to handle received messages, or to publish queued ones, when a connection ends.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// This node's membership.
 pub(crate) struct Member {
     pub(crate) cluster: Arc<Cluster>,
-    pub(crate) answering: Answering,
+    pub(crate) handler: RequestHandler,
     pub(crate) health: Health,
-    /// Packets that a client's buffer holds.
+    /// Size of a client's buffer, in packets.
     pub(crate) buffer: usize,
 }
 
-/// One connection, subscribed.
+/// A connection to Redis, with its inbox.
 struct Connected {
     redis: Arc<dyn Redis>,
     inbox: JoinHandle<()>,
-    /// Tells the inbox that nothing more will come.
+    /// Tells the inbox to stop; dropped for this.
     over: Option<oneshot::Sender<()>>,
-    proof: Proof,
+    prober: Prober,
 }
 
 impl Member {
     /// Runs until `stop`.
     pub(crate) async fn run(self, stop: impl Future<Output = ()>) {
-        self.health.not_ready("Redis is being connected to");
-        let (due, answers) = mpsc::channel(ANSWERS_DUE_MAX);
+        self.health.not_ready("connecting to Redis");
+        let (due, answers) = mpsc::channel(QUEUED_ANSWERS_MAX);
         let cluster = self.cluster.clone();
-        // Aborted where they are not waited for.
+        // A dropped set aborts its tasks.
         let (mut publishing, mut answering) = (JoinSet::new(), JoinSet::new());
         let publisher = cluster.clone();
         publishing.spawn(async move { publisher.publish_queue.run(|| publisher.connection()).await });
-        answering.spawn(self.answering.clone().run(cluster.clone(), answers));
+        answering.spawn(self.handler.clone().run(cluster.clone(), answers));
         let mut connected = None;
-        // Nothing is missing before: nobody was connected.
-        let proved = Arc::new(Mutex::new(SystemTime::now()));
+        // No message was missed before, because no client was connected.
+        let verified_until = Arc::new(Mutex::new(SystemTime::now()));
         tokio::select! {
             () = stop => {}
-            () = self.keep(due, &mut connected, &proved) => {}
+            () = self.stay_connected(due, &mut connected, &verified_until) => {}
         }
         if let State::Down(_) = &*cluster.state.borrow() {
-            self.answering.deliveries.topics.missed("redis", None, *proved.lock(), SystemTime::now());
+            self.handler.deliveries.topics.missed("redis", None, *verified_until.lock(), SystemTime::now());
         }
         if let Some(mut connected) = connected {
             connected.leave(&cluster).await;
             connected.finish().await;
-            // Whoever asked before that has counted this node.
-            let _ = timeout(REST, async {
+            // Members whose requests arrived before that have counted this node.
+            let _ = timeout(DRAIN_TIMEOUT, async {
                 answering.join_next().await;
                 cluster.publish_queue.empty().await;
             })
@@ -76,36 +77,45 @@ impl Member {
         *cluster.connection.write() = None;
     }
 
-    async fn keep(&self, due: mpsc::Sender<Due>, connected: &mut Option<Connected>, proved: &Arc<Mutex<SystemTime>>) {
-        let mut pause = PAUSES.0;
+    async fn stay_connected(
+        &self,
+        due: mpsc::Sender<QueuedAnswer>,
+        connected: &mut Option<Connected>,
+        verified_until: &Arc<Mutex<SystemTime>>,
+    ) {
+        let mut pause = RECONNECT_PAUSE_MIN;
         loop {
-            let since = *proved.lock();
-            let why = match self.connect(&due, proved).await {
+            let since = *verified_until.lock();
+            let why = match self.connect(&due, verified_until).await {
                 Err(why) => {
-                    // What it may have proved did not last.
-                    *proved.lock() = since;
+                    // Discards what this attempt verified.
+                    *verified_until.lock() = since;
                     why
                 }
                 Ok(new) => {
                     self.up(since);
-                    pause = PAUSES.0;
+                    pause = RECONNECT_PAUSE_MIN;
                     connected.insert(new).serve(&self.cluster).await
                 }
             };
-            // Down first, so that nothing more is published over it.
+            // Before the close, so that nothing more is published.
             self.down(why);
             if let Some(mut old) = connected.take() {
                 old.redis.close().await;
                 old.finish().await;
             }
             sleep(pause).await;
-            pause = (2 * pause).min(PAUSES.1);
+            pause = (2 * pause).min(RECONNECT_PAUSE_MAX);
         }
     }
 
-    async fn connect(&self, due: &mpsc::Sender<Due>, proved: &Arc<Mutex<SystemTime>>) -> Result<Connected, RedisError> {
+    async fn connect(
+        &self,
+        due: &mpsc::Sender<QueuedAnswer>,
+        verified_until: &Arc<Mutex<SystemTime>>,
+    ) -> Result<Connected, RedisError> {
         let (redis, messages) = connect(&self.cluster.url).await?;
-        let mut connected = self.take(redis.into(), messages, due.clone(), proved.clone());
+        let mut connected = self.start(redis.into(), messages, due.clone(), verified_until.clone());
         let subscribed = connected.subscribe(&self.cluster).await;
         if let Err(why) = subscribed {
             *self.cluster.connection.write() = None;
@@ -115,43 +125,43 @@ impl Member {
         Ok(connected)
     }
 
-    fn take(
+    fn start(
         &self,
         redis: Arc<dyn Redis>,
         messages: Box<dyn Messages>,
-        due: mpsc::Sender<Due>,
-        proved: Arc<Mutex<SystemTime>>,
+        due: mpsc::Sender<QueuedAnswer>,
+        verified_until: Arc<Mutex<SystemTime>>,
     ) -> Connected {
         let handled = Arc::<AtomicU64>::default();
         let (probes, returned) = mpsc::channel(64);
         let inbox = Inbox {
             cluster: self.cluster.clone(),
-            answering: self.answering.clone(),
+            handler: self.handler.clone(),
             due,
             buffer: self.buffer,
             probes,
             handled: handled.clone(),
-            proved: proved.clone(),
+            verified_until: verified_until.clone(),
             lost: 0,
             counters: Counters::default(),
-            complaint: Complaint::default(),
+            log_limit: LogLimit::default(),
         };
-        let proof = Proof::new(redis.clone(), &self.cluster.protocol, returned, handled, proved);
+        let prober = Prober::new(redis.clone(), &self.cluster.protocol, returned, handled, verified_until);
         let (over, is_over) = oneshot::channel();
-        // It says itself when others get their turn.
+        // The inbox yields by itself.
         let inbox = tokio::spawn(unconstrained(inbox.run(messages, is_over)));
-        Connected { redis, inbox, over: Some(over), proof }
+        Connected { redis, inbox, over: Some(over), prober }
     }
 
-    fn up(&self, proved: SystemTime) {
+    fn up(&self, verified_until: SystemTime) {
         let before = self.cluster.state.send_replace(State::Up);
         gauge!(names::REDIS_UP).set(1.0);
         self.health.ready();
         if let State::Down(_) = before {
             let now = SystemTime::now();
-            let lost = now.duration_since(proved).unwrap_or_default();
-            tracing::info!(lost = ?lost, "Redis is back; greyhound.gap says from when to when messages may be missing");
-            self.answering.deliveries.topics.missed("redis", None, proved, now);
+            let lost = now.duration_since(verified_until).unwrap_or_default();
+            tracing::info!(lost = ?lost, "Redis is back; greyhound.gap has the time range in which messages may be missing");
+            self.handler.deliveries.topics.missed("redis", None, verified_until, now);
         } else {
             tracing::info!("this node is a member of the cluster");
         }
@@ -166,57 +176,57 @@ impl Member {
             "Redis cannot be reached ({why}): clients of this node get only what is published on this node"
         ));
         match before {
-            // What Redis itself says goes to the log as well, though the outage has been told.
+            // A new refusal by Redis is logged even if the outage has already been logged.
             State::Down(before) if refused && before != why => tracing::error!(error = %why, "Redis refuses this node"),
             State::Down(_) => tracing::debug!(error = %why, "Redis cannot be reached"),
             State::Connecting | State::Up => {
                 gauge!(names::REDIS_UP).set(0.0);
                 counter!(names::REDIS_OUTAGES).increment(1);
-                tracing::error!(error = %why, "Redis cannot be reached; trying again until it is");
+                tracing::error!(error = %why, "Redis cannot be reached; retrying");
             }
         }
     }
 }
 
 impl Connected {
-    /// Subscribes to everything and proves it; last to the channels by which members are counted: whoever is counted
-    /// answers.
+    /// Subscribes to all channels and verifies that messages arrive. Subscribes last to the channels by which members
+    /// are counted, because counted members must answer.
     async fn subscribe(&mut self, cluster: &Cluster) -> Result<(), RedisError> {
         let protocol = &cluster.protocol;
         let counted = counted(cluster);
         let mut all: Vec<Subscription> =
             cluster.namespaces.names().iter().flat_map(|name| protocol.subscriptions(name)).collect();
         all.retain(|subscription| !counted.contains(subscription));
-        all.extend(self.proof.subscriptions(protocol));
+        all.extend(self.prober.subscriptions(protocol));
         let rooms = cluster.interest.renew(|| cluster.namespaces.rooms());
         all.extend(rooms.iter().filter_map(|(namespace, room)| protocol.room(namespace, room)));
         self.redis.subscribe(&all).await?;
-        self.proof.prove(protocol).await?;
+        self.prober.probe(protocol).await?;
         *cluster.connection.write() = Some(self.redis.clone());
         self.redis.subscribe(&counted).await?;
         cluster.interest.confirm(rooms);
         Ok(())
     }
 
-    /// Serves until the connection breaks, and says why.
+    /// Serves until the connection breaks. Returns the reason.
     async fn serve(&mut self, cluster: &Cluster) -> RedisError {
         let redis = self.redis.clone();
         tokio::select! {
             why = redis.broken() => why,
-            why = self.proof.keep(&cluster.protocol) => why,
-            why = follow(&*redis, cluster) => why,
+            why = self.prober.run(&cluster.protocol) => why,
+            why = follow_rooms(&*redis, cluster) => why,
         }
     }
 
-    /// Is no member any more.
+    /// Unsubscribes from the channels by which members are counted.
     async fn leave(&self, cluster: &Cluster) {
         let _ = self.redis.unsubscribe(&counted(cluster)).await;
     }
 
-    /// Lets what has arrived be handled.
+    /// Waits until the received messages are handled.
     async fn finish(&mut self) {
         self.over.take();
-        let _ = timeout(REST, &mut self.inbox).await;
+        let _ = timeout(DRAIN_TIMEOUT, &mut self.inbox).await;
     }
 }
 
@@ -232,15 +242,15 @@ fn counted(cluster: &Cluster) -> Vec<Subscription> {
     cluster.namespaces.names().iter().map(counted).collect()
 }
 
-/// Subscribes to the rooms that are made, and unsubscribes from those that nobody is in any more.
-async fn follow(redis: &dyn Redis, cluster: &Cluster) -> RedisError {
+/// Subscribes to rooms with a first member, and unsubscribes from rooms without members.
+async fn follow_rooms(redis: &dyn Redis, cluster: &Cluster) -> RedisError {
     let channels = |rooms: &[(String, String)]| -> Vec<_> {
         rooms.iter().filter_map(|(ns, room)| cluster.protocol.room(ns, room)).collect()
     };
     loop {
         cluster.interest.touched().await;
-        let (made, left) = cluster.interest.due(|(namespace, room)| cluster.namespaces.has(namespace, room));
-        let (making, leaving) = (channels(&made), channels(&left));
+        let (new, left) = cluster.interest.due(|(namespace, room)| cluster.namespaces.has(namespace, room));
+        let (making, leaving) = (channels(&new), channels(&left));
         let done = async {
             if !leaving.is_empty() {
                 redis.unsubscribe(&leaving).await?;
@@ -253,6 +263,6 @@ async fn follow(redis: &dyn Redis, cluster: &Cluster) -> RedisError {
         if let Err(why) = done.await {
             return why;
         }
-        cluster.interest.confirm(made);
+        cluster.interest.confirm(new);
     }
 }

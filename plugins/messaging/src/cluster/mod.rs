@@ -1,28 +1,28 @@
-//! This node as a member of a cluster of socket.io servers that share a Redis, whoever wrote them.
+//! This node as a member of a cluster of socket.io servers, in any language, that share a Redis.
 //!
 //! ```text
-//!  Redis ──▶ inbox ──▶ messages ──▶ the outlet: sockets and rows
-//!                  ├─▶ requests ──▶ answers ──▶ outbox
-//!                  └─▶ answers  ──▶ whoever asked
-//!  emitter, HTTP ──▶ outbox ──▶ Redis
+//!  Redis ──▶ inbox ──▶ messages ──▶ delivery: sockets and rows
+//!                  ├─▶ requests ──▶ answers ──▶ publish queue
+//!                  └─▶ answers  ──▶ pending requests
+//!  emitter, HTTP ──▶ publish queue ──▶ Redis
 //! ```
 //!
-//! A [`member`] keeps the connection; while there is none, everything local goes on.
+//! A [`member`] maintains the connection. Without a connection the local part of every operation still works.
 
 mod answer;
 mod ask;
 mod check;
-mod complaint;
 mod core;
 mod inbox;
+mod log_limit;
 mod member;
 mod pending;
-mod proof;
+mod probe;
 pub(crate) mod protocol;
 mod publish_queue;
 mod reach;
 
-pub(crate) use answer::{Answering, ServerSideHandler};
+pub(crate) use answer::{RequestHandler, ServerSideHandler};
 pub use ask::{AckReport, Gathered};
 pub(crate) use check::check;
 pub(crate) use core::Cluster;

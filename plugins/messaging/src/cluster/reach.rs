@@ -1,4 +1,4 @@
-//! Why the other nodes were not reached.
+//! Errors of reaching the other nodes.
 
 use super::protocol::Unpublishable;
 use std::sync::Arc;
@@ -8,19 +8,19 @@ use std::sync::Arc;
 pub(crate) enum NotReached {
     #[error("Redis cannot be reached: {0}")]
     Down(Arc<str>),
-    #[error("Redis did not take it: {0}")]
+    #[error("Redis refused the message: {0}")]
     Refused(Arc<str>),
-    #[error("too much waits for Redis already")]
+    #[error("too many messages are waiting for Redis")]
     Full,
     #[error(
-        "a member of the cluster is older than @socket.io/redis-adapter 7.1, which would crash of a message with acknowledgements"
+        "a member of the cluster uses a @socket.io/redis-adapter before 7.1, which would crash on a message with acknowledgements"
     )]
     OldMember,
     #[error(transparent)]
     Unpublishable(#[from] Unpublishable),
 }
 
-/// The other nodes were not reached: what happened, happened on this node alone.
+/// The other nodes were not reached: the operation took effect only on this node.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(transparent)]
 pub struct Unreached(#[from] NotReached);

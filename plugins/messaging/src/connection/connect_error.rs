@@ -42,7 +42,7 @@ impl std::fmt::Display for ConnectError {
 }
 
 /// Replaces the payloads of connect errors in the library's frames.
-pub(crate) fn replace_payloads(frames: Bytes) -> Bytes {
+pub(super) fn replace_payloads(frames: Bytes) -> Bytes {
     let (mut rest, mut replaced) = (&frames[..], None::<BytesMut>);
     while let Some((opcode, payload, after)) = first_frame(rest) {
         let whole = (opcode == OpCode::Data(Data::Text)).then(|| replacement(payload)).flatten();

@@ -25,10 +25,10 @@ pub(crate) struct Connection {
     pub(crate) peer: SocketAddr,
     pub(crate) protocol: Protocol,
     pub(super) websocket: AtomicBool,
-    pub(super) received: AtomicU64,
+    received: AtomicU64,
     pub(super) sent: AtomicU64,
     slow: AtomicBool,
-    pub(super) aborted: AtomicBool,
+    aborted: AtomicBool,
     /// Why the server closes the connection.
     close_reason: OnceLock<&'static str>,
     pub(super) queue: Mutex<WriteQueue>,
@@ -93,7 +93,7 @@ impl Connection {
     }
 
     /// Whether the connection is closed, or about to be closed, because the client reads too slowly.
-    pub(crate) fn is_slow(&self) -> bool {
+    pub(super) fn is_slow(&self) -> bool {
         self.slow.load(Relaxed)
     }
 
@@ -180,7 +180,7 @@ impl Connection {
         }
     }
 
-    pub(crate) fn check(&self) -> io::Result<()> {
+    pub(super) fn check(&self) -> io::Result<()> {
         if self.aborted.load(Relaxed) { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
     }
 
@@ -193,7 +193,7 @@ impl Connection {
     }
 
     /// Called when the library drops the connection.
-    pub(crate) fn ended(&self) {
+    pub(super) fn ended(&self) {
         gauge!(names::SESSIONS).decrement(1);
         self.unauthenticated.lock().take();
         let unsent = self.queue.lock().end();

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 
 impl Connection {
     /// For the library's reading task: an error if the connection is aborted. Wakes the task if it is aborted later.
-    pub(crate) fn check_reader(&self, cx: &Context<'_>) -> io::Result<()> {
+    pub(super) fn check_reader(&self, cx: &Context<'_>) -> io::Result<()> {
         self.reader.register(cx.waker());
         self.check()
     }
@@ -17,7 +17,7 @@ impl Connection {
     /// Queues all bytes that the library writes, once its earlier bytes are written. Never fails: a broken connection
     /// is reported only to the reader, so that the library ends every session in the same way, even if it cannot write
     /// the open packet.
-    pub(crate) fn poll_take(self: &Arc<Self>, cx: &Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_take(self: &Arc<Self>, cx: &Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let mut queue = ready!(self.poll_ready(cx));
         if queue.is_closing() || queue.is_closed() {
             return Poll::Ready(Ok(parts.iter().map(|part| part.len()).sum()));
@@ -33,7 +33,7 @@ impl Connection {
     }
 
     /// Waits until everything that the library wrote is written.
-    pub(crate) fn poll_written(self: &Arc<Self>, cx: &Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_written(self: &Arc<Self>, cx: &Context<'_>) -> Poll<io::Result<()>> {
         let mut queue = ready!(self.poll_ready(cx));
         if !queue.is_behind() && !queue.is_closed() {
             self.write_locked(&mut queue);

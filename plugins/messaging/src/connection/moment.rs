@@ -12,7 +12,7 @@ pub(crate) struct Moment(u32);
 
 impl Moment {
     /// An arbitrary moment, for deliveries that are not recorded.
-    pub(crate) const BEGIN: Self = Self(0);
+    pub(super) const BEGIN: Self = Self(0);
 
     pub(crate) fn now() -> Self {
         Self::of(Instant::now())
@@ -25,7 +25,7 @@ impl Moment {
     }
 
     /// Whether its delay is measured: a random sample of one in 16.
-    pub(crate) fn is_sample(self) -> bool {
+    pub(super) fn is_sample(self) -> bool {
         self.0.is_multiple_of(16)
     }
 

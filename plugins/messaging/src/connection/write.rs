@@ -63,7 +63,7 @@ impl Connection {
     }
 
     /// Writes the queue, if it is the writers' turn. Must be called in a runtime.
-    pub(crate) fn write(self: &Arc<Self>) {
+    pub(super) fn write(self: &Arc<Self>) {
         let mut queue = self.queue.lock();
         if queue.turn == Turn::Writers {
             self.write_locked(&mut queue);
@@ -127,7 +127,7 @@ impl Connection {
 
     /// A read or a write failed. A timeout of the kernel (`TCP_USER_TIMEOUT`) may come just before the gateway's own.
     /// Other errors are left to the reader, because data may have arrived before the connection broke.
-    pub(crate) fn failed(&self, error: &io::Error) {
+    pub(super) fn failed(&self, error: &io::Error) {
         if error.kind() == io::ErrorKind::TimedOut {
             self.abort_slow();
         }

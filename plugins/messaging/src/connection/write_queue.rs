@@ -17,7 +17,7 @@ const PIECES_PER_WRITE_MAX: usize = 64;
 /// An empty queue with a larger capacity frees its memory.
 const EMPTY_CAPACITY_MAX: usize = 32;
 /// A server's close frame without a status, as Node sends it.
-pub(super) const CLOSE_FRAME: Bytes = Bytes::from_static(&[0x88, 0]);
+const CLOSE_FRAME: Bytes = Bytes::from_static(&[0x88, 0]);
 
 /// The queue of one client. Each piece consists of whole WebSocket frames, from the library or written directly. A
 /// client that polls gets them converted to its transport.
@@ -45,7 +45,7 @@ pub(super) enum Sink {
 }
 
 /// Frames, and the delivery that is complete once they are written.
-pub(super) struct Piece {
+struct Piece {
     frames: Bytes,
     delivery: QueuedDelivery,
 }

@@ -66,7 +66,7 @@ impl Listener {
                     }
                     Err(e) => {
                         if !std::mem::replace(&mut warned, true) {
-                            tracing::warn!(error = %e, "clients cannot be accepted; if descriptors are short, raise `ulimit -n`");
+                            tracing::warn!(error = %e, "cannot accept clients; if file descriptors are short, raise `ulimit -n`");
                         }
                         sleep(ACCEPT_ERROR_PAUSE).await;
                     }
@@ -127,7 +127,7 @@ fn refuse(stream: TcpStream, warned: &mut bool) {
         let limit = descriptors::limit();
         tracing::warn!(
             limit,
-            "clients are refused: all open files that are theirs are in use; raise `ulimit -n` (systemd: LimitNOFILE)"
+            "clients are refused: all file descriptors for clients are in use; raise `ulimit -n` (systemd: LimitNOFILE)"
         );
     }
     drop(stream);

@@ -2,7 +2,7 @@
 
 use super::shared::{Reached, Refusal, bad_query, limit, read, root, to};
 use crate::cluster::Gathered;
-use crate::emitter::{Emitter, Touched};
+use crate::emitter::{Emitter, SocketsChanged};
 use crate::remote_socket::RemoteSocket;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
@@ -241,8 +241,8 @@ impl RoomChange {
 }
 
 impl Changed {
-    fn json(touched: Touched) -> Json<Self> {
-        Json(Self { local_sockets: touched.here, cluster: Reached::new(touched.cluster) })
+    fn json(changed: SocketsChanged) -> Json<Self> {
+        Json(Self { local_sockets: changed.here, cluster: Reached::new(changed.cluster) })
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use tokio::sync::{Notify, watch};
 
 /// A namespace, and a room of it.
-pub(crate) type Room = (String, String);
+pub(super) type Room = (String, String);
 
 /// The rooms that this node subscribes to.
 #[derive(Default)]
@@ -27,7 +27,7 @@ impl Interest {
     }
 
     /// A room has got its first member, or lost its last one.
-    pub(crate) fn touch(&self, namespace: &str, room: &str) {
+    pub(super) fn touch(&self, namespace: &str, room: &str) {
         if self.enabled && self.touched.lock().insert((namespace.to_owned(), room.to_owned())) {
             self.has_touched.notify_one();
         }

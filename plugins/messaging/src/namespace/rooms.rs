@@ -43,7 +43,7 @@ impl Rooms {
 
     /// Adds an unauthenticated socket to the namespace. Returns false if it has closed. [`Rooms::exit`] is called after
     /// the session is closed, so no closed socket remains.
-    pub(crate) fn enter(&mut self, session: &Arc<Session>) -> bool {
+    pub(super) fn enter(&mut self, session: &Arc<Session>) -> bool {
         if session.is_closed() {
             return false;
         }
@@ -73,7 +73,7 @@ impl Rooms {
     }
 
     /// Adds a socket of the namespace to rooms, unless it has closed.
-    pub(crate) fn join(&mut self, session: &Arc<Session>, rooms: &[String]) {
+    pub(super) fn join(&mut self, session: &Arc<Session>, rooms: &[String]) {
         if session.is_closed() {
             return;
         }
@@ -86,7 +86,7 @@ impl Rooms {
         }
     }
 
-    pub(crate) fn leave(&mut self, sid: Sid, rooms: &[String]) {
+    pub(super) fn leave(&mut self, sid: Sid, rooms: &[String]) {
         for name in rooms {
             let Some(room) = self.rooms.get_mut(name) else { continue };
             room.remove(sid);

@@ -28,7 +28,7 @@ impl Default for Users {
 }
 
 impl Roster {
-    pub(crate) fn new(sessions: Vec<Arc<Session>>) -> Self {
+    pub(super) fn new(sessions: Vec<Arc<Session>>) -> Self {
         let users = match &sessions[..] {
             [] => Users::One(None),
             [one] => Users::One(one.user().name()),

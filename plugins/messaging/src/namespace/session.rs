@@ -85,7 +85,7 @@ impl Session {
     }
 
     /// Queues a frame for the client. If the writers must be told, the connection is added to `due`.
-    pub(crate) fn offer(
+    pub(super) fn offer(
         &self,
         frame: &Bytes,
         volatile: bool,
@@ -97,7 +97,7 @@ impl Session {
 
     /// Sends an event through the library. `send` returns whether the event was queued; `marked` says whether it ends
     /// with a mark.
-    pub(crate) fn send_through_library(&self, marked: bool, message: MessageRef, send: impl FnOnce() -> bool) {
+    pub(super) fn send_through_library(&self, marked: bool, message: MessageRef, send: impl FnOnce() -> bool) {
         self.connection.send_through_library(&self.last_mark, message.to(self.connection_seq), || match send() {
             false => Handover::Refused,
             true if marked => Handover::Marked,
@@ -169,7 +169,7 @@ impl Session {
     }
 
     #[cfg(test)]
-    pub(crate) fn for_tests(number: usize) -> Self {
+    pub(super) fn for_tests(number: usize) -> Self {
         use crate::connection::{Protocol, Settings};
         static TOPICS: std::sync::LazyLock<Arc<Topics>> = std::sync::LazyLock::new(|| Arc::new(Topics::for_tests()));
         let peer = (([127, 0, 0, 1], 1).into(), Protocol::V4);

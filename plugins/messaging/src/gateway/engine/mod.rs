@@ -31,7 +31,7 @@ use tokio::sync::mpsc;
 use tower::Service;
 
 /// The library. It serves the streams of sessions.
-pub(super) type Library = SocketIoService<(), Namespace>;
+type Library = SocketIoService<(), Namespace>;
 
 /// Serves engine.io's transports. Cheap to clone.
 #[derive(Clone)]

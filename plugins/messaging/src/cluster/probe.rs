@@ -1,4 +1,4 @@
-//! The proof that messages arrive: what this node publishes to itself.
+//! Verifies that messages arrive: the node publishes probes to itself.
 
 use super::protocol::Protocol;
 use crate::redis::{Redis, RedisError, Subscription};
@@ -9,65 +9,66 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
-/// How often it is proved.
-const EVERY: Duration = Duration::from_secs(1);
-/// How long it may take while nothing else arrives.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// Pause between two probes.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+/// Time for a probe to return while no other message arrives.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Proves it again and again.
-pub(super) struct Proof {
+/// Publishes probes and waits for their return.
+pub(super) struct Prober {
     redis: Arc<dyn Redis>,
-    /// A channel on each server that messages come from.
+    /// One channel on each server.
     channels: Vec<String>,
-    /// Numbers that came back.
+    /// The numbers of returned probes.
     returned: mpsc::Receiver<u64>,
-    /// How many messages were handled.
+    /// Number of handled messages.
     handled: Arc<AtomicU64>,
     next: u64,
-    /// Everything that was published before has been handled.
-    proved: Arc<Mutex<SystemTime>>,
+    /// All messages published before this time have been handled.
+    verified_until: Arc<Mutex<SystemTime>>,
 }
 
-impl Proof {
+impl Prober {
     pub(super) fn new(
         redis: Arc<dyn Redis>,
         protocol: &Protocol,
         returned: mpsc::Receiver<u64>,
         handled: Arc<AtomicU64>,
-        proved: Arc<Mutex<SystemTime>>,
+        verified_until: Arc<Mutex<SystemTime>>,
     ) -> Self {
         let channels = redis.one_on_each_server(protocol.probe_prefix());
-        Self { redis, channels, returned, handled, next: 0, proved }
+        Self { redis, channels, returned, handled, next: 0, verified_until }
     }
 
-    /// What it takes for probes to come back.
+    /// The subscriptions that probes need.
     pub(super) fn subscriptions(&self, protocol: &Protocol) -> Vec<Subscription> {
         self.channels.iter().map(|channel| protocol.subscription(channel.clone())).collect()
     }
 
-    /// Proves it every second, until it cannot be proved.
-    pub(super) async fn keep(&mut self, protocol: &Protocol) -> RedisError {
+    /// Probes every second until a probe fails.
+    pub(super) async fn run(&mut self, protocol: &Protocol) -> RedisError {
         loop {
-            sleep(EVERY).await;
-            if let Err(why) = self.prove(protocol).await {
+            sleep(PROBE_INTERVAL).await;
+            if let Err(why) = self.probe(protocol).await {
                 return why;
             }
         }
     }
 
-    /// Publishes to itself and waits until it arrives: what was published before has been handled, then.
-    pub(super) async fn prove(&mut self, protocol: &Protocol) -> Result<(), RedisError> {
+    /// Publishes a probe on each server and waits for their return: then all earlier messages have been handled.
+    pub(super) async fn probe(&mut self, protocol: &Protocol) -> Result<(), RedisError> {
         loop {
             let begun = SystemTime::now();
             if self.round(protocol).await? {
                 self.redis.check().await?;
-                *self.proved.lock() = begun;
+                *self.verified_until.lock() = begun;
                 return Ok(());
             }
         }
     }
 
-    /// False where the probe may be lost among others that are handled meanwhile: then it takes another one.
+    /// Returns false if a probe has not returned but other messages were handled: the probe may be lost among them, and
+    /// another round is needed.
     async fn round(&mut self, protocol: &Protocol) -> Result<bool, RedisError> {
         let first = self.next;
         self.next += self.channels.len() as u64;
@@ -81,7 +82,7 @@ impl Proof {
         let mut missing = probes.len();
         while missing > 0 {
             let handled = self.handled.load(Relaxed);
-            match timeout(PATIENCE, self.returned.recv()).await {
+            match timeout(PROBE_TIMEOUT, self.returned.recv()).await {
                 Ok(Some(number)) if number >= first => missing -= 1,
                 Ok(Some(_)) => {}
                 Ok(None) => return Err("the connection ended".into()),
