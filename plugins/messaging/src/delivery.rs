@@ -128,7 +128,7 @@ impl Prepared<'_> {
         drop(self.rooms);
         self.deliveries.record(&self.roster, sent, self.seq, false, self.received);
         let (acknowledged, receiver) = mpsc::channel(self.roster.len().max(1));
-        tokio::spawn(all.clone().collect(acks, self.seq, self.roster, self.received, acknowledged));
+        tokio::spawn(all.clone().collect_acks(acks, self.seq, self.roster, self.received, acknowledged));
         (receipt, receiver)
     }
 
@@ -193,7 +193,7 @@ impl Deliveries {
         }
     }
 
-    async fn collect(
+    async fn collect_acks(
         self: Arc<Self>,
         mut acks: AckStream,
         seq: Option<u64>,
@@ -201,16 +201,16 @@ impl Deliveries {
         received: Instant,
         to: mpsc::Sender<Acknowledged>,
     ) {
-        let places: HashMap<_, _> =
-            roster.sessions().iter().enumerate().map(|(place, session)| (session.sid, place)).collect();
+        let indices: HashMap<_, _> =
+            roster.sessions().iter().enumerate().map(|(index, session)| (session.sid, index)).collect();
         while let Some((sid, acknowledged)) = acks.next().await {
             if acknowledged.is_ok() {
                 self.counters.acked.increment(1);
             }
-            if let (Ok(_), Some(seq), Some(place)) =
-                (&acknowledged, seq.filter(|_| self.record_deliveries), places.get(&sid))
+            if let (Ok(_), Some(seq), Some(index)) =
+                (&acknowledged, seq.filter(|_| self.record_deliveries), indices.get(&sid))
             {
-                self.record_one(column(seq), &roster, *place, DeliveryOutcome::Acked, micros(received));
+                self.record_one(column(seq), &roster, *index, DeliveryOutcome::Acked, micros(received));
             }
             let _ = to.send(acknowledged.ok()).await;
         }
@@ -292,9 +292,9 @@ impl Deliveries {
         numbered(self.topics.delivery.offer_batch(rows));
     }
 
-    fn record_one(&self, message_seq: i64, roster: &Roster, place: usize, outcome: DeliveryOutcome, latency_us: i32) {
-        let connection_seq = roster.sessions()[place].connection_seq;
-        let row = DeliveryRow { message_seq, connection_seq, user_id: roster.user(place), outcome, latency_us };
+    fn record_one(&self, message_seq: i64, roster: &Roster, index: usize, outcome: DeliveryOutcome, latency_us: i32) {
+        let connection_seq = roster.sessions()[index].connection_seq;
+        let row = DeliveryRow { message_seq, connection_seq, user_id: roster.user(index), outcome, latency_us };
         numbered(self.topics.delivery.offer(&row));
     }
 }

@@ -77,11 +77,11 @@ impl Topics {
 
 /// An enum of a topic's schema. On the bus it is the index of its symbol.
 macro_rules! symbols {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $place:literal $symbol:literal,)+ }) => {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $index:literal $symbol:literal,)+ }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         #[repr(i8)]
-        pub(crate) enum $name { $($(#[$variant_doc])* $variant = $place,)+ }
+        pub(crate) enum $name { $($(#[$variant_doc])* $variant = $index,)+ }
 
         impl $name {
             /// The symbol, as in the tables and metrics.
@@ -258,8 +258,8 @@ mod tests {
     #[test]
     fn the_indices_of_the_symbols_match_the_schemas() {
         let topics = topics().unwrap();
-        let check = |topic: usize, field: &str, place: i8, name: &str| {
-            assert_eq!(topics[topic].symbol(field, name), Some(place), "{field}: {name}");
+        let check = |topic: usize, field: &str, index: i8, name: &str| {
+            assert_eq!(topics[topic].symbol(field, name), Some(index), "{field}: {name}");
         };
         ConnectionEvent::ALL.iter().for_each(|it| check(0, "event", *it as i8, it.name()));
         AuthOutcome::ALL.iter().for_each(|it| check(1, "outcome", *it as i8, it.name()));

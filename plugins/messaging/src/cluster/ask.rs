@@ -77,8 +77,8 @@ impl Cluster {
 
     /// The sockets of the other members.
     pub(crate) async fn sockets(self: &Arc<Self>, namespace: &str, target: Target) -> Gathered<RemoteSocket> {
-        let asked = self.ask(namespace, &Request::Sockets(target)).await;
-        asked
+        let pending = self.ask(namespace, &Request::Sockets(target)).await;
+        pending
             .gather(Vec::new(), |answer| if let Answer::Sockets(sockets) = answer { sockets } else { Vec::new() })
             .await
     }
@@ -97,8 +97,8 @@ impl Cluster {
 
     /// Sends an event, `["name",arg,...]`, to the programs of the other members, and gathers their answers.
     pub(crate) async fn server_side(self: &Arc<Self>, namespace: &str, event: String) -> Gathered<String> {
-        let asked = self.ask(namespace, &Request::ServerSide(event)).await;
-        asked
+        let pending = self.ask(namespace, &Request::ServerSide(event)).await;
+        pending
             .gather(Vec::new(), |answer| if let Answer::ServerSide(value) = answer { vec![value] } else { Vec::new() })
             .await
     }
@@ -122,18 +122,18 @@ impl Cluster {
             }
         }
         let timeout = emit.timeout;
-        let mut asked = self.register_request(members, timeout);
-        asked.publish(namespace, &Request::Emit(emit)).await?;
-        asked.published = true;
-        Ok(asked)
+        let mut pending = self.register_request(members, timeout);
+        pending.publish(namespace, &Request::Emit(emit)).await?;
+        pending.published = true;
+        Ok(pending)
     }
 
     /// Sends a request to the other members.
     async fn ask(self: &Arc<Self>, namespace: &str, request: &Request) -> PendingRequest {
         let Ok(members) = self.nodes(namespace).await else { return self.register_request(1, ANSWER_TIMEOUT) };
-        let mut asked = self.register_request(members, ANSWER_TIMEOUT);
-        asked.published = asked.others == 0 || asked.publish(namespace, request).await.is_ok();
-        asked
+        let mut pending = self.register_request(members, ANSWER_TIMEOUT);
+        pending.published = pending.others == 0 || pending.publish(namespace, request).await.is_ok();
+        pending
     }
 
     /// Registers a request before it is published. `members` includes this one.
@@ -184,15 +184,15 @@ impl AckReport {
     pub(crate) async fn gather(
         recipients: usize,
         mut local: mpsc::Receiver<Acknowledged>,
-        asked: Option<Result<PendingRequest, NotReached>>,
+        pending: Option<Result<PendingRequest, NotReached>>,
         timeout: Duration,
     ) -> Self {
-        let (mut asked, cluster) = match asked {
+        let (mut pending, cluster) = match pending {
             None => (None, None),
-            Some(Ok(asked)) => (Some(asked), Some(Ok(()))),
+            Some(Ok(pending)) => (Some(pending), Some(Ok(()))),
             Some(Err(why)) => (None, Some(Err(Unreached::from(why)))),
         };
-        let mut unanswered = asked.as_ref().map_or(0, |asked| asked.others);
+        let mut unanswered = pending.as_ref().map_or(0, |pending| pending.others);
         let mut acks = Self { values: Vec::new(), expected: recipients, complete: false, cluster };
         // A little longer, for acknowledgements that arrive at the last moment.
         let deadline = Instant::now() + timeout + Duration::from_millis(100);
@@ -205,14 +205,14 @@ impl AckReport {
                     Some(None) => {}
                     None => local_open = false,
                 },
-                answer = next(&mut asked), if asked.is_some() => match answer {
+                answer = next(&mut pending), if pending.is_some() => match answer {
                     Some(Answer::Clients(count)) => {
                         acks.expected += usize::try_from(count).unwrap_or(0);
                         unanswered = unanswered.saturating_sub(1);
                     }
                     Some(Answer::Ack(value)) => acks.values.push(inline(value.text, &value.attachments)),
                     Some(_) => {}
-                    None => asked = None,
+                    None => pending = None,
                 },
                 else => break,
             }
@@ -222,8 +222,8 @@ impl AckReport {
     }
 }
 
-async fn next(asked: &mut Option<PendingRequest>) -> Option<Answer> {
-    asked.as_mut()?.answers.recv().await
+async fn next(pending: &mut Option<PendingRequest>) -> Option<Answer> {
+    pending.as_mut()?.answers.recv().await
 }
 
 /// The first argument of an acknowledgement, in JSON.

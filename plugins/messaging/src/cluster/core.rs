@@ -91,7 +91,7 @@ impl Cluster {
     /// Waits until [`Cluster::covers`], or one of `rooms` has no members.
     pub(crate) async fn wait_until_covered(&self, namespace: &str, rooms: &[String]) {
         let mut state = self.state.subscribe();
-        let mut confirmed = self.interest.changes();
+        let mut confirmed = self.interest.confirmations();
         while !self.covers(namespace, rooms) && self.all_have_members(namespace, rooms) {
             tokio::select! {
                 _ = state.changed() => {}

@@ -198,7 +198,7 @@ impl Connected {
             cluster.namespaces.names().iter().flat_map(|name| protocol.subscriptions(name)).collect();
         all.retain(|subscription| !counted.contains(subscription));
         all.extend(self.prober.subscriptions(protocol));
-        let rooms = cluster.interest.renew(|| cluster.namespaces.rooms());
+        let rooms = cluster.interest.reset(|| cluster.namespaces.rooms());
         all.extend(rooms.iter().filter_map(|(namespace, room)| protocol.room(namespace, room)));
         self.redis.subscribe(&all).await?;
         self.prober.probe(protocol).await?;
@@ -248,8 +248,8 @@ async fn follow_rooms(redis: &dyn Redis, cluster: &Cluster) -> RedisError {
         rooms.iter().filter_map(|(ns, room)| cluster.protocol.room(ns, room)).collect()
     };
     loop {
-        cluster.interest.touched().await;
-        let (new, left) = cluster.interest.due(|(namespace, room)| cluster.namespaces.has(namespace, room));
+        cluster.interest.changed().await;
+        let (new, left) = cluster.interest.take_changed(|(namespace, room)| cluster.namespaces.has(namespace, room));
         let (making, leaving) = (channels(&new), channels(&left));
         let done = async {
             if !leaving.is_empty() {

@@ -36,7 +36,7 @@ pub(super) struct WriteQueue {
 
 /// The destination of the pieces.
 pub(super) enum Sink {
-    /// None: nothing can be written any more.
+    /// No destination: nothing can be written any more.
     Closed,
     /// The next poll, with the waker of a waiting poll.
     Poll(Option<Waker>),

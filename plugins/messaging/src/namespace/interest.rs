@@ -13,11 +13,11 @@ pub(super) type Room = (String, String);
 pub(crate) struct Interest {
     /// Whether rooms have subscriptions of their own.
     enabled: bool,
-    /// Rooms that got their first member or lost their last one since [`Interest::due`].
-    touched: Mutex<HashSet<Room>>,
-    has_touched: Notify,
+    /// Rooms that got their first member or lost their last one since [`Interest::take_changed`].
+    changed: Mutex<HashSet<Room>>,
+    has_changed: Notify,
     confirmed: Mutex<HashSet<Room>>,
-    changes: watch::Sender<()>,
+    confirmations: watch::Sender<()>,
 }
 
 impl Interest {
@@ -27,9 +27,9 @@ impl Interest {
     }
 
     /// A room has got its first member, or lost its last one.
-    pub(super) fn touch(&self, namespace: &str, room: &str) {
-        if self.enabled && self.touched.lock().insert((namespace.to_owned(), room.to_owned())) {
-            self.has_touched.notify_one();
+    pub(super) fn mark_changed(&self, namespace: &str, room: &str) {
+        if self.enabled && self.changed.lock().insert((namespace.to_owned(), room.to_owned())) {
+            self.has_changed.notify_one();
         }
     }
 
@@ -40,40 +40,40 @@ impl Interest {
     }
 
     /// Reports each confirmation of subscriptions.
-    pub(crate) fn changes(&self) -> watch::Receiver<()> {
-        self.changes.subscribe()
+    pub(crate) fn confirmations(&self) -> watch::Receiver<()> {
+        self.confirmations.subscribe()
     }
 
-    /// Waits until a room is touched.
-    pub(crate) async fn touched(&self) {
-        self.has_touched.notified().await;
+    /// Waits until a room has changed.
+    pub(crate) async fn changed(&self) {
+        self.has_changed.notified().await;
     }
 
-    /// Takes the touched rooms: those to subscribe to, and those to unsubscribe from. The latter are no longer
+    /// Takes the changed rooms: those to subscribe to, and those to unsubscribe from. The latter are no longer
     /// confirmed. `has_members` reports whether a room has members on this node.
-    pub(crate) fn due(&self, has_members: impl Fn(&Room) -> bool) -> (Vec<Room>, Vec<Room>) {
-        let touched = std::mem::take(&mut *self.touched.lock());
+    pub(crate) fn take_changed(&self, has_members: impl Fn(&Room) -> bool) -> (Vec<Room>, Vec<Room>) {
+        let changed = std::mem::take(&mut *self.changed.lock());
         // Checked under this lock: a socket that joins a room meanwhile asks afterwards whether the room is confirmed.
         let mut confirmed = self.confirmed.lock();
-        let (here, gone): (Vec<_>, Vec<_>) = touched.into_iter().partition(has_members);
+        let (here, gone): (Vec<_>, Vec<_>) = changed.into_iter().partition(has_members);
         let new: Vec<_> = here.into_iter().filter(|room| !confirmed.contains(room)).collect();
         (new, gone.into_iter().filter(|room| confirmed.remove(room)).collect())
     }
 
     /// The rooms to subscribe to on a new connection: `all`, if rooms have subscriptions of their own. No room remains
     /// confirmed.
-    pub(crate) fn renew(&self, all: impl FnOnce() -> Vec<Room>) -> Vec<Room> {
+    pub(crate) fn reset(&self, all: impl FnOnce() -> Vec<Room>) -> Vec<Room> {
         if !self.enabled {
             return Vec::new();
         }
         self.confirmed.lock().clear();
-        self.touched.lock().clear();
+        self.changed.lock().clear();
         all()
     }
 
     /// The subscriptions of these rooms are confirmed.
     pub(crate) fn confirm(&self, rooms: Vec<Room>) {
         self.confirmed.lock().extend(rooms);
-        self.changes.send_replace(());
+        self.confirmations.send_replace(());
     }
 }

@@ -36,7 +36,7 @@ impl Rooms {
     pub(crate) fn exit(&mut self, sid: Sid, rooms: &[String]) {
         self.unauthenticated.remove(&sid);
         if self.everybody.remove(sid) {
-            self.interest.touch(&self.namespace, sid.as_str());
+            self.interest.mark_changed(&self.namespace, sid.as_str());
         }
         self.leave(sid, rooms);
     }
@@ -68,7 +68,7 @@ impl Rooms {
 
     fn admit(&mut self, session: &Arc<Session>) {
         if self.everybody.add(session.clone()) {
-            self.interest.touch(&self.namespace, session.sid.as_str());
+            self.interest.mark_changed(&self.namespace, session.sid.as_str());
         }
     }
 
@@ -80,7 +80,7 @@ impl Rooms {
         for room in rooms {
             let entry = self.rooms.entry(room.clone()).or_default();
             if entry.members.is_empty() {
-                self.interest.touch(&self.namespace, room);
+                self.interest.mark_changed(&self.namespace, room);
             }
             entry.add(session.clone());
         }
@@ -92,7 +92,7 @@ impl Rooms {
             room.remove(sid);
             if room.members.is_empty() {
                 self.rooms.remove(name);
-                self.interest.touch(&self.namespace, name);
+                self.interest.mark_changed(&self.namespace, name);
             }
         }
     }

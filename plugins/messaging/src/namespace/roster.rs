@@ -49,10 +49,10 @@ impl Roster {
     }
 
     /// The user of the recipient at this index.
-    pub(crate) fn user(&self, place: usize) -> Option<&str> {
+    pub(crate) fn user(&self, index: usize) -> Option<&str> {
         match &self.users {
             Users::One(user) => user.as_deref(),
-            Users::Columns { users, .. } => users.is_valid(place).then(|| users.value(place)),
+            Users::Columns { users, .. } => users.is_valid(index).then(|| users.value(index)),
         }
     }
 
