@@ -16,7 +16,7 @@ use std::time::Duration;
 /// The suffix of an attempt's file.
 const SUFFIX: &str = ".try";
 const FILE_CONTENT: &[u8] = b"This hour is being compacted. After a process died in it, it is tried again later.\n";
-/// The pause after the first death; it doubles with each further one, ...
+/// The pause after the first failure; it doubles with each further one, ...
 pub(super) const RETRY_PAUSE_MIN: Duration = Duration::from_secs(600);
 /// ... up to this.
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(86_400);
@@ -91,8 +91,9 @@ pub(crate) fn attempted_hour(name: &str) -> Option<Hour> {
     name.strip_suffix(SUFFIX)?.rsplit_once('.')?.1.parse().ok().map(Hour)
 }
 
-fn pause(first: Duration, deaths: usize) -> Duration {
-    let doublings = u32::try_from(deaths.saturating_sub(1)).unwrap_or(u32::MAX);
+/// The pause of an hour that failed so often.
+pub(super) fn pause(first: Duration, failures: usize) -> Duration {
+    let doublings = u32::try_from(failures.saturating_sub(1)).unwrap_or(u32::MAX);
     first.saturating_mul(2_u32.saturating_pow(doublings)).min(RETRY_PAUSE_MAX)
 }
 

@@ -19,7 +19,7 @@ use attempts::{Attempt, Attempts};
 use greyhound_sdk::Shard;
 use metrics::counter;
 use rewrite::{Rewrite, RewriteError};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use swap::{Settled, Swaps};
@@ -41,7 +41,8 @@ pub struct Compactor {
     file_size: u64,
     encodings: Encodings,
     retention: Option<Duration>,
-    /// How long an hour waits after a process died while it compacted the hour.
+    /// How long an hour waits after its rewriting was refused, or killed the process; twice as long after each further
+    /// time.
     pause: Duration,
     /// One compaction at a time, because it takes memory.
     turn: Arc<Semaphore>,
@@ -59,6 +60,8 @@ pub struct Compaction {
     waiting: BTreeSet<Hour>,
     /// Closed hours that failed; they are checked again after the others.
     later: BTreeSet<Hour>,
+    /// How often hours were refused, and when they are tried again: an operator may restore a damaged file.
+    refused: BTreeMap<Hour, (usize, Instant)>,
     job: Option<Job>,
     rests_until: Instant,
     /// What only an operator can fix and was logged, to log it only once.
@@ -126,6 +129,7 @@ impl Compactor {
             retention: Retention::new(self.store.clone(), topic, self.retention),
             waiting: BTreeSet::new(),
             later: BTreeSet::new(),
+            refused: BTreeMap::new(),
             job: None,
             rests_until: Instant::now(),
             logged: HashSet::new(),
@@ -186,7 +190,11 @@ impl Compaction {
 
     /// Notes that these hours are closed.
     pub fn closed(&mut self, hours: impl IntoIterator<Item = Hour>) {
-        self.waiting.extend(hours);
+        for hour in hours {
+            // It may have other files than the refused ones.
+            self.refused.remove(&hour);
+            self.waiting.insert(hour);
+        }
     }
 
     /// The oldest closed hour that was not checked yet, or failed.
@@ -229,13 +237,14 @@ impl Compaction {
         for _ in 0..HOURS_PER_STEP {
             // The newest first, because people query it most.
             let Some(hour) = self.waiting.last().copied() else { return self.tidy(now).await };
+            if self.attempts.waits(hour) || self.refused.get(&hour).is_some_and(|(_, until)| Instant::now() < *until) {
+                self.waiting.remove(&hour);
+                self.later.insert(hour);
+                continue;
+            }
             let success =
                 Success::read(self.compactor.store.as_ref(), &directory(&self.topic, hour, &self.shard)).await;
             match success.map(|found| found.filter(|success| success.files.len() > 1 && !success.compacted)) {
-                Ok(Some(_)) if self.attempts.waits(hour) => {
-                    self.waiting.remove(&hour);
-                    self.later.insert(hour);
-                }
                 Ok(Some(success)) => return self.begin(hour, success),
                 other => self.checked(hour, other.map(|_| ()))?,
             }
@@ -300,16 +309,26 @@ impl Compaction {
         match done {
             Ok(()) => {
                 self.swaps.swap(hour, target).await?;
+                self.refused.remove(&hour);
                 counter!(names::HOURS_COMPACTED, "topic" => self.topic.clone()).increment(1);
                 tracing::debug!(topic = self.topic, hour = directory(&self.topic, hour, &self.shard), "compacted");
             }
             Err(RewriteError::Read(ReadFailure::Store(error))) => return Err(error),
-            Err(error) => {
-                let hour = directory(&self.topic, hour, &self.shard);
-                tracing::error!(topic = self.topic, hour, %error, "an hour stays as it is, without compaction");
-            }
+            Err(error) => self.refuse(hour, &error),
         }
         Ok(())
+    }
+
+    /// Keeps an hour for later, so that it is not forgotten once later hours are closed.
+    fn refuse(&mut self, hour: Hour, error: &RewriteError) {
+        self.later.insert(hour);
+        let (times, until) = self.refused.entry(hour).or_insert((0, Instant::now()));
+        *times += 1;
+        *until = Instant::now() + attempts::pause(self.compactor.pause, *times);
+        let hour = directory(&self.topic, hour, &self.shard);
+        if self.logged.insert(format!("{hour} {error}")) {
+            tracing::error!(topic = self.topic, hour, %error, "an hour is not compacted; it is tried again later");
+        }
     }
 
     async fn settle(&mut self) -> Result<(), StoreError> {

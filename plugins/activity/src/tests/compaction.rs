@@ -11,6 +11,7 @@ use crate::compact::swap::{Settled, Swaps};
 use crate::compact::{Compaction, Compactor};
 use crate::encode::{Encoded, Encoder, Encodings, Footer};
 use crate::find::Found;
+use crate::hours::Hours;
 use crate::layout::{HOUR_US, Hour, directory};
 use crate::repair::repair;
 use crate::roll_policy::Span;
@@ -64,9 +65,17 @@ fn compaction(store: &dyn Fn() -> Arc<dyn Store>) -> (Compactor, Compaction) {
     (compactor, compaction)
 }
 
-/// Lets a process compact until it is done or killed, or gives up after a while.
-pub(super) async fn life(store: &FaultyStore) {
+/// Lets a process compact until it is done or killed, or gives up after a while. Returns the oldest hour that it leaves.
+pub(super) async fn life(store: &FaultyStore) -> Option<Hour> {
     let (compactor, mut compaction) = compaction(&|| Arc::new(store.clone()));
+    run(store, &compactor, &mut compaction).await;
+    let oldest = compaction.oldest();
+    drop(compaction);
+    compactor.idle().await;
+    oldest
+}
+
+async fn run(store: &FaultyStore, compactor: &Compactor, compaction: &mut Compaction) {
     // A rename that came late may have taken the hour away.
     let _ = compaction.recover().await;
     for _ in 0..200 {
@@ -76,8 +85,16 @@ pub(super) async fn life(store: &FaultyStore) {
         compaction.turn(Hour(HOUR.0 + 1)).await;
         compactor.idle().await;
     }
-    drop(compaction);
-    compactor.idle().await;
+}
+
+/// Closes the hour after [`HOUR`] while `uncompacted` is left. Returns the hours that the next process compacts.
+pub(super) async fn close_next_hour(store: &FaultyStore, uncompacted: Option<Hour>) -> Vec<Hour> {
+    let mut hours = Hours::new(Arc::new(store.clone()), TOPIC, shard());
+    hours.resume(true).await.unwrap();
+    let closing = hours.oldest_open(Hour(HOUR.0 + 2)).await.unwrap().unwrap();
+    assert_eq!(closing.hour, Hour(HOUR.0 + 1));
+    hours.close(&closing, uncompacted).await.unwrap();
+    hours.resume(true).await.unwrap()
 }
 
 pub(super) fn files_of(files: &Files, directory: &str) -> Files {
@@ -197,7 +214,7 @@ fn a_compactor_that_was_stopped_at_any_step_while_others_worked_leaves_the_table
         for _ in 0..dice.below(3) {
             match dice.below(2) {
                 0 => drop(repair(Arc::new(store.clone()), Duration::ZERO, |_| {}).await),
-                _ => life(&store).await,
+                _ => drop(life(&store).await),
             }
             check_midway(&store.files(), &memory);
         }
@@ -681,4 +698,38 @@ async fn an_hour_that_a_process_died_in_is_not_tried_at_once_again() {
     assert_eq!(compaction.oldest(), Some(HOUR), "and is not forgotten");
     life(&store).await;
     assert_eq!((files_of(&store.files(), &place(HOUR)).len(), marks()), (2, 0), "compacted, and unmarked");
+}
+
+#[tokio::test]
+async fn a_refused_hour_is_tried_again_later_and_at_once_when_it_is_closed_again() {
+    let (_, store) = closed_hour(&mut Dice::new(1), 2).await;
+    let (path, sound) = store.files().into_iter().find(|(path, _)| path.ends_with(".parquet")).unwrap();
+    let damage = async || store.write(&path, Bytes::from_static(b"damaged")).await.unwrap();
+    let mend = async || store.write(&path, sound.clone()).await.unwrap();
+    let compacted = || files_of(&store.files(), &place(HOUR)).len() == 2;
+
+    damage().await;
+    let patient = Compactor::new(Arc::new(store.clone()), SIZE, None);
+    let mut compaction = patient.of(TOPIC, &shard());
+    compaction.closed([HOUR]);
+    run(&store, &patient, &mut compaction).await;
+    assert_eq!(compaction.oldest(), Some(HOUR));
+    mend().await;
+    run(&store, &patient, &mut compaction).await;
+    assert!(!compacted() && compaction.oldest() == Some(HOUR), "it waits, and is not forgotten");
+    compaction.closed([HOUR]);
+    run(&store, &patient, &mut compaction).await;
+    assert!(compacted() && compaction.is_done());
+}
+
+#[tokio::test]
+async fn a_refused_hour_is_compacted_once_its_file_is_restored() {
+    let (_, store) = closed_hour(&mut Dice::new(1), 2).await;
+    let (path, sound) = store.files().into_iter().find(|(path, _)| path.ends_with(".parquet")).unwrap();
+    store.write(&path, Bytes::from_static(b"damaged")).await.unwrap();
+    let (impatient, mut compaction) = compaction(&|| Arc::new(store.clone()));
+    run(&store, &impatient, &mut compaction).await;
+    store.write(&path, sound).await.unwrap();
+    run(&store, &impatient, &mut compaction).await;
+    assert!(files_of(&store.files(), &place(HOUR)).len() == 2 && compaction.is_done());
 }

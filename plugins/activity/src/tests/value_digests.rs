@@ -1,6 +1,6 @@
 //! The digests in footers: those of the same values are the same, and a change of any value shows.
 
-use super::compaction::{closed_hour, files_of, life, place};
+use super::compaction::{close_next_hour, closed_hour, files_of, life, place};
 use super::faulty_store::{Dice, FaultyStore};
 use super::verify::{Tables, tables};
 use super::{NOON, TOPIC};
@@ -393,8 +393,10 @@ async fn an_hour_is_not_compacted_while_a_value_in_it_is_not_the_one_that_was_co
     let (path, sound) = hour_files(&store).into_iter().max_by_key(|(_, file)| file.len()).unwrap();
     store.write(&path, rewritten(sound.clone(), one_buyer_changed, |_| true)).await.unwrap();
     let before = hour_files(&store);
-    life(&store).await;
+    let oldest = life(&store).await;
     assert!(!is_compacted(&store) && hour_files(&store) == before, "nothing is replaced");
+    let hour = Hour(NOON / HOUR_US);
+    assert!(close_next_hour(&store, oldest).await.contains(&hour), "a restarted process tries it again");
     store.write(&path, sound).await.unwrap();
     life(&store).await;
     assert!(is_compacted(&store));
