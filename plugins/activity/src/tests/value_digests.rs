@@ -304,11 +304,14 @@ async fn a_value_that_was_changed_and_a_time_that_was_shifted_are_named() {
         tables.rewrite((2, 20), change, |_| true);
         let name = tables.file(2, 20).strip_prefix(tables.root.path()).unwrap().display().to_string();
         let found = |remedy: &str| [format!("{name}: values of {column} changed after they were committed: {remedy}")];
-        let rewrite = "move it out of the table and run `greyhound tables repair --from-journal`";
+        let (rewrite, keep) = (
+            "move it out of the table, run `greyhound tables repair --from-journal`",
+            "and keep it until that has written its rows again",
+        );
         assert_eq!(
             tables.findings_in(values()).await,
             found(&format!(
-                "if the journal of its node has the rows 20 to 29, {rewrite} on that node; else restore it from a backup"
+                "if the journal of its node has the rows 20 to 29, {rewrite} on that node, {keep}; else restore it from a backup"
             ))
         );
         let with_journal = |earliest| {
@@ -316,7 +319,7 @@ async fn a_value_that_was_changed_and_a_time_that_was_shifted_are_named() {
             let journals = vec![Journal { shard, topic: TOPIC.to_owned(), earliest, committed: 50 }];
             Scope { journals, ..values() }
         };
-        assert_eq!(tables.findings_in(with_journal(20)).await, found(&format!("{rewrite}: the journal has its rows")));
+        assert_eq!(tables.findings_in(with_journal(20)).await, found(&format!("{rewrite}, {keep}")));
         assert_eq!(
             tables.findings_in(with_journal(21)).await,
             found("restore it from a backup: the journal no longer has all of its rows")

@@ -96,12 +96,15 @@ impl fmt::Display for Finding {
 
 /// The remedy for a file with these rows whose values changed.
 fn remedy((first, last): Range, earliest: Option<u64>) -> String {
-    let rewrite = "move it out of the table and run `greyhound tables repair --from-journal`";
+    let (rewrite, keep) = (
+        "move it out of the table, run `greyhound tables repair --from-journal`",
+        "and keep it until that has written its rows again",
+    );
     match earliest {
-        Some(earliest) if earliest <= first => format!("{rewrite}: the journal has its rows"),
+        Some(earliest) if earliest <= first => format!("{rewrite}, {keep}"),
         Some(_) => "restore it from a backup: the journal no longer has all of its rows".to_owned(),
         None => format!(
-            "if the journal of its node has the rows {first} to {last}, {rewrite} on that node; else restore it from a backup"
+            "if the journal of its node has the rows {first} to {last}, {rewrite} on that node, {keep}; else restore it from a backup"
         ),
     }
 }
