@@ -151,7 +151,9 @@ fn lists(column: &ListArray) -> Result<Vec<u64>, ArrowError> {
     let offsets = column.value_offsets();
     let (first, end) = (offsets[0] as usize, offsets[column.len()] as usize);
     let elements = column.values().slice(first, end - first);
-    let (words, mut bytes) = (words(&elements)?, Vec::new());
+    let longest = offsets.windows(2).map(|at| at[1] - at[0]).max().unwrap_or(0);
+    // No more than the longest list takes: a list may be large.
+    let (words, mut bytes) = (words(&elements)?, Vec::with_capacity(9 * longest as usize));
     let of_list = |at: &[i32]| {
         bytes.clear();
         let (from, to) = (at[0] as usize - first, at[1] as usize - first);

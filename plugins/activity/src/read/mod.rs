@@ -1,8 +1,8 @@
 //! Reads files of the tables on blocking threads, in bounded memory whatever a file claims.
 //!
 //! Footers and page headers are checked before the library allocates memory for the sizes that they claim. Rows are
-//! decoded in batches of about 16 MiB, however small their encoding is, and never more than 256 MiB at a time; a sound
-//! file comes near that only with a single value of that size.
+//! decoded in batches of about 16 MiB, however small their encoding is, and never more than 256 MiB at a time, including
+//! what their digests take; a sound file comes near that only with a single value of that size.
 
 mod blocking;
 mod pages;

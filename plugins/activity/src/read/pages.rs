@@ -17,6 +17,8 @@ const BATCH_BYTES_MAX: u64 = 16 << 20;
 const BATCH_ROWS_MAX: u64 = 16 << 10;
 /// ... and the most that one row, or the pages that are decoded at a time, may take.
 const DECODED_BYTES_MAX: u64 = 256 << 20;
+/// What an element of a list takes besides its value: its offset, its word, and the bytes of which the digest is made.
+const ELEMENT_BYTES: u64 = 4 + 8 + 9;
 /// The types of pages, and the encodings that Greyhound has ever written: plain, dictionary, levels, differences.
 const DATA: i64 = 0;
 const DICTIONARY: i64 = 2;
@@ -79,9 +81,9 @@ impl Demand {
             }
             _ => 16,
         };
-        let values = match column.column_descr().max_rep_level() {
-            0 => 1,
-            most => most_values(&mut pages()?, most)?,
+        let (value, values) = match column.column_descr().max_rep_level() {
+            0 => (value, 1),
+            most => (value + ELEMENT_BYTES, most_values(&mut pages()?, most)?),
         };
         self.row = self.within(self.row.saturating_add(value.saturating_mul(values)), "a row of it may be")?;
         Ok(())

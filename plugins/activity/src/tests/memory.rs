@@ -12,8 +12,10 @@ use crate::read::{Blocking, ReadFailure, StoredFile};
 use crate::roll_policy::Span;
 use crate::store::Store;
 use crate::success::Success;
+use crate::value_digests::ValueDigests;
 use arrow_array::builder::{ListBuilder, StringBuilder};
 use arrow_array::{ArrayRef, Int8Array, RecordBatch, StringArray};
+use arrow_schema::DataType;
 use greyhound_sdk::{Batch, Shard, TopicSchema};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use std::process::Command;
@@ -76,9 +78,20 @@ fn order(buyer: &str) -> Vec<ArrayRef> {
     vec![Arc::new(Int8Array::from(vec![0])), Arc::new(StringArray::from(vec![buyer]))]
 }
 
+const TAGS: &str = r#"{"type": "record", "namespace": "shop", "name": "order", "fields": [
+    {"name": "tags", "type": {"type": "array", "items": "string"}}]}"#;
+
+/// A row with a list of so many times the same tag.
+fn tags(schema: &TopicSchema, tag: &str, count: usize) -> Vec<ArrayRef> {
+    let DataType::List(item) = schema.columns().field(0).data_type().clone() else { panic!("no list") };
+    let mut tags = ListBuilder::new(StringBuilder::new()).with_field(item);
+    tags.append_value(vec![Some(tag); count]);
+    vec![Arc::new(tags.finish())]
+}
+
 async fn compact(store: &Arc<dyn Store>, topic: &str) {
     let mut hours = Hours::new(store.clone(), topic, shard());
-    hours.resume(true).await.unwrap();
+    hours.resume(1).await.unwrap();
     while let Some(closing) = hours.oldest_open(Hour(HOUR.0 + 1)).await.unwrap() {
         hours.close(&closing, None).await.unwrap();
     }
@@ -116,18 +129,9 @@ fn an_hour_of_large_rows_that_are_all_the_same_is_compacted() {
 fn an_hour_of_rows_with_long_lists_is_compacted() {
     within("an_hour_of_rows_with_long_lists_is_compacted", 600, |limit| {
         runtime().block_on(async {
-            let avro = r#"{"type": "record", "namespace": "shop", "name": "order", "fields": [
-                {"name": "tags", "type": {"type": "array", "items": "string"}}]}"#;
             let store: Arc<dyn Store> = Arc::new(FaultyStore::new(Dice::new(0)));
-            let schema = Arc::new(TopicSchema::from_avro(avro).unwrap());
-            let arrow_schema::DataType::List(item) = schema.columns().field(0).data_type().clone() else {
-                panic!("no list")
-            };
-            let list = |count: usize| -> Vec<ArrayRef> {
-                let mut tags = ListBuilder::new(StringBuilder::new()).with_field(item.clone());
-                tags.append_value(vec![Some("a tag of forty letters, without a comma!"); count]);
-                vec![Arc::new(tags.finish())]
-            };
+            let schema = Arc::new(TopicSchema::from_avro(TAGS).unwrap());
+            let list = |count| tags(&schema, "a tag of forty letters, without a comma!", count);
             let mut end = 0;
             for _ in 0..2 {
                 end = commit(&store, &schema, end, (0..1500).map(|n| list(if n % 3 == 0 { 1 } else { 20_000 }))).await;
@@ -138,13 +142,32 @@ fn an_hour_of_rows_with_long_lists_is_compacted() {
     });
 }
 
-/// Reads a file as whoever reads back does: its footer, and every row.
+#[test]
+fn the_digests_of_long_lists_of_short_texts_take_no_more_than_the_limit_for_reading_back() {
+    within("the_digests_of_long_lists_of_short_texts_take_no_more_than_the_limit_for_reading_back", 350, |limit| {
+        let runtime = runtime();
+        let store = FaultyStore::new(Dice::new(0));
+        let shared: Arc<dyn Store> = Arc::new(store.clone());
+        let schema = Arc::new(TopicSchema::from_avro(TAGS).unwrap());
+        runtime.block_on(commit(&shared, &schema, 0, [tags(&schema, "", 15 << 20)].into_iter()));
+        let (path, _) = store.files().into_iter().find(|(path, _)| path.ends_with(".parquet")).unwrap();
+        let blocking = runtime.block_on(async { Blocking::new(shared.clone()) });
+        limit();
+        let why = read(&blocking, &path).unwrap_err().to_string();
+        assert!(why.contains("a row of it may be larger than 256 MiB"), "{why}");
+    });
+}
+
+/// Reads a file as whoever reads back does: its footer, every row, and their digests.
 fn read(store: &Blocking, path: &str) -> Result<usize, ReadFailure> {
     let file = StoredFile::open(store, path.to_owned())?;
-    let mut rows = 0;
+    let (mut rows, mut digests) = (0, ValueDigests::default());
     for group in file.groups() {
         for batch in file.rows(group, None)? {
-            rows += batch?.num_rows();
+            let batch = batch?;
+            rows += batch.num_rows();
+            // A damaged file may have other columns than its table.
+            let _ = digests.add(&batch);
         }
     }
     Ok(rows)
