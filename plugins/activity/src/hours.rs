@@ -7,19 +7,20 @@ use crate::store::{Failure, Published, Staging, Store, StoreError, Transient, na
 use crate::success::{SUCCESS, Success};
 use bytes::Bytes;
 use greyhound_sdk::Shard;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// The name of the file that marks the first hour of a shard.
 pub(crate) const FIRST_HOUR: &str = "_FIRST_HOUR";
-const FIRST_HOUR_CONTENT: &[u8] = b"This shard wrote nothing to this table before this hour.\n";
+const FIRST_HOUR_BYTES_MAX: usize = 1 << 10;
 /// No real downtime lasts longer; a larger jump means a wrong clock.
 pub(crate) const DOWNTIME_HOURS_MAX: i64 = 24 * 366;
 
 /// Closes the hours of one table in order, including empty hours and those of downtimes.
 ///
-/// The first one is the hour of the shard's first row or floor. A file in its directory marks it before it is closed:
-/// after a restart, this file says that the hours up to then must be closed, even if the shard has no rows, and that no
-/// older hour of other shards need be read.
+/// The first one is the hour of the shard's first row or floor; if all hours of a shard were removed, it begins again
+/// like this. A file in its directory marks it before it is closed: after a restart, this file says that the hours from
+/// then on must be closed, even if the shard has no rows, and that no older hour of other shards need be read.
 pub struct Hours {
     store: Arc<dyn Store>,
     staging: Staging,
@@ -28,6 +29,15 @@ pub struct Hours {
     /// The first hour that is not closed, and the number after the last row before it; `None` before the first row or
     /// floor.
     next: Option<(Hour, u64)>,
+    /// The first row that this run writes.
+    position: u64,
+}
+
+/// The content of the file that marks the first hour, as JSON.
+#[derive(Debug, Serialize, Deserialize)]
+struct FirstHour {
+    /// The number after the last row before the hour.
+    next: u64,
 }
 
 /// An hour to be closed.
@@ -44,19 +54,20 @@ impl Hours {
     #[must_use]
     pub fn new(store: Arc<dyn Store>, topic: &str, shard: Shard) -> Self {
         let staging = Staging::new(store.clone(), topic, &shard);
-        Self { store, staging, topic: topic.to_owned(), shard, next: None }
+        Self { store, staging, topic: topic.to_owned(), shard, next: None, position: 0 }
     }
 
     /// Finds where an earlier run stopped, from the tables alone: lost cursors do no harm. Returns the closed hours
-    /// that the earlier run may have left without compaction.
+    /// that the earlier run may have left without compaction. This run writes the rows from `position` on.
     ///
     /// A shard that has never written to the table has no directory in staging; then the hours of other shards are not
-    /// searched. If somebody cleared staging, `has_rows` still says that there was an earlier run.
+    /// searched. If somebody cleared staging, a `position` above 0 still says that there was an earlier run.
     ///
     /// # Errors
     /// If the store cannot be read.
-    pub async fn resume(&mut self, has_rows: bool) -> Result<Vec<Hour>, StoreError> {
-        if !has_rows && !self.staging.is_known().await? {
+    pub async fn resume(&mut self, position: u64) -> Result<Vec<Hour>, StoreError> {
+        self.position = position;
+        if position == 0 && !self.staging.is_known().await? {
             return Ok(Vec::new());
         }
         let mut oldest_open = None;
@@ -76,14 +87,16 @@ impl Hours {
                     return Ok((uncompacted.0.max(open - DOWNTIME_HOURS_MAX)..open).map(Hour).collect());
                 }
                 if !names.is_empty() {
-                    oldest_open = Some((at, 0));
+                    oldest_open = Some(at);
                 }
                 if names.iter().any(|n| n == FIRST_HOUR) {
                     break 'days;
                 }
             }
         }
-        self.next = oldest_open;
+        if let Some(hour) = oldest_open {
+            self.next = Some((hour, self.beginning_of(hour).await?));
+        }
         Ok(Vec::new())
     }
 
@@ -116,8 +129,21 @@ impl Hours {
     async fn begin(&mut self, hour: Hour) -> Result<(Hour, u64), StoreError> {
         let path = format!("{}/{FIRST_HOUR}", self.directory(hour));
         // If it is there, an earlier attempt made it.
-        self.staging.place(Bytes::from_static(FIRST_HOUR_CONTENT), &path).await?;
-        Ok(*self.next.insert((hour, 0)))
+        self.staging.place(text(&FirstHour { next: self.position }, &path)?, &path).await?;
+        Ok(*self.next.insert((hour, self.position)))
+    }
+
+    /// The row with which an hour should begin if the hour before is not closed: that of the file that marks the first
+    /// hour, or else the first row that it has.
+    async fn beginning_of(&self, hour: Hour) -> Result<u64, StoreError> {
+        let directory = self.directory(hour);
+        let path = format!("{directory}/{FIRST_HOUR}");
+        let marked = self.store.read_tail(&path, FIRST_HOUR_BYTES_MAX).await.map_err(|e| e.reading(&path))?;
+        if let Some(FirstHour { next }) = marked.and_then(|(text, _)| serde_json::from_slice(&text).ok()) {
+            return Ok(next);
+        }
+        let names = names_in(self.store.as_ref(), &directory).await?;
+        Ok(names.iter().find_map(|name| first_of(name)).unwrap_or(self.position))
     }
 
     /// Closes an hour: all its rows are committed, and no more will come. `uncompacted` is the oldest closed hour that
@@ -144,7 +170,7 @@ impl Hours {
         let before = Success::read(self.store.as_ref(), &self.directory(Hour(hour.0 - 1))).await?;
         let expected = match before {
             Some(before) => before.next,
-            None => self.store.list(&self.directory(hour)).await?.iter().find_map(|name| first_of(name)).unwrap_or(0),
+            None => self.beginning_of(hour).await?,
         };
         self.next = Some((hour, expected));
         Ok(())
@@ -238,7 +264,7 @@ impl Hours {
     /// replaced.
     async fn mark(&mut self, hour: Hour, success: Success) -> Result<(), StoreError> {
         let path = format!("{}/{SUCCESS}", self.directory(hour));
-        if self.staging.place(success.text(&path)?, &path).await? == Published::Done {
+        if self.staging.place(text(&success, &path)?, &path).await? == Published::Done {
             return Ok(());
         }
         let Some(there) =
@@ -250,7 +276,7 @@ impl Hours {
         let right = Success { compacted: there.compacted, uncompacted: there.uncompacted, ..success };
         if right != there {
             self.store.remove(&path).await?;
-            self.staging.place(right.text(&path)?, &path).await?;
+            self.staging.place(text(&right, &path)?, &path).await?;
         }
         Ok(())
     }
@@ -261,6 +287,13 @@ impl Hours {
         names.sort_unstable_by(|a, b| b.cmp(a));
         Ok(names)
     }
+}
+
+/// The content of the file at `path`.
+fn text(content: &impl Serialize, path: &str) -> Result<Bytes, StoreError> {
+    let text =
+        serde_json::to_vec_pretty(content).map_err(|e| Failure::transient(Transient::Other, e).at("encode", path));
+    Ok(text?.into())
 }
 
 #[cfg(test)]

@@ -2,8 +2,7 @@
 
 use crate::encode::Footer;
 use crate::layout::{Hour, file_name};
-use crate::store::{Failure, Store, StoreError, Transient};
-use bytes::Bytes;
+use crate::store::{Store, StoreError};
 use greyhound_sdk::Shard;
 use serde::{Deserialize, Serialize};
 
@@ -63,16 +62,6 @@ impl Success {
             compacted: false,
             uncompacted: None,
         }
-    }
-
-    /// Its JSON, for `path`.
-    ///
-    /// # Errors
-    /// If it cannot be encoded.
-    pub fn text(&self, path: &str) -> Result<Bytes, StoreError> {
-        Ok(serde_json::to_vec_pretty(self)
-            .map_err(|e| Failure::transient(Transient::Other, e).at("encode", path))?
-            .into())
     }
 
     /// Whether both are of the same shard of a table.

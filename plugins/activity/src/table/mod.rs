@@ -157,9 +157,8 @@ impl Table {
         while let Err(e) = self.compaction.recover().await {
             retry.wait(e).await?;
         }
-        let has_rows = self.consumer.position() > 0;
         let uncompacted = loop {
-            match self.hours.resume(has_rows).await {
+            match self.hours.resume(self.consumer.position()).await {
                 Ok(hours) => break hours,
                 Err(e) => retry.wait(e).await?,
             }

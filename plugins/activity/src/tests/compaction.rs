@@ -90,11 +90,11 @@ async fn run(store: &FaultyStore, compactor: &Compactor, compaction: &mut Compac
 /// Closes the hour after [`HOUR`] while `uncompacted` is left. Returns the hours that the next process compacts.
 pub(super) async fn close_next_hour(store: &FaultyStore, uncompacted: Option<Hour>) -> Vec<Hour> {
     let mut hours = Hours::new(Arc::new(store.clone()), TOPIC, shard());
-    hours.resume(true).await.unwrap();
+    hours.resume(1).await.unwrap();
     let closing = hours.oldest_open(Hour(HOUR.0 + 2)).await.unwrap().unwrap();
     assert_eq!(closing.hour, Hour(HOUR.0 + 1));
     hours.close(&closing, uncompacted).await.unwrap();
-    hours.resume(true).await.unwrap()
+    hours.resume(1).await.unwrap()
 }
 
 pub(super) fn files_of(files: &Files, directory: &str) -> Files {
@@ -609,7 +609,7 @@ async fn a_file_in_the_place_of_an_old_day_does_not_keep_a_table_from_starting()
     let (directory, store) = two_files().await;
     std::fs::write(directory.path().join(TOPIC).join("dt=2036-01-01"), "a file").unwrap();
     let mut hours = crate::hours::Hours::new(store, TOPIC, shard());
-    hours.resume(true).await.unwrap();
+    hours.resume(1).await.unwrap();
     assert_eq!(hours.oldest_open(Hour(HOUR.0 + 2)).await.unwrap().unwrap().hour, Hour(HOUR.0 + 1));
 }
 

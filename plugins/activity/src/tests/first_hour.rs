@@ -1,7 +1,7 @@
 //! A table's `_SUCCESS` files begin with the hour in which its shard began, with rows and without, whatever happens in
 //! that hour.
 
-use super::{NOON, Running, TOPIC, bus, eventually, publish, start};
+use super::{NOON, Running, TOPIC, bus, eventually, numbers, publish, start, success};
 use crate::hours::FIRST_HOUR;
 use crate::layout::{HOUR_US, Hour, directory};
 use crate::success::SUCCESS;
@@ -137,4 +137,75 @@ async fn a_table_of_an_earlier_version_goes_on_after_the_hour_that_was_closed_to
     run_to(&memory, &disk, 4, 0).await;
     assert_eq!(closed(&disk), [0, 1, 2, 3]);
     assert!(disk.files().iter().all(|file| !file.ends_with(FIRST_HOUR)), "it began before");
+}
+
+/// Removes the shard's hours before `hour`, as retention does.
+fn remove_before(disk: &PowerCut, hour: i64) {
+    for earlier in 0..hour {
+        disk.files()
+            .iter()
+            .filter(|file| file.starts_with(path(earlier, "")))
+            .for_each(|file| disk.remove(file).unwrap());
+    }
+}
+
+/// The first row, the last one and the gaps of an hour.
+fn content(disk: &PowerCut, hour: i64) -> (Option<u64>, Option<u64>, Vec<(u64, u64)>) {
+    let success = success(disk, NOON / HOUR_US + hour).unwrap();
+    (success.first, success.last, success.gaps)
+}
+
+#[tokio::test]
+async fn a_shard_whose_hours_were_removed_begins_again_after_the_rows_that_they_had() {
+    for restarts in [false, true] {
+        let (memory, disk) = (journal(10), PowerCut::new());
+        run_to(&memory, &disk, 2, 10).await;
+        remove_before(&disk, 3);
+        memory.set_time(NOON + 10 * HOUR_US);
+        if restarts {
+            begin(&memory, &disk).await;
+        }
+        publish(&memory, 10..20);
+        run_to(&memory, &disk, 12, 20).await;
+        assert_eq!(closed(&disk), [10, 11]);
+        assert_eq!(content(&disk, 10), (Some(10), Some(19), vec![]));
+    }
+}
+
+#[tokio::test]
+async fn an_hour_whose_predecessors_were_removed_before_it_was_closed_begins_with_its_rows() {
+    let (memory, disk) = (journal(10), PowerCut::new());
+    run_to(&memory, &disk, 1, 10).await;
+    publish(&memory, 10..20);
+    let table = started(&memory, &disk).await;
+    eventually("the rows are committed", || memory.cursor("activity", TOPIC) == Some(20)).await;
+    table.drained().await.unwrap();
+    remove_before(&disk, 1);
+    run_to(&memory, &disk, 2, 20).await;
+    assert_eq!(content(&disk, 1), (Some(10), Some(19), vec![]));
+}
+
+#[tokio::test]
+async fn a_journal_without_cursor_and_without_its_first_rows_begins_with_those_that_it_has() {
+    let (memory, disk) = (bus(), PowerCut::new());
+    memory.skip(TOPIC, 5);
+    publish(&memory, 5..10);
+    run_to(&memory, &disk, 1, 10).await;
+    assert_eq!(content(&disk, 0), (Some(5), Some(9), vec![]));
+}
+
+#[tokio::test]
+async fn the_first_rows_of_the_first_hour_are_written_again_if_their_file_is_lost() {
+    let (memory, disk) = (journal(0), PowerCut::new());
+    begin(&memory, &disk).await;
+    for rows in [0..10, 10..20] {
+        let end = rows.end;
+        publish(&memory, rows);
+        let table = started(&memory, &disk).await;
+        eventually("the rows are committed", || memory.cursor("activity", TOPIC) == Some(end)).await;
+        table.drained().await.unwrap();
+    }
+    disk.remove(&path(0, "00000000000000000000.parquet")).unwrap();
+    run_to(&memory, &disk, 1, 20).await;
+    assert_eq!(numbers(&disk), (0..20).collect::<Vec<_>>());
 }

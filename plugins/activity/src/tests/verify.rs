@@ -334,7 +334,7 @@ async fn a_success_that_cannot_be_read_is_named_and_made_anew_where_it_is_remove
     fs::write(&path, "").unwrap();
     let start = async |hour: i64| {
         let mut hours = Hours::new(tables.store.clone(), TOPIC, Shard::new("test", 1));
-        hours.resume(true).await.unwrap();
+        hours.resume(1).await.unwrap();
         hours.close_all_before(Hour(HOUR + hour)).await;
     };
     start(4).await;

@@ -45,6 +45,10 @@ impl TopicLog {
         self.batches.push(Batch { first, time, digest, rows });
         first
     }
+
+    fn earliest(&self) -> u64 {
+        self.batches.first().map_or(self.end, |batch| batch.first)
+    }
 }
 
 impl MemoryBus {
@@ -146,8 +150,8 @@ impl Backend for MemoryBus {
     async fn reader(&self, name: &str, topic: &str, start: Start) -> Result<Box<dyn Reader>, UnknownTopic> {
         let schema = self.schema(topic)?;
         let mut state = self.0.state.lock();
-        let end = state.logs.entry(topic.to_owned()).or_default().end;
-        let fresh = if start == Start::Latest { end } else { 0 };
+        let log = state.logs.entry(topic.to_owned()).or_default();
+        let fresh = if start == Start::Latest { log.end } else { log.earliest() };
         let position = state.cursors.get(&(name.to_owned(), topic.to_owned())).copied().unwrap_or(fresh);
         let changed = self.0.changed.subscribe();
         Ok(Box::new(MemoryReader { bus: self.clone(), schema, name: name.to_owned(), position, changed }))
@@ -258,7 +262,7 @@ impl Reader for MemoryReader {
     fn bounds(&self) -> Bounds {
         let state = self.bus.0.state.lock();
         let log = &state.logs[self.schema.name()];
-        Bounds { earliest: log.batches.first().map_or(log.end, |b| b.first), end: log.end, floor: state.time }
+        Bounds { earliest: log.earliest(), end: log.end, floor: state.time }
     }
 
     async fn next(&mut self, max_bytes: usize) -> Result<Vec<Batch>, ReadError> {
