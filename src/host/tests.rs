@@ -28,6 +28,7 @@ struct Note {
 struct Seen {
     lines: Arc<Mutex<Vec<String>>>,
     runs: Arc<AtomicUsize>,
+    turns: Arc<AtomicUsize>,
     running: Arc<Notify>,
     released: Arc<AtomicBool>,
 }
@@ -55,6 +56,8 @@ enum Kind {
     Blocks,
     /// Blocks one worker thread.
     BlocksOne,
+    /// Keeps all worker threads busy with tasks that yield.
+    Saturates,
 }
 
 struct Part(Kind, Seen);
@@ -98,11 +101,14 @@ impl Component for Running {
                 std::future::pending().await
             }
             Kind::Blocks | Kind::BlocksOne => {
-                let cores = std::thread::available_parallelism().map_or(1, usize::from);
-                let tasks = if kind == Kind::Blocks { 2 * cores } else { 1 };
+                let tasks = if kind == Kind::Blocks { 2 * cores() } else { 1 };
                 (0..tasks).for_each(|_| drop(tokio::spawn(block(seen.released.clone()))));
                 seen.running.notify_one();
                 std::future::pending().await
+            }
+            Kind::Saturates => {
+                (0..2 * cores()).for_each(|_| drop(tokio::spawn(work(seen.clone()))));
+                seen.running.notify_one();
             }
             _ => seen.running.notify_one(),
         }
@@ -123,6 +129,19 @@ impl Component for Running {
             }
         }
         Ok(())
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Works in turns of 50 ms, and yields after each. Counts them.
+async fn work(seen: Seen) {
+    while !seen.released.load(Ordering::SeqCst) {
+        std::thread::sleep(Duration::from_millis(50));
+        seen.turns.fetch_add(1, Ordering::SeqCst);
+        tokio::task::yield_now().await;
     }
 }
 
@@ -153,6 +172,14 @@ pub(super) fn config(dir: &Path, more: &str) -> Tree {
     );
     std::fs::write(&file, text).unwrap();
     Layers { file: Some(file), environment: HashMap::new() }.load().unwrap()
+}
+
+/// A program that exits if a task blocks a worker for two seconds, and the port of its admin listener.
+fn watched(dir: &Path, kind: Kind, seen: &Seen) -> (Host, u16) {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut config = config(dir, "[host]\nwatchdog = \"2s\"");
+    config.set("admin.listen", format!("127.0.0.1:{port}"));
+    (Host::builder().plugin(Part(kind, seen.clone())).configure(config).unwrap(), port)
 }
 
 async fn run(dir: &Path, more: &str, kinds: &[Kind], seen: &Seen) -> Result<(), RunError> {
@@ -247,10 +274,7 @@ async fn a_plugin_that_blocks_workers_delays_neither_health_nor_the_exit() {
 
 async fn check_that_blocked_workers_delay_neither_health_nor_the_exit(kind: Kind) {
     let (dir, seen) = (tempfile::tempdir().unwrap(), Seen::default());
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut config = config(dir.path(), "[host]\nwatchdog = \"2s\"");
-    config.set("admin.listen", format!("127.0.0.1:{port}"));
-    let host = Host::builder().plugin(Part(kind, seen.clone())).configure(config).unwrap();
+    let (host, port) = watched(dir.path(), kind, &seen);
     let running = tokio::spawn(host.run(std::future::pending()));
     seen.running.notified().await;
     tokio::time::timeout(Duration::from_secs(20), async {
@@ -272,6 +296,25 @@ async fn check_that_blocked_workers_delay_neither_health_nor_the_exit(kind: Kind
         }
     };
     tokio::time::timeout(Duration::from_secs(20), again).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_that_are_busy_but_not_blocked_stay_ready() {
+    let (dir, seen) = (tempfile::tempdir().unwrap(), Seen::default());
+    let (host, port) = watched(dir.path(), Kind::Saturates, &seen);
+    let stop = Arc::new(Notify::new());
+    let until = stop.clone();
+    let running = tokio::spawn(host.run(async move { until.notified().await }));
+    seen.running.notified().await;
+    // Longer than the watchdog lets a task block a worker.
+    while seen.turns.load(Ordering::SeqCst) < 60 * cores() {
+        let answer = get(port, "/readyz").await;
+        assert!(answer.contains("200 OK"), "{answer}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    seen.released.store(true, Ordering::SeqCst);
+    stop.notify_one();
+    running.await.unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
