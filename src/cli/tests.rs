@@ -6,7 +6,6 @@ use greyhound_activity::Activity;
 use greyhound_messaging::Messaging;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use std::collections::HashMap;
 use std::path::Path;
 
 const FILE: &str = include_str!("../../greyhound.toml");
@@ -28,11 +27,12 @@ const EXAMPLES: [&str; 14] = [
     "group",
 ];
 
-fn tree(text: &str) -> Tree {
+fn tree(text: &str, environment: &[(&str, &str)]) -> Tree {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("greyhound.toml");
     std::fs::write(&file, text).unwrap();
-    Layers { file: Some(file), environment: HashMap::new() }.load().unwrap()
+    let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Layers { file: Some(file), environment }.load().unwrap()
 }
 
 fn plugins() -> HostBuilder {
@@ -40,7 +40,7 @@ fn plugins() -> HostBuilder {
 }
 
 fn program(text: &str, port: &str) -> Program {
-    Program::new(plugins(), tree(text), port)
+    Program::new(plugins(), tree(text, &[]), port)
 }
 
 /// The name of the key that a line documents.
@@ -158,17 +158,38 @@ fn a_plugin_can_be_switched_off() {
 
 #[test]
 fn only_a_program_that_runs_refuses_sections_and_topics_of_other_plugins() {
-    let text = "[plugins.shop]\nopen = true\n[plugins.actvity]\n[admin]\nopen_topics = [\"shop.order\"]\nallow_loopback = false";
+    let text = "[plugins.shop]\nopen = true\n[admin]\nopen_topics = [\"shop.order\"]\nallow_loopback = false";
     let program = program(text, "");
     assert!(!program.settings().unwrap().admin.allow_loopback);
     program.plugin::<greyhound_activity::Config>("activity").unwrap();
     let refused = program.host().err().unwrap().to_string();
     for told in [
         "plugins.shop: this program has no such plugin; expected one of: messaging, activity",
-        "plugins.actvity: this program has no such plugin; did you mean `activity`?",
         "admin.open_topics: unknown topic shop.order",
     ] {
         assert!(refused.contains(told), "{refused}");
+    }
+}
+
+#[test]
+fn a_misspelt_section_of_a_plugin_is_refused_by_all_commands() {
+    let file = "[plugins.actvity]\nstore = \"/tables\"\n[plugins.mesaging.auth]\nsecret = \"s\"";
+    let environment = [("GREYHOUND__PLUGINS__ACTVITY__STORE", "/tables")];
+    for (text, environment, told) in [
+        (file, [].as_slice(), "\n  plugins.actvity: this program has no such plugin; did you mean `activity`?"),
+        (file, &[], "\n  plugins.mesaging: this program has no such plugin; did you mean `messaging`?"),
+        ("", &environment, "did you mean `activity`? (from GREYHOUND__PLUGINS__ACTVITY__STORE)"),
+    ] {
+        let program = || Program::new(plugins(), tree(text, environment), "");
+        let refusals = [
+            program().host().err(),
+            program().settings().err(),
+            program().plugin::<greyhound_activity::Config>(ACTIVITY).err(),
+            program().plugin::<greyhound_messaging::Config>(MESSAGING).err(),
+        ];
+        for refused in refusals.map(|it| it.expect("a misspelt section is refused").to_string()) {
+            assert_eq!(refused.matches(told).count(), 1, "{refused}");
+        }
     }
 }
 

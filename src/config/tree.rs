@@ -156,6 +156,14 @@ impl Tree {
         section.and_then(Value::as_object).map(|it| it.keys().cloned().collect()).unwrap_or_default()
     }
 
+    /// The name of an environment variable that sets `key`, or a key below it.
+    pub(crate) fn variable_in(&self, key: &str) -> Option<&str> {
+        let sets = |(it, _): &(&String, &String)| {
+            it.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        self.variables.iter().filter(sets).map(|(_, variable)| variable.as_str()).min()
+    }
+
     /// Reads the section `key` (empty: the whole configuration) as a `T`, and reports every invalid key. The result has the
     /// default for invalid keys.
     pub(crate) fn read<T: DeserializeOwned + Default>(&mut self, key: &str, problems: &mut Vec<Problem>) -> T {

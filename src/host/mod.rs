@@ -134,7 +134,7 @@ impl HostBuilder {
     /// Reads and validates the configuration, without I/O, for a program that runs the plugins.
     pub(crate) fn configure(self, mut config: Tree) -> Result<Host, ConfigError> {
         let (settings, enabled, mut problems) = self.read(&mut config);
-        problems.extend(self.unknown_sections(&config));
+        problems.extend(self.other_sections(&config));
         problems.extend(self.unknown_topics(&settings));
         match problems.is_empty() {
             true => Ok(Host { plugins: self, settings, enabled, lines: Vec::new() }),
@@ -143,7 +143,8 @@ impl HostBuilder {
     }
 
     /// Reads the program's own part of the configuration, for commands that run no plugin. The file may be that of
-    /// another program, and have sections and topics of plugins that this program does not have.
+    /// another program, and have sections and topics of plugins that this program does not have. A misspelt section is
+    /// refused, because the command would work with the plugin's defaults.
     pub(crate) fn settings(&self, config: &Tree) -> Result<Settings, ConfigError> {
         let (settings, _, problems) = self.read(&mut config.clone());
         match problems.is_empty() {
@@ -162,6 +163,7 @@ impl HostBuilder {
         problems.extend(invalid.into_list());
         let enabled: Vec<_> = self.plugins.iter().filter_map(|p| p.configure(config, &mut problems)).collect();
         problems.extend(inspect::clashes(&listens(&settings, &enabled)));
+        problems.extend(self.misspelt_sections(config));
         problems.extend(config.misspelt(|key| self.knows(key)));
         (settings, enabled, problems)
     }
@@ -183,14 +185,37 @@ impl HostBuilder {
         open.map(|topic| Problem { key: "admin.open_topics".into(), message: message(topic) }).collect()
     }
 
-    fn unknown_sections(&self, config: &Tree) -> Vec<Problem> {
-        let known: Vec<&str> = self.plugins.iter().map(|p| p.name()).collect();
-        let unknown = config.names("plugins").into_iter().filter(|name| !known.contains(&name.as_str()));
-        let hint = |name: &str| match nearest(name, known.iter().copied()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("expected one of: {}", known.join(", ")),
+    /// The sections that are probably meant for a plugin of this program.
+    fn misspelt_sections(&self, config: &Tree) -> Vec<Problem> {
+        let meant = |name: String| {
+            let near = self.nearest(&name)?;
+            Some(no_such_plugin(config, &name, &format!("did you mean `{near}`?")))
         };
-        let message = |name: &str| format!("this program has no such plugin; {}", hint(name));
-        unknown.map(|name| Problem { message: message(&name), key: format!("plugins.{name}") }).collect()
+        self.unknown_sections(config).filter_map(meant).collect()
     }
+
+    /// The sections of plugins that this program does not have, except misspelt ones.
+    fn other_sections(&self, config: &Tree) -> Vec<Problem> {
+        let expected = format!("expected one of: {}", self.names().collect::<Vec<_>>().join(", "));
+        let others = self.unknown_sections(config).filter(|name| self.nearest(name).is_none());
+        others.map(|name| no_such_plugin(config, &name, &expected)).collect()
+    }
+
+    fn unknown_sections(&self, config: &Tree) -> impl Iterator<Item = String> {
+        config.names("plugins").into_iter().filter(|name| !self.contains(name))
+    }
+
+    fn nearest(&self, section: &str) -> Option<&'static str> {
+        nearest(section, self.names())
+    }
+
+    fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.plugins.iter().map(|plugin| plugin.name())
+    }
+}
+
+fn no_such_plugin(config: &Tree, name: &str, hint: &str) -> Problem {
+    let key = format!("plugins.{name}");
+    let origin = config.variable_in(&key).map(|variable| format!(" (from {variable})")).unwrap_or_default();
+    Problem { message: format!("this program has no such plugin; {hint}{origin}"), key }
 }
