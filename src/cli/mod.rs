@@ -169,7 +169,9 @@ fn command(plugins: &HostBuilder, name: &str) -> clap::Command {
 
 /// Lets the examples in the help texts call the program by its name.
 fn called(command: clap::Command, name: &str) -> clap::Command {
-    let help = command.get_after_help().map(|help| help.to_string().replace("greyhound ", &format!("{name} ")));
+    // A command stands at the start of a line or in parentheses. Elsewhere the word may be part of a path.
+    let rename = |help: String, before| help.replace(&format!("{before}greyhound "), &format!("{before}{name} "));
+    let help = command.get_after_help().map(|help| ["\n  ", "<("].into_iter().fold(help.to_string(), rename));
     let command = command.mut_subcommands(|it| called(it, name));
     match help {
         Some(help) => command.after_help(help),

@@ -210,6 +210,14 @@ fn a_program_lists_the_commands_of_its_own_plugins_and_calls_itself_by_its_name(
     assert!(listed(&all, "emit ") && listed(&all, "shop emit ") && listed(&all, "PORT "), "{all}");
     assert!(!listed(&few, "emit ") && !listed(&few, "shop emit ") && !listed(&few, "PORT "), "{few}");
     assert!(listed(&few, "tables ") && listed(&few, "shop tail "), "{few}");
+    let mut shop = command(&plugins(), "shop");
+    let mut of = |path: &[&str]| {
+        let command = path.iter().fold(&mut shop, |it, name| it.find_subcommand_mut(name).unwrap());
+        command.render_long_help().to_string()
+    };
+    let project = of(&["new", "plugin"]);
+    assert!(project.contains("  shop new plugin shop --path ~/src/greyhound && cd shop"), "{project}");
+    assert!(of(&["completions"]).contains("<(shop completions bash)"));
     let why = missing_plugin(&Host::builder().plugin(Activity), "emit").unwrap();
     assert!(format!("{why:?}").contains("`emit` is a command of the plugin `messaging`"), "{why:?}");
     assert!(missing_plugin(&plugins(), "emit").is_none() && missing_plugin(&Host::builder(), "topics").is_none());
