@@ -35,7 +35,13 @@ pub(super) struct NewPlugin {
 /// The files of examples/plugin, by their paths in the project.
 const FILES: [(&str, &str); 9] = [
     (".gitignore", include_str!("../../examples/plugin/.gitignore")),
-    ("Cargo.toml", include_str!("../../examples/plugin/Cargo.toml")),
+    (
+        "Cargo.toml",
+        concat!(
+            include_str!("../../examples/plugin/Cargo.toml"),
+            "\n# Not part of a workspace in a directory above.\n[workspace]\n"
+        ),
+    ),
     // So that the project begins with the versions that Greyhound was tested with.
     ("Cargo.lock", include_str!("../../Cargo.lock")),
     ("README.md", include_str!("../../examples/plugin/README.md")),
@@ -116,15 +122,13 @@ impl Source {
     fn checkout(path: &Path) -> Result<Self, Failure> {
         let why = |e: io::Error| Failure::usage(format!("--path {}: {e}", path.display()));
         let root = path.canonicalize().map_err(why)?;
-        let wrong = match std::env::current_dir() {
-            _ if !root.join("plugins/sdk/Cargo.toml").is_file() => {
-                "it is not a checkout of Greyhound: it has no plugins/sdk/Cargo.toml"
-            }
-            // Cargo would take the project for a part of Greyhound's workspace.
-            Ok(here) if here.starts_with(&root) => "the project would be inside this checkout: run this elsewhere",
-            _ => return Ok(Self::Checkout(root)),
-        };
-        Err(Failure::usage(format!("--path {}: {wrong}", path.display())))
+        match root.join("plugins/sdk/Cargo.toml").is_file() {
+            true => Ok(Self::Checkout(root)),
+            false => Err(Failure::usage(format!(
+                "--path {}: it is not a checkout of Greyhound: it has no plugins/sdk/Cargo.toml",
+                path.display()
+            ))),
+        }
     }
 
     /// The keys of a dependency in Cargo.toml on the crate in this directory of the source.
@@ -143,10 +147,11 @@ impl Source {
 
 /// A file of the template, for the plugin `name`.
 fn filled(text: &str, name: &str, source: &Source) -> String {
-    text.replace("path = \"../../plugins/sdk\"", &source.dependency("plugins/sdk"))
-        .replace("path = \"../..\"", &source.dependency(""))
-        .replace("Hello", &type_name(name))
+    // The dependencies come last, because their path or URL may have the word as well.
+    text.replace("Hello", &type_name(name))
         .replace("hello", name)
+        .replace("path = \"../../plugins/sdk\"", &source.dependency("plugins/sdk"))
+        .replace("path = \"../..\"", &source.dependency(""))
 }
 
 /// `web_shop` as `WebShop`.
@@ -223,6 +228,12 @@ mod tests {
     }
 
     #[test]
+    fn the_project_is_no_part_of_another_workspace() {
+        let (_, manifest) = FILES.iter().find(|(path, _)| *path == "Cargo.toml").unwrap();
+        assert_eq!(manifest.lines().filter(|line| *line == "[workspace]").count(), 1);
+    }
+
+    #[test]
     fn the_code_in_the_documentation_is_that_of_the_examples() {
         let checkout = Source::Checkout("/path/to/greyhound".into());
         let text = include_str!("../../docs/plugins.md");
@@ -246,6 +257,8 @@ mod tests {
         let checkout = Source::Checkout("/src/a \"b\"".into());
         assert_eq!(filled(sdk, &checkout), r#"{ path = "/src/a \"b\"/plugins/sdk", features = [] }"#);
         assert_eq!(filled(root, &checkout), r#"{ path = "/src/a \"b\"" }"#);
+        let of_same_name = Source::Checkout("/src/hello/Hello".into());
+        assert_eq!(filled(root, &of_same_name), r#"{ path = "/src/hello/Hello" }"#);
         let repository = Source::Repository("https://example.com/greyhound");
         let version = env!("CARGO_PKG_VERSION");
         assert_eq!(
