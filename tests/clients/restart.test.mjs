@@ -60,10 +60,15 @@ test('a WebSocket that does not authenticate is closed, although it answers ping
 test('before clients are let go, /readyz says so for a while', async t => {
   const greyhound = await start(t, { env: { HOST__DRAIN_WAIT: '5s' } })
   const socket = await login(t, greyhound, 'patient')
+  const seen = []
+  socket.on('disconnect', reason => seen.push(reason))
   greyhound.child.kill('SIGTERM')
   await until('503', async () => (await fetch(`${greyhound.admin}/readyz`)).status === 503)
+  seen.push('503')
   await fence(greyhound, [socket])
-  const gone = next(socket, 'disconnect')
+  seen.push('a message')
   assert.deepEqual(await greyhound.exited, { code: 0, signal: null })
-  assert.match((await gone)[0], /^transport/)
+  await until('the end', () => seen.length > 2)
+  assert.deepEqual(seen.slice(0, 2), ['503', 'a message'])
+  assert.match(seen[2], /^transport/)
 })
