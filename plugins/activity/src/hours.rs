@@ -31,6 +31,16 @@ pub struct Hours {
     next: Option<(Hour, u64)>,
     /// The first row that this run writes.
     position: u64,
+    /// The shard's newest file when this run began.
+    newest: Option<Newest>,
+}
+
+/// The newest file of a shard that says which rows the table has.
+#[derive(Debug, Clone)]
+pub(crate) struct Newest {
+    pub(crate) path: String,
+    /// The number after the last row that it tells of.
+    pub(crate) next: u64,
 }
 
 /// The content of the file that marks the first hour, as JSON.
@@ -54,7 +64,7 @@ impl Hours {
     #[must_use]
     pub fn new(store: Arc<dyn Store>, topic: &str, shard: Shard) -> Self {
         let staging = Staging::new(store.clone(), topic, &shard);
-        Self { store, staging, topic: topic.to_owned(), shard, next: None, position: 0 }
+        Self { store, staging, topic: topic.to_owned(), shard, next: None, position: 0, newest: None }
     }
 
     /// Finds where an earlier run stopped, from the tables alone: lost cursors do no harm. Returns the closed hours
@@ -76,6 +86,9 @@ impl Hours {
                 let Some(at) = parse(&day, &hour) else { continue };
                 let directory = directory(&self.topic, at, &self.shard);
                 let names = names_in(self.store.as_ref(), &directory).await?;
+                if self.newest.is_none() {
+                    self.newest = self.newest_in(&directory, &names).await?;
+                }
                 // An invalid `_SUCCESS` does not count: it does not say which row is next.
                 if names.iter().any(|n| n == SUCCESS)
                     && let Some(success) = Success::read(self.store.as_ref(), &directory).await?
@@ -98,6 +111,24 @@ impl Hours {
             self.next = Some((hour, self.beginning_of(hour).await?));
         }
         Ok(Vec::new())
+    }
+
+    /// The shard's newest file, as far as [`Hours::resume`] found one.
+    pub(crate) fn newest(&self) -> Option<&Newest> {
+        self.newest.as_ref()
+    }
+
+    /// What the files of an hour say about the newest row. One that cannot be read says nothing: others look at it.
+    async fn newest_in(&self, directory: &str, names: &[String]) -> Result<Option<Newest>, StoreError> {
+        if let Some(success) = Success::read(self.store.as_ref(), directory).await? {
+            return Ok(Some(Newest { path: format!("{directory}/{SUCCESS}"), next: success.next }));
+        }
+        let Some(name) = names.iter().filter(|name| first_of(name).is_some()).max() else { return Ok(None) };
+        let path = format!("{directory}/{name}");
+        Ok(match find(self.store.as_ref(), &path).await {
+            Ok((Found::File(footer), _)) => Some(Newest { next: footer.last + 1, path }),
+            _ => None,
+        })
     }
 
     /// The oldest open hour before `end`, if there is one, with its `_SUCCESS` to be.

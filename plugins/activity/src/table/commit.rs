@@ -171,7 +171,7 @@ impl Table {
         format!("{}/{SUCCESS}", directory(&self.topic, span.hour, self.committer.shard()))
     }
 
-    fn stranger(&self, path: String) -> Stop {
+    pub(super) fn stranger(&self, path: String) -> Stop {
         Stop::Stranger { path, shard: self.committer.shard().to_string() }
     }
 }

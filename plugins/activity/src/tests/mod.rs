@@ -105,7 +105,8 @@ async fn start_topic(
         Tables { bus: memory.bus(), store, compactor, policy, encodings: Encodings::Modern, running: running_tables() };
     let (handle, drain) = Drain::new();
     let health = Health::default().of(topic);
-    let table = Table::new(&tables, topic, health.clone(), drain).await.unwrap();
+    let journal_end = Table::journal_end(&tables, topic).await.unwrap();
+    let table = Table::new(&tables, topic, journal_end, health.clone(), drain).await.unwrap();
     Running { task: tokio::spawn(table.run()), drain: handle, health }
 }
 
@@ -372,6 +373,31 @@ async fn a_strangers_file_stops_the_table_and_keeps_the_rows() {
     assert!(stop.to_string().contains("copy of this data directory"));
     assert_eq!(copy.cursor("activity", TOPIC), None);
     assert_eq!(numbers(&disk), (0..10).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn an_old_copy_of_a_journal_gives_no_number_twice_in_whatever_hour_it_is_started() {
+    let disk = PowerCut::new();
+    let copies = [bus(), bus()];
+    copies.iter().for_each(|copy| publish(copy, 0..10));
+    start(&copies[0], &disk, Duration::from_secs(600)).await.drained().await.unwrap();
+    publish(&copies[0], 10..15);
+    start(&copies[0], &disk, Duration::from_secs(600)).await.drained().await.unwrap();
+    // The hour of those rows is open, or closed.
+    for closed in [false, true] {
+        if closed {
+            copies[0].set_time(NOON + HOUR_US);
+            let table = start(&copies[0], &disk, Duration::from_secs(600)).await;
+            eventually("the hour is closed", || success(&disk, NOON / HOUR_US).is_some()).await;
+            table.drained().await.unwrap();
+        }
+        copies[1].set_time(NOON + 2 * HOUR_US);
+        let table = start(&copies[1], &disk, Duration::from_millis(1)).await;
+        publish(&copies[1], 100..110);
+        let stop = table.task.await.unwrap().unwrap_err();
+        assert!(matches!(stop, Stop::Stranger { .. }), "{stop}");
+    }
+    assert_eq!(numbers(&disk), (0..15).collect::<Vec<_>>());
 }
 
 #[tokio::test]
