@@ -56,7 +56,7 @@ impl Emit {
         match reached {
             true => Ok(()),
             false => Err(Failure::in_part(format!(
-                "the other nodes did not get the message: {}; do not send it again: the clients of this node have it",
+                "the cluster did not confirm the message: {}; do not send it again: the clients of this node have it",
                 answer["cluster"]["why"].as_str().unwrap_or("the cluster cannot be reached")
             ))),
         }

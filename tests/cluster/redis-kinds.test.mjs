@@ -194,7 +194,7 @@ describe('a cluster', { concurrency: 3 }, () => {
     const last = await emit()
     assert.equal(last.code, 3)
     assert.match(last.stdout, /: 0 recipients on this node\n$/)
-    assert.match(last.stderr, new RegExp(`error: the other nodes did not get the message: Redis cannot be reached: 127\\.0\\.0\\.1:${server.port}: .*do not send it again`))
+    assert.match(last.stderr, new RegExp(`error: the cluster did not confirm the message: Redis cannot be reached: 127\\.0\\.0\\.1:${server.port}: .*do not send it again`))
     await one.stop()
   })
 

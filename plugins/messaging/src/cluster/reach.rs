@@ -8,7 +8,7 @@ use std::sync::Arc;
 pub(crate) enum NotReached {
     #[error("Redis cannot be reached: {0}")]
     Down(Arc<str>),
-    #[error("Redis refused the message: {0}")]
+    #[error("Redis did not confirm the message: {0}")]
     Refused(Arc<str>),
     #[error("too many messages are waiting for Redis")]
     Full,
