@@ -114,9 +114,10 @@ impl Publisher {
     /// written.
     ///
     /// # Errors
-    /// [`Refused::Shed`] if the bus's queue is full; a gap is recorded. [`Refused::Schema`] if the row's fields are not
-    /// the topic's columns. A value that no table can hold (a number that is not the index of a symbol, a time outside
-    /// 1900 to 9999) is detected only when the row's batch is complete; the row is then recorded as a gap.
+    /// [`Refused::Shed`] if the bus's queue is full; a gap is recorded. [`Refused::Schema`] if a column that must not be
+    /// null has no field. A field that is no column is left out. A value that no table can hold (a number that is not
+    /// the index of a symbol, a time outside 1900 to 9999) is detected only when the row's batch is complete; the row is
+    /// then recorded as a gap.
     pub fn offer<R: Serialize + ?Sized>(&self, row: &R) -> Result<u64, Refused> {
         self.0.append(Share::Program, 0, &mut |columns| columns.push(row))
     }
