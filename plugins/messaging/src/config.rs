@@ -285,6 +285,8 @@ mod tests {
             "redis://host:port",
             "redis-sentinel://a:1",
             "redis-sentinel://a:1?sentinelServiceName=",
+            "redis://user:p@ss@host",
+            "redis://user:p@ss#x@host",
         ] {
             let problems = url(bad);
             assert!(

@@ -40,17 +40,24 @@ const SCHEMES: [&str; 12] = [
     "valkeys-sentinel",
 ];
 
+const ESCAPES: &str = "in a password, write #, / and @ as %23, %2F and %40";
+
 /// Checks a URL. The error does not show it, because it may contain a password.
 pub(crate) fn check_url(url: &str) -> Result<(), String> {
     let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
     if !SCHEMES.contains(&scheme) {
         return Err("it must begin with redis://, rediss://, redis-cluster:// or redis-sentinel://".into());
     }
+    // Parts of a password would be taken for the host, and shown in errors.
+    let authority = url[scheme.len() + 3..].split(['/', '?']).next().unwrap_or_default();
+    if url.contains('#') || authority.matches('@').count() > 1 {
+        return Err(format!("it has {} that is not escaped; {ESCAPES}", if url.contains('#') { "#" } else { "@" }));
+    }
     let config = match Config::from_url(url) {
         Ok(config) => config,
         // The certificates on this machine are wrong, not the URL.
         Err(e) if *e.kind() == ErrorKind::Tls => return Ok(()),
-        Err(e) => return Err(format!("{}; in a password, write #, / and @ as %23, %2F and %40", url_error(&e))),
+        Err(e) => return Err(format!("{}; {ESCAPES}", url_error(&e))),
     };
     if config.server.hosts().iter().any(|host| host.port == 0) {
         return Err("0 is not a port".into());
