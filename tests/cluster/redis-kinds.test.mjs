@@ -158,7 +158,7 @@ describe('a cluster', { concurrency: 3 }, () => {
       [server.url, new RegExp(`redis +ok +${place} answers, after \\d+ ms\\n +messaging +redis channels +ok +what is published comes back`)],
       [server.userUrl, /redis channels +ok/],
       [tls.url, /redis channels +ok/, tls.ca],
-      [tls.url, /redis +FAILS .*invalid certificate: unknown issuer; let SSL_CERT_FILE name/],
+      [tls.url, /redis +FAILS .*invalid certificate: unknown issuer; set SSL_CERT_FILE to/],
       [tls.url.replace('rediss', 'redis'), /redis +FAILS /],
       [server.url.replace('secret', 'mistaken'), new RegExp(`redis +FAILS +plugins\\.messaging\\.redis\\.url: ${place}: WRONGPASS .*; correct the user and the password`)],
       [server.url.replace(':secret@', ''), new RegExp(`redis +FAILS .*${place}: NOAUTH .*; add the user and the password`)],
