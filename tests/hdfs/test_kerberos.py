@@ -135,4 +135,4 @@ def test_a_client_without_kerberos(greyhound, hdfs):
     greyhound.settings |= {"HADOOP_CONF_DIR": str(greyhound.home)}
     checks = greyhound.checks(1)
     assert checks["reachable"][0] == "ok" and checks["identity"][0] == "FAILS", checks
-    assert "Does it want Kerberos (hadoop.security.authentication)?" in checks["identity"][1]
+    assert "Does it require Kerberos (hadoop.security.authentication)?" in checks["identity"][1]
