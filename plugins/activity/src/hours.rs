@@ -86,13 +86,15 @@ impl Hours {
                 let Some(at) = parse(&day, &hour) else { continue };
                 let directory = directory(&self.topic, at, &self.shard);
                 let names = names_in(self.store.as_ref(), &directory).await?;
-                if self.newest.is_none() {
-                    self.newest = self.newest_in(&directory, &names).await?;
-                }
                 // An invalid `_SUCCESS` does not count: it does not say which row is next.
-                if names.iter().any(|n| n == SUCCESS)
-                    && let Some(success) = Success::read(self.store.as_ref(), &directory).await?
-                {
+                let success = match names.iter().any(|n| n == SUCCESS) {
+                    true => Success::read(self.store.as_ref(), &directory).await?,
+                    false => None,
+                };
+                if self.newest.is_none() {
+                    self.newest = self.newest_in(&directory, &names, success.as_ref()).await;
+                }
+                if let Some(success) = success {
                     let open = at.0 + 1;
                     self.next = Some((Hour(open), success.next));
                     // Versions that did not write this looked back one day.
@@ -118,17 +120,18 @@ impl Hours {
         self.newest.as_ref()
     }
 
-    /// What the files of an hour say about the newest row. One that cannot be read says nothing: others look at it.
-    async fn newest_in(&self, directory: &str, names: &[String]) -> Result<Option<Newest>, StoreError> {
-        if let Some(success) = Success::read(self.store.as_ref(), directory).await? {
-            return Ok(Some(Newest { path: format!("{directory}/{SUCCESS}"), next: success.next }));
+    /// The newest file of an hour, or its `success`. A file that cannot be read still has its first row in its name.
+    async fn newest_in(&self, directory: &str, names: &[String], success: Option<&Success>) -> Option<Newest> {
+        if let Some(success) = success {
+            return Some(Newest { path: format!("{directory}/{SUCCESS}"), next: success.next });
         }
-        let Some(name) = names.iter().filter(|name| first_of(name).is_some()).max() else { return Ok(None) };
+        let (first, name) = names.iter().filter_map(|name| Some((first_of(name)?, name))).max()?;
         let path = format!("{directory}/{name}");
-        Ok(match find(self.store.as_ref(), &path).await {
-            Ok((Found::File(footer), _)) => Some(Newest { next: footer.last + 1, path }),
-            _ => None,
-        })
+        let last = match find(self.store.as_ref(), &path).await {
+            Ok((Found::File(footer), _)) => footer.last,
+            _ => first,
+        };
+        Some(Newest { path, next: last + 1 })
     }
 
     /// The oldest open hour before `end`, if there is one, with its `_SUCCESS` to be.

@@ -1,4 +1,4 @@
-//! A digest of each column's values, in a file's footer: a value that was changed, or a time that was shifted, shows.
+//! A digest of each column's values, in a file's footer. It detects changed values and shifted times.
 //!
 //! The digest of a column is the sum, modulo 2^64, of `mix(mix(seq, 0), word)` over the rows in which it is not null.
 //! `mix(a, b)` is the product of `a ^ 0x9e3779b97f4a7c15` and `b ^ 0xc2b2ae3d27d4eb4f`, the upper 64 of its 128 bits
@@ -12,9 +12,9 @@
 //! | string, enum, bytes | XXH3 (64 bits, seed 0) of its bytes, of text in UTF-8 |
 //! | array | XXH3 of its elements: for each the byte 1 and its word in 8 bytes, little-endian, or the byte 0 if it is null |
 //!
-//! A sum depends neither on the order of the rows nor on how they are encoded or divided: the sums of an hour's files
-//! add up to those of the compacted one. A column without values has 0, as if it were absent: columns that a schema
-//! gained later change nothing. `seq` has no digest of its own, because it is in all others.
+//! A sum depends neither on the order of the rows nor on how they are encoded or divided into files: the sums of an hour's
+//! files add up to those of the compacted file. A column without values has the digest 0, as if it were absent, so that
+//! columns which a schema gained later change nothing. `seq` has no digest, because it is part of all others.
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
@@ -27,12 +27,12 @@ use twox_hash::XxHash3_64;
 
 /// The column of row numbers.
 const SEQ: &str = "seq";
-/// Rows are taken so many at a time, so that what is made of them stays in the processor's cache.
+/// The number of rows that are hashed at a time, so that their words stay in the processor's cache.
 const BLOCK_ROWS: usize = 1024;
-/// What the factors of [`mix`] are made large with.
+/// Constants that make the factors of [`mix`] large.
 const FACTORS: (u64, u64) = (0x9e37_79b9_7f4a_7c15, 0xc2b2_ae3d_27d4_eb4f);
 
-/// The digest of each column but `seq`.
+/// The digest of each column except `seq`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ValueDigests(BTreeMap<String, u64>);
 
@@ -64,14 +64,14 @@ impl ValueDigests {
         self.0.keys().chain(others).filter(differs).cloned().collect()
     }
 
-    /// As JSON, in 16 hex digits each.
+    /// The digests as a JSON object, each in 16 hex digits.
     #[must_use]
     pub fn to_json(&self) -> String {
         let digits = self.0.iter().map(|(column, sum)| (column.clone(), format!("{sum:016x}").into()));
         serde_json::Value::Object(digits.collect()).to_string()
     }
 
-    /// What [`ValueDigests::to_json`] made.
+    /// Reads the text that [`ValueDigests::to_json`] returns; `None` if it is another text.
     #[must_use]
     pub fn from_json(text: &str) -> Option<Self> {
         let digits: BTreeMap<String, String> = serde_json::from_str(text).ok()?;
@@ -104,7 +104,7 @@ fn mix(a: u64, b: u64) -> u64 {
     (product >> 64) as u64 ^ product as u64
 }
 
-/// Of a column whose rows have these keys.
+/// The digest of a column; `keys` are those of its rows.
 fn sum(keys: &[u64], column: &dyn Array) -> Result<u64, ArrowError> {
     let words = words(column)?;
     let all = keys.iter().zip(&words).map(|(key, word)| mix(*key, *word));
@@ -114,7 +114,7 @@ fn sum(keys: &[u64], column: &dyn Array) -> Result<u64, ArrowError> {
     })
 }
 
-/// The word of each value; of a null, any.
+/// The word of each value. That of a null is not used.
 fn words(column: &dyn Array) -> Result<Vec<u64>, ArrowError> {
     Ok(match column.data_type() {
         DataType::Int64 => numbers::<Int64Type>(column, |value| value as u64),
@@ -152,7 +152,7 @@ fn lists(column: &ListArray) -> Result<Vec<u64>, ArrowError> {
     let (first, end) = (offsets[0] as usize, offsets[column.len()] as usize);
     let elements = column.values().slice(first, end - first);
     let longest = offsets.windows(2).map(|at| at[1] - at[0]).max().unwrap_or(0);
-    // No more than the longest list takes: a list may be large.
+    // Allocated once, for the longest list, because lists may be large.
     let (words, mut bytes) = (words(&elements)?, Vec::with_capacity(9 * longest as usize));
     let of_list = |at: &[i32]| {
         bytes.clear();

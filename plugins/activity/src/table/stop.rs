@@ -10,10 +10,11 @@ pub enum Stop {
     /// The drain was requested while the store failed: the rows stay in the journal.
     #[error(transparent)]
     Drained(#[from] Drained),
-    /// Another process writes the same rows: an operator must look.
+    /// Another process writes, or has written, rows of the same numbers: an operator must look.
     #[error(
-        "{path} holds rows of shard {shard} that are not this journal's: another process runs on a copy of this data directory; \
-         stop it, or give this node a new data directory; once the file is moved away, this table continues. The rows stay in this journal"
+        "{path} has rows of shard {shard} that are not in this journal: this data directory is an old copy, or another \
+         process runs on a copy of this data directory; start this node with an empty one, or stop the other process. \
+         The rows stay in this journal"
     )]
     Stranger {
         /// The file.
