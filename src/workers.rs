@@ -21,10 +21,9 @@ const BLOCKED_CHECKS_REPORTED: u32 = 3;
 /// The watchdog ends the process if it has not exited by itself after this time.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Every how many turns a worker that never parks polls for I/O and timers, and publishes its progress. A turn is up to
-/// four polls of tasks. With tokio's default, 61, a worker would look blocked to the watchdog although it only has much
-/// to do: 61 turns of 50 ms take three seconds. Each poll for I/O is a system call, so few turns are dear when the
-/// workers are busy.
+/// After this many turns, a worker that never parks polls for I/O and timers, and publishes its progress. A turn is up to
+/// four polls of tasks. With tokio's default, 61, the watchdog would take a busy worker for a blocked one: 61 turns of
+/// 50 ms take three seconds. Smaller values cost speed, because each poll for I/O is a system call.
 const EVENT_INTERVAL: u32 = 16;
 
 /// The threads that plugins run on.

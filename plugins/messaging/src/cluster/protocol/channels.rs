@@ -1,12 +1,12 @@
-//! The names of the cluster's channels, as configured on this node.
+//! The cluster's protocol as configured on this node: its mode, and the names of its channels.
 
 use crate::config::{Mode, RedisConfig, SubscriptionMode};
 use crate::redis::{Publication, Subscription};
 use bytes::Bytes;
 
-/// What the channels' names are made of.
+/// The cluster's protocol, as configured on this node.
 #[derive(Debug, Clone)]
-pub(crate) struct Channels {
+pub(crate) struct Protocol {
     pub(super) mode: Mode,
     pub(super) subscription: SubscriptionMode,
     pub(super) prefix: String,
@@ -16,7 +16,7 @@ pub(crate) struct Channels {
     pub(super) probe_prefix: String,
 }
 
-impl Channels {
+impl Protocol {
     pub(crate) fn new(config: &RedisConfig, uid: String) -> Self {
         let probe_prefix = format!("{}-greyhound#{uid}#", config.prefix);
         Self {

@@ -12,59 +12,21 @@ mod sharded;
 #[cfg(test)]
 mod tests;
 
-use crate::config::{Mode, RedisConfig};
+use crate::config::Mode;
 use crate::event::Event;
 use crate::redis::{Publication, Subscription};
 use crate::target::Target;
 use bytes::Bytes;
-use channels::{Channels, escape};
+pub(crate) use channels::Protocol;
+use channels::escape;
 pub(crate) use packet::{Answer, Emit, Malformed, Message, Received, ReplyTo, Request, Unpublishable};
 
-/// The cluster's protocol, as configured on this node.
-#[derive(Debug, Clone)]
-pub(crate) struct Protocol {
-    channels: Channels,
-}
-
 impl Protocol {
-    pub(crate) fn new(config: &RedisConfig, uid: String) -> Self {
-        Self { channels: Channels::new(config, uid) }
-    }
-
-    /// The additional subscription of a member of `namespace` while a socket is in `room`.
-    pub(crate) fn room(&self, namespace: &str, room: &str) -> Option<Subscription> {
-        self.channels.room(namespace, room)
-    }
-
-    /// Whether rooms have their own subscriptions.
-    pub(crate) fn subscribes_rooms(&self) -> bool {
-        self.channels.subscribes_rooms()
-    }
-
-    /// The prefix of the channels on which this node checks that messages arrive.
-    pub(crate) fn probe_prefix(&self) -> &str {
-        self.channels.probe_prefix()
-    }
-
-    pub(crate) fn sharded(&self) -> bool {
-        self.channels.sharded()
-    }
-
-    /// Encodes a probe.
-    pub(crate) fn probe(&self, channel: String, number: u64) -> Publication {
-        self.channels.probe(channel, number)
-    }
-
-    /// The subscription to a channel.
-    pub(crate) fn subscription(&self, channel: String) -> Subscription {
-        self.channels.subscription(channel)
-    }
-
     /// The permanent subscriptions of a member of `namespace`.
     pub(crate) fn subscriptions(&self, namespace: &str) -> Vec<Subscription> {
-        match self.channels.mode {
-            Mode::Classic => classic::subscriptions(&self.channels, namespace),
-            Mode::Sharded => sharded::subscriptions(&self.channels, namespace),
+        match self.mode {
+            Mode::Classic => classic::subscriptions(self, namespace),
+            Mode::Sharded => sharded::subscriptions(self, namespace),
         }
     }
 
@@ -74,9 +36,9 @@ impl Protocol {
             let number = std::str::from_utf8(body).ok().and_then(|text| text.parse().ok());
             return Ok(number.filter(|_| !probe.contains('#')).map_or(Received::NotForUs, Received::Probe));
         }
-        match self.channels.mode {
-            Mode::Classic => classic::read(&self.channels, channel, body),
-            Mode::Sharded => sharded::read(&self.channels, channel, body),
+        match self.mode {
+            Mode::Classic => classic::read(self, channel, body),
+            Mode::Sharded => sharded::read(self, channel, body),
         }
     }
 
@@ -88,9 +50,9 @@ impl Protocol {
         target: &Target,
         origin: Option<&str>,
     ) -> Result<Publication, Unpublishable> {
-        match self.channels.mode {
-            Mode::Classic => classic::message(&self.channels, namespace, event, target, origin),
-            Mode::Sharded => sharded::message(&self.channels, namespace, event, target, origin),
+        match self.mode {
+            Mode::Classic => classic::message(self, namespace, event, target, origin),
+            Mode::Sharded => sharded::message(self, namespace, event, target, origin),
         }
     }
 
@@ -101,33 +63,33 @@ impl Protocol {
         request: &Request,
         id: Option<&str>,
     ) -> Result<Publication, Unpublishable> {
-        match self.channels.mode {
-            Mode::Classic => classic::request(&self.channels, namespace, request, id),
-            Mode::Sharded => sharded::request(&self.channels, namespace, request, id),
+        match self.mode {
+            Mode::Classic => classic::request(self, namespace, request, id),
+            Mode::Sharded => sharded::request(self, namespace, request, id),
         }
     }
 
     /// Encodes an answer to another member's request.
     pub(crate) fn answer(&self, namespace: &str, to: &ReplyTo, answer: &Answer) -> Result<Publication, Unpublishable> {
-        match self.channels.mode {
-            Mode::Classic => classic::answer(&self.channels, namespace, to, answer),
-            Mode::Sharded => sharded::answer(&self.channels, namespace, to, answer),
+        match self.mode {
+            Mode::Classic => classic::answer(self, namespace, to, answer),
+            Mode::Sharded => sharded::answer(self, namespace, to, answer),
         }
     }
 
     /// The channel whose subscribers are exactly the members of `namespace`, for counting them.
     pub(crate) fn counted(&self, namespace: &str) -> String {
-        match self.channels.mode {
-            Mode::Classic => classic::request_channel(&self.channels, namespace),
-            Mode::Sharded => self.channels.channel(namespace),
+        match self.mode {
+            Mode::Classic => classic::request_channel(self, namespace),
+            Mode::Sharded => self.channel(namespace),
         }
     }
 
     /// A glob for the channels of the members that understand requests in msgpack: each of them has its own channel.
     /// Older versions have none, and crash on such requests.
     pub(crate) fn understanding(&self, namespace: &str) -> Option<String> {
-        match self.channels.mode {
-            Mode::Classic => Some(format!("{}*#", escape(&classic::response_channel(&self.channels, namespace)))),
+        match self.mode {
+            Mode::Classic => Some(format!("{}*#", escape(&classic::response_channel(self, namespace)))),
             Mode::Sharded => None,
         }
     }

@@ -2,7 +2,7 @@
 //! messages to one room on `<prefix>#<nsp>#<room>#`, everything else on `<prefix>#<nsp>#`.
 
 use super::body::{event, json, msgpack, text};
-use super::channels::Channels;
+use super::channels::Protocol;
 use super::classic::{DEFAULT_ACK_TIMEOUT, PacketOut};
 use super::options::{Options, OptionsOut};
 use super::packet::{Answer, Dialect, Emit, Malformed, Message, Received, ReplyTo, Request, Unpublishable};
@@ -29,9 +29,9 @@ mod kind {
     pub(super) const BROADCAST_ACK: u8 = 12;
 }
 
-pub(super) fn subscriptions(channels: &Channels, namespace: &str) -> Vec<Subscription> {
-    let channel = channels.channel(namespace);
-    vec![Subscription::Shard(format!("{channel}{}#", channels.uid)), Subscription::Shard(channel)]
+pub(super) fn subscriptions(protocol: &Protocol, namespace: &str) -> Vec<Subscription> {
+    let channel = protocol.channel(namespace);
+    vec![Subscription::Shard(format!("{channel}{}#", protocol.uid)), Subscription::Shard(channel)]
 }
 
 #[derive(Deserialize)]
@@ -69,15 +69,15 @@ struct PacketIn<'a> {
     data: &'a RawValue,
 }
 
-pub(super) fn read(channels: &Channels, channel: &str, body: &Bytes) -> Result<Received, Malformed> {
-    let (namespace, rest) = channels.split(channel, "#").ok_or(Malformed::Channel)?;
+pub(super) fn read(protocol: &Protocol, channel: &str, body: &Bytes) -> Result<Received, Malformed> {
+    let (namespace, rest) = protocol.split(channel, "#").ok_or(Malformed::Channel)?;
     let all = json(body)?;
     let In { r#type, uid, nsp, data } = serde_json::from_str(&all.text)?;
-    if uid.as_deref() == Some(channels.uid.as_str()) || nsp.is_some_and(|nsp| nsp != namespace) {
+    if uid.as_deref() == Some(protocol.uid.as_str()) || nsp.is_some_and(|nsp| nsp != namespace) {
         return Ok(Received::NotForUs);
     }
     let data = data.unwrap_or_default();
-    let room = rest.strip_suffix('#').filter(|room| *room != channels.uid).map(str::to_owned);
+    let room = rest.strip_suffix('#').filter(|room| *room != protocol.uid).map(str::to_owned);
     if (kind::FETCHED..=kind::BROADCAST_ACK).contains(&r#type) && r#type != kind::SERVER_SIDE_EMIT {
         return read_answer(r#type, data, &all);
     }
@@ -188,17 +188,17 @@ impl<'a> Payload<'a> {
 
 /// Encodes as JSON, or as msgpack if there is binary data.
 fn publication(
-    channels: &Channels,
+    protocol: &Protocol,
     channel: String,
     out: &Out<'_>,
     binary: bool,
 ) -> Result<Publication, Unpublishable> {
     let body = if binary { msgpack(out)? } else { text(out)? };
-    Ok(channels.publication(channel, body))
+    Ok(protocol.publication(channel, body))
 }
 
 pub(super) fn message(
-    channels: &Channels,
+    protocol: &Protocol,
     namespace: &str,
     event: &Event,
     target: &Target,
@@ -209,13 +209,13 @@ pub(super) fn message(
         opts: Some(OptionsOut::new(target, None, origin)),
         ..DataOut::default()
     };
-    let out = Out { r#type: kind::BROADCAST, data, uid: &channels.uid, nsp: namespace };
-    let mut channel = channels.channel(namespace);
-    if let Some(room) = own_channel(channels.subscription, &target.rooms) {
+    let out = Out { r#type: kind::BROADCAST, data, uid: &protocol.uid, nsp: namespace };
+    let mut channel = protocol.channel(namespace);
+    if let Some(room) = own_channel(protocol.subscription, &target.rooms) {
         channel.push_str(room);
         channel.push('#');
     }
-    publication(channels, channel, &out, !event.attachments.is_empty())
+    publication(protocol, channel, &out, !event.attachments.is_empty())
 }
 
 /// Returns the room, if there is only one and it has its own channel. With `SubscriptionMode::Dynamic`, rooms that look like a
@@ -230,7 +230,7 @@ fn own_channel(mode: SubscriptionMode, rooms: &[String]) -> Option<&String> {
 }
 
 pub(super) fn request(
-    channels: &Channels,
+    protocol: &Protocol,
     namespace: &str,
     request: &Request,
     id: Option<&str>,
@@ -269,12 +269,12 @@ pub(super) fn request(
             return Err(Unpublishable("the sharded protocol has no such request".into()));
         }
     };
-    let out = Out { r#type, data, uid: &channels.uid, nsp: namespace };
-    publication(channels, channels.channel(namespace), &out, binary)
+    let out = Out { r#type, data, uid: &protocol.uid, nsp: namespace };
+    publication(protocol, protocol.channel(namespace), &out, binary)
 }
 
 pub(super) fn answer(
-    channels: &Channels,
+    protocol: &Protocol,
     namespace: &str,
     to: &ReplyTo,
     answer: &Answer,
@@ -304,6 +304,6 @@ pub(super) fn answer(
         }
     };
     let uid = to.uid.as_deref().unwrap_or_default();
-    let out = Out { r#type, data, uid: &channels.uid, nsp: namespace };
-    publication(channels, format!("{}{uid}#", channels.channel(namespace)), &out, binary)
+    let out = Out { r#type, data, uid: &protocol.uid, nsp: namespace };
+    publication(protocol, format!("{}{uid}#", protocol.channel(namespace)), &out, binary)
 }

@@ -2,7 +2,7 @@
 
 use super::names::{kind, response_channel};
 use crate::cluster::protocol::body::{json, msgpack, raw, text};
-use crate::cluster::protocol::channels::Channels;
+use crate::cluster::protocol::channels::Protocol;
 use crate::cluster::protocol::packet::{Answer, Dialect, Malformed, Received, ReplyTo, Unpublishable};
 use crate::msgpack::{FromJson, Json};
 use crate::redis::Publication;
@@ -88,12 +88,12 @@ struct AckOut<'a> {
 }
 
 pub(in crate::cluster::protocol) fn answer(
-    channels: &Channels,
+    protocol: &Protocol,
     namespace: &str,
     to: &ReplyTo,
     answer: &Answer,
 ) -> Result<Publication, Unpublishable> {
-    let shared = response_channel(channels, namespace);
+    let shared = response_channel(protocol, namespace);
     // A member that names itself in its request (since 7.1) has its own channel for answers, which spares the others.
     let own = to.uid.as_ref().map_or_else(|| shared.clone(), |uid| format!("{shared}{uid}#"));
     let old = to.dialect == Dialect::Old;
@@ -103,7 +103,7 @@ pub(in crate::cluster::protocol) fn answer(
     match answer {
         Answer::Ack(Json { text, attachments, .. }) => {
             let body = AckOut { r#type: kind::BROADCAST_ACK, id: &to.id, packet: FromJson { text, attachments } };
-            return Ok(channels.publication(own, msgpack(&body)?));
+            return Ok(protocol.publication(own, msgpack(&body)?));
         }
         Answer::Rooms(rooms) => out.rooms = Some(rooms),
         Answer::Sockets(sockets) => out.sockets = Some(sockets),
@@ -115,10 +115,10 @@ pub(in crate::cluster::protocol) fn answer(
             out.data = Some(&data);
             if !old {
                 out.r#type = Some(kind::SERVER_SIDE_EMIT);
-                return Ok(channels.publication(shared, text(&out)?));
+                return Ok(protocol.publication(shared, text(&out)?));
             }
         }
         Answer::Done => {}
     }
-    Ok(channels.publication(own, text(&out)?))
+    Ok(protocol.publication(own, text(&out)?))
 }

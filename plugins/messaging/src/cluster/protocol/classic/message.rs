@@ -1,7 +1,7 @@
 //! Messages to clients, from members and from every generation of emitters.
 
 use crate::cluster::protocol::body::{event, msgpack};
-use crate::cluster::protocol::channels::Channels;
+use crate::cluster::protocol::channels::Protocol;
 use crate::cluster::protocol::options::{Options, OptionsOut};
 use crate::cluster::protocol::packet::{Malformed, Message, Received, Unpublishable};
 use crate::event::Event;
@@ -107,7 +107,7 @@ struct MapIn<'a> {
 }
 
 pub(super) fn read(
-    channels: &Channels,
+    protocol: &Protocol,
     namespace: Option<&str>,
     channel_room: Option<String>,
     body: &Bytes,
@@ -117,7 +117,7 @@ pub(super) fn read(
         return read_map(&all);
     }
     let MessageIn { uid, packet, options } = serde_json::from_str(&all.text)?;
-    if uid.as_deref() == Some(channels.uid.as_str()) {
+    if uid.as_deref() == Some(protocol.uid.as_str()) {
         return Ok(Received::NotForUs);
     }
     let Some(namespace) = agreed(namespace, packet.nsp) else { return Ok(Received::NotForUs) };
@@ -184,17 +184,17 @@ impl<'a> PacketOut<'a> {
 }
 
 pub(in crate::cluster::protocol) fn message(
-    channels: &Channels,
+    protocol: &Protocol,
     namespace: &str,
     event: &Event,
     target: &Target,
     origin: Option<&str>,
 ) -> Result<Publication, Unpublishable> {
-    let body = (&channels.uid, PacketOut::new(namespace, event), OptionsOut::new(target, None, origin));
-    let mut channel = channels.channel(namespace);
+    let body = (&protocol.uid, PacketOut::new(namespace, event), OptionsOut::new(target, None, origin));
+    let mut channel = protocol.channel(namespace);
     if let [room] = &target.rooms[..] {
         channel.push_str(room);
         channel.push('#');
     }
-    Ok(channels.publication(channel, msgpack(&body)?))
+    Ok(protocol.publication(channel, msgpack(&body)?))
 }

@@ -1,6 +1,6 @@
 //! The names of channels, and the numbers of requests.
 
-use crate::cluster::protocol::channels::Channels;
+use crate::cluster::protocol::channels::Protocol;
 
 /// Request types since version 6.
 pub(super) mod kind {
@@ -16,15 +16,15 @@ pub(super) mod kind {
     pub(in crate::cluster::protocol::classic) const BROADCAST_ACK: u8 = 9;
 }
 
-pub(in crate::cluster::protocol) fn request_channel(channels: &Channels, namespace: &str) -> String {
-    format!("{}-request#{namespace}#", channels.prefix)
+pub(in crate::cluster::protocol) fn request_channel(protocol: &Protocol, namespace: &str) -> String {
+    format!("{}-request#{namespace}#", protocol.prefix)
 }
 
-pub(in crate::cluster::protocol) fn response_channel(channels: &Channels, namespace: &str) -> String {
-    format!("{}-response#{namespace}#", channels.prefix)
+pub(in crate::cluster::protocol) fn response_channel(protocol: &Protocol, namespace: &str) -> String {
+    format!("{}-response#{namespace}#", protocol.prefix)
 }
 
 /// The channel of emitters before 1.0. It serves all namespaces.
-pub(in crate::cluster::protocol) fn emitter_channel(channels: &Channels) -> String {
-    format!("{}#emitter", channels.prefix)
+pub(in crate::cluster::protocol) fn emitter_channel(protocol: &Protocol) -> String {
+    format!("{}#emitter", protocol.prefix)
 }

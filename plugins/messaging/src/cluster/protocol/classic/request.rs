@@ -4,7 +4,7 @@ use super::answer::as_name;
 use super::message::{PacketIn, PacketOut};
 use super::names::{kind, request_channel};
 use crate::cluster::protocol::body::{event, json, msgpack, raw, text};
-use crate::cluster::protocol::channels::Channels;
+use crate::cluster::protocol::channels::Protocol;
 use crate::cluster::protocol::options::{Options, OptionsOut};
 use crate::cluster::protocol::packet::{Dialect, Emit, Malformed, Received, ReplyTo, Request, Unpublishable};
 use crate::event::inline;
@@ -52,10 +52,10 @@ struct RequestIn<'a> {
     packet: Option<PacketIn<'a>>,
 }
 
-pub(super) fn read(channels: &Channels, namespace: &str, body: &Bytes) -> Result<Received, Malformed> {
+pub(super) fn read(protocol: &Protocol, namespace: &str, body: &Bytes) -> Result<Received, Malformed> {
     let all = json(body)?;
     let mut it: RequestIn<'_> = serde_json::from_str(&all.text)?;
-    if it.uid.as_deref() == Some(channels.uid.as_str()) {
+    if it.uid.as_deref() == Some(protocol.uid.as_str()) {
         return Ok(Received::NotForUs);
     }
     let dialect = if it.old_id.is_some() { Dialect::Old } else { Dialect::New };
@@ -151,13 +151,13 @@ struct EmitOut<'a> {
 }
 
 pub(in crate::cluster::protocol) fn request(
-    channels: &Channels,
+    protocol: &Protocol,
     namespace: &str,
     request: &Request,
     id: Option<&str>,
 ) -> Result<Publication, Unpublishable> {
-    let channel = request_channel(channels, namespace);
-    let uid = channels.uid.as_str();
+    let channel = request_channel(protocol, namespace);
+    let uid = protocol.uid.as_str();
     let mut out = RequestOut { uid, id, r#type: 0, opts: None, rooms: None, close: None, data: None };
     let options = |target| Some(OptionsOut::new(target, None, None));
     let data: Box<RawValue>;
@@ -166,7 +166,7 @@ pub(in crate::cluster::protocol) fn request(
             let packet = PacketOut::new(namespace, event);
             let opts = OptionsOut::new(target, Some(*timeout), origin.as_deref());
             let body = EmitOut { uid, id: id.unwrap_or_default(), r#type: kind::BROADCAST, packet, opts };
-            return Ok(channels.publication(channel, msgpack(&body)?));
+            return Ok(protocol.publication(channel, msgpack(&body)?));
         }
         Request::Join { target, rooms } => {
             (out.r#type, out.opts, out.rooms) = (kind::JOIN, options(target), Some(rooms.as_slice()))
@@ -187,5 +187,5 @@ pub(in crate::cluster::protocol) fn request(
             return Err(Unpublishable("this request is sent only by versions before 6".into()));
         }
     }
-    Ok(channels.publication(channel, text(&out)?))
+    Ok(protocol.publication(channel, text(&out)?))
 }
