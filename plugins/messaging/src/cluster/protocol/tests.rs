@@ -1,6 +1,6 @@
 use super::packet::Dialect;
 use super::*;
-use crate::config::SubscriptionMode;
+use crate::config::{RedisConfig, SubscriptionMode};
 use crate::msgpack::Json;
 use crate::remote_socket::RemoteSocket;
 use proptest::prelude::*;
