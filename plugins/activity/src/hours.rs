@@ -39,6 +39,7 @@ pub struct Hours {
 #[derive(Debug, Clone)]
 pub(crate) struct Newest {
     pub(crate) path: String,
+    pub(crate) hour: Hour,
     /// The number after the last row that it tells of.
     pub(crate) next: u64,
 }
@@ -92,7 +93,7 @@ impl Hours {
                     false => None,
                 };
                 if self.newest.is_none() {
-                    self.newest = self.newest_in(&directory, &names, success.as_ref()).await;
+                    self.newest = self.newest_in(at, &names, success.as_ref()).await;
                 }
                 if let Some(success) = success {
                     let open = at.0 + 1;
@@ -121,9 +122,10 @@ impl Hours {
     }
 
     /// The newest file of an hour, or its `success`. A file that cannot be read still has its first row in its name.
-    async fn newest_in(&self, directory: &str, names: &[String], success: Option<&Success>) -> Option<Newest> {
+    async fn newest_in(&self, hour: Hour, names: &[String], success: Option<&Success>) -> Option<Newest> {
+        let directory = self.directory(hour);
         if let Some(success) = success {
-            return Some(Newest { path: format!("{directory}/{SUCCESS}"), next: success.next });
+            return Some(Newest { path: format!("{directory}/{SUCCESS}"), hour, next: success.next });
         }
         let (first, name) = names.iter().filter_map(|name| Some((first_of(name)?, name))).max()?;
         let path = format!("{directory}/{name}");
@@ -131,7 +133,7 @@ impl Hours {
             Ok((Found::File(footer), _)) => footer.last,
             _ => first,
         };
-        Some(Newest { path, next: last + 1 })
+        Some(Newest { path, hour, next: last + 1 })
     }
 
     /// The oldest open hour before `end`, if there is one, with its `_SUCCESS` to be.

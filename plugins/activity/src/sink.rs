@@ -112,10 +112,8 @@ async fn run(sink: Arc<Sink>, topic: String, mut drain: Drain) -> Result<(), Err
     let health = sink.health.of(&topic);
     let mut pause = RESTART_PAUSE_MIN;
     health.not_ready("the store has not answered yet");
-    let journal_end = Table::journal_end(&sink.tables, &topic).await?;
     loop {
-        let stop = match Table::new(&sink.tables, &topic, journal_end, health.clone(), drain.clone()).await?.run().await
-        {
+        let stop = match Table::new(&sink.tables, &topic, health.clone(), drain.clone()).await?.run().await {
             Ok(()) | Err(Stop::Drained(_)) => return Ok(()),
             Err(stop) => stop,
         };

@@ -56,6 +56,10 @@ impl Table {
     pub(super) async fn begin(&mut self, batch: &Batch) -> Result<(), Stop> {
         let encoder = Encoder::new(self.consumer.schema().clone(), self.encodings).map_err(|e| self.unfit(e))?;
         let span = Span::of(batch, self.consumer.bounds().floor, Instant::now());
+        // The times of a journal's rows never decrease: it is an old copy of the journal that wrote the newest file.
+        if let Some(newest) = self.hours.newest().filter(|newest| span.first < newest.next && newest.hour < span.hour) {
+            return Err(self.stranger(newest.path.clone()));
+        }
         let mut retry = self.retry("list");
         let limit = loop {
             match self.committer.limit(span.hour, span.first).await {

@@ -70,8 +70,6 @@ pub struct Table {
     /// Batches that begin before this row are first encoded one by one, because one of them cannot be encoded.
     sift_before: u64,
     has_logged_unfit: bool,
-    /// The number after the last row that the journal had when this process began.
-    journal_end: u64,
 }
 
 /// The open file.
@@ -85,17 +83,9 @@ struct Open {
 impl Table {
     /// The writer of `topic`'s table.
     ///
-    /// `journal_end` is what [`Table::journal_end`] returned when this process began.
-    ///
     /// # Errors
     /// If the bus has no such topic.
-    pub async fn new(
-        tables: &Tables,
-        topic: &str,
-        journal_end: u64,
-        health: Health,
-        drain: Drain,
-    ) -> Result<Self, UnknownTopic> {
+    pub async fn new(tables: &Tables, topic: &str, health: Health, drain: Drain) -> Result<Self, UnknownTopic> {
         let (store, shard) = (&tables.store, tables.bus.shard());
         Ok(Self {
             topic: topic.to_owned(),
@@ -114,16 +104,7 @@ impl Table {
             open: None,
             sift_before: 0,
             has_logged_unfit: false,
-            journal_end,
         })
-    }
-
-    /// The number after the last row that the journal has now.
-    ///
-    /// # Errors
-    /// If the bus has no such topic.
-    pub async fn journal_end(tables: &Tables, topic: &str) -> Result<u64, UnknownTopic> {
-        Ok(tables.bus.consumer(CONSUMER, topic, Start::Earliest).await?.bounds().end)
     }
 
     /// Runs until drained, and no longer than the drain's deadline, even if the store does not answer.
@@ -183,8 +164,8 @@ impl Table {
             }
         };
         retry.done();
-        // Rows that this journal never had: an old copy of a data directory would give their numbers to other rows.
-        if let Some(newest) = self.hours.newest().filter(|newest| newest.next > self.journal_end) {
+        // An old copy of a data directory. Once it has as many rows, only their hours and digests differ.
+        if let Some(newest) = self.hours.newest().filter(|newest| newest.next > self.consumer.bounds().end) {
             return Err(self.stranger(newest.path.clone()));
         }
         self.compaction.closed(uncompacted);

@@ -90,8 +90,7 @@ async fn looks(encodings: Encodings) -> [(BTreeSet<Encoding>, usize); 2] {
     let tables = Tables { bus: memory.bus(), store, compactor, policy: POLICY, encodings, running: running_tables() };
     let live = async |until: &dyn Fn() -> bool| {
         let (drain, told) = Drain::new();
-        let end = Table::journal_end(&tables, TOPIC).await.unwrap();
-        let table = Table::new(&tables, TOPIC, end, Health::default().of(TOPIC), told).await.unwrap();
+        let table = Table::new(&tables, TOPIC, Health::default().of(TOPIC), told).await.unwrap();
         let table = tokio::spawn(table.run());
         eventually("it has come so far", until).await;
         drain.request(Duration::from_secs(10));

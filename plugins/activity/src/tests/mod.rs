@@ -38,6 +38,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 const TOPIC: &str = "shop.order";
 const NOON: i64 = 494_000 * HOUR_US;
@@ -105,8 +106,7 @@ async fn start_topic(
         Tables { bus: memory.bus(), store, compactor, policy, encodings: Encodings::Modern, running: running_tables() };
     let (handle, drain) = Drain::new();
     let health = Health::default().of(topic);
-    let journal_end = Table::journal_end(&tables, topic).await.unwrap();
-    let table = Table::new(&tables, topic, journal_end, health.clone(), drain).await.unwrap();
+    let table = Table::new(&tables, topic, health.clone(), drain).await.unwrap();
     Running { task: tokio::spawn(table.run()), drain: handle, health }
 }
 
@@ -392,10 +392,13 @@ async fn an_old_copy_of_a_journal_gives_no_number_twice_in_whatever_hour_it_is_s
             table.drained().await.unwrap();
         }
         copies[1].set_time(NOON + 2 * HOUR_US);
-        let table = start(&copies[1], &disk, Duration::from_millis(1)).await;
-        publish(&copies[1], 100..110);
-        let stop = table.task.await.unwrap().unwrap_err();
-        assert!(matches!(stop, Stop::Stranger { .. }), "{stop}");
+        // It has fewer rows than the table when it is started, then more.
+        for _ in 0..2 {
+            let table = start(&copies[1], &disk, Duration::from_millis(1)).await;
+            publish(&copies[1], 100..110);
+            let stop = timeout(Duration::from_secs(20), table.task).await.expect("it stops").unwrap().unwrap_err();
+            assert!(matches!(stop, Stop::Stranger { .. }), "{stop}");
+        }
     }
     assert_eq!(numbers(&disk), (0..15).collect::<Vec<_>>());
 }
