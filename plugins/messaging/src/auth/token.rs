@@ -17,12 +17,14 @@ pub(crate) struct Verifier {
     site_claim: String,
 }
 
-/// The user and the site that a valid token names.
+/// What a valid token says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Identity {
     /// The user's id.
     pub(crate) user: String,
     pub(crate) site: Option<String>,
+    /// All claims of the token.
+    pub(crate) claims: Map<String, Value>,
 }
 
 /// Why a token was refused.
@@ -103,7 +105,7 @@ impl Verifier {
     pub(crate) fn verify(&self, token: &str) -> Result<Identity, Rejection> {
         let claims = self.claims(token, &self.validation).map_err(|e| self.rejection(token, e.kind()))?;
         let user = self.user(&claims).ok_or(Rejection::NO_USER)?;
-        Ok(Identity { user, site: claims.get(&self.site_claim).and_then(text) })
+        Ok(Identity { user, site: claims.get(&self.site_claim).and_then(text), claims })
     }
 
     fn claims(&self, token: &str, validation: &Validation) -> Result<Map<String, Value>, jsonwebtoken::errors::Error> {
@@ -167,7 +169,9 @@ mod tests {
         assert_eq!(user(json!({"sub": "b"})), Ok("b".into()));
         assert_eq!(user(json!({"id": null, "sub": 7})), Ok("7".into()));
         assert_eq!(user(json!({"name": "x"})), Err(Rejection::NO_USER));
-        assert_eq!(verify(json!({"id": 1, "site": "example.com"})).unwrap().site.as_deref(), Some("example.com"));
+        let identity = verify(json!({"id": 1, "site": "example.com", "jti": "a"})).unwrap();
+        assert_eq!(identity.site.as_deref(), Some("example.com"));
+        assert_eq!(Value::Object(identity.claims), json!({"id": 1, "site": "example.com", "jti": "a"}));
     }
 
     #[test]
