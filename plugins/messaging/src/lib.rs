@@ -14,8 +14,9 @@
 //! connection               a client's connection: transports, write queue, order of events
 //! ```
 //!
-//! Below them are the rows, the metrics, the configuration and the formats: `rows`, `metrics`, `config`, `auth`, `redis`,
-//! `msgpack`, `target`, `room_names`, `remote_socket`. `views` are the SQL views of the topics; `demo` is the demo page.
+//! Below them are the rows, the metrics, the configuration, the formats and the clients of other servers: `rows`,
+//! `metrics`, `config`, `auth`, `redis`, `http_client`, `msgpack`, `target`, `room_names`, `remote_socket`. `views` are
+//! the SQL views of the topics; `demo` is the demo page.
 
 pub mod auth;
 mod cluster;
@@ -27,6 +28,8 @@ pub mod emitter;
 mod event;
 mod gateway;
 mod http;
+#[allow(dead_code, reason = "its users come next")]
+mod http_client;
 mod metrics;
 mod msgpack;
 mod namespace;
