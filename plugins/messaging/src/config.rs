@@ -2,6 +2,8 @@
 
 pub use crate::auth::AuthConfig;
 use crate::auth::{Secret, base_domain, normal_origin};
+pub use crate::proxies::ForwardedHeader;
+use crate::proxies::network;
 use crate::redis::is_over_tls;
 use greyhound_sdk::config::{ByteSize, Problems, duration};
 use greyhound_sdk::paths;
@@ -33,6 +35,10 @@ pub struct Config {
     pub write_timeout: Duration,
     /// The origins whose pages and apps may connect. An empty list allows all.
     pub allowed_origins: Vec<String>,
+    /// The proxies that may report the addresses of clients: networks and addresses.
+    pub trusted_proxies: Vec<String>,
+    /// The header in which they report them.
+    pub forwarded_header: ForwardedHeader,
     /// The socket.io client bundle to serve at `/socket.io/socket.io.js`.
     pub client_bundle: Option<PathBuf>,
     /// Whether to serve the demo page at `/`.
@@ -121,6 +127,8 @@ impl Default for Config {
             buffer: 1024,
             write_timeout: Duration::from_secs(10),
             allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::XForwardedFor,
             client_bundle: None,
             demo: Demo::Auto,
             sites: Vec::new(),
@@ -201,6 +209,12 @@ impl Config {
             self.allowed_origins.iter().filter_map(|origin| Some((origin, normal_origin(origin).err()?)))
         {
             problems.report("allowed_origins", format!("`{origin}` is not an origin: {why}"));
+        }
+        for bad in self.trusted_proxies.iter().filter(|text| network(text).is_none()) {
+            problems.report(
+                "trusted_proxies",
+                format!("`{bad}` is not a network: expected something like \"10.0.0.0/8\" or \"10.0.0.1\""),
+            );
         }
         for bad in self.sites.iter().filter(|site| site.contains('/')) {
             let meant = base_domain(bad).unwrap_or_else(|| "example.com".into());

@@ -14,9 +14,9 @@
 //! connection               a client's connection: transports, write queue, order of events
 //! ```
 //!
-//! Below them are the rows, the metrics, the configuration, the formats and the clients of other servers: `rows`,
-//! `metrics`, `config`, `auth`, `redis`, `http_client`, `msgpack`, `target`, `room_names`, `remote_socket`. `views` are
-//! the SQL views of the topics; `demo` is the demo page.
+//! Below them are the rows, the metrics, the configuration, the formats, the proxies in front and the clients of other
+//! servers: `rows`, `metrics`, `config`, `auth`, `proxies`, `redis`, `http_client`, `msgpack`, `target`, `room_names`,
+//! `remote_socket`. `views` are the SQL views of the topics; `demo` is the demo page.
 
 pub mod auth;
 mod cluster;
@@ -33,6 +33,7 @@ mod http_client;
 mod metrics;
 mod msgpack;
 mod namespace;
+mod proxies;
 mod redis;
 mod remote_socket;
 mod room_names;

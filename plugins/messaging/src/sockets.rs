@@ -105,7 +105,7 @@ fn handshake(parts: &Parts, session: &Session) -> Box<RawValue> {
         time: httpdate::fmt_http_date(opened),
         address: session.address().to_string(),
         xdomain: parts.headers.contains_key(header::ORIGIN),
-        secure: false,
+        secure: session.connection().client.secure,
         issued: opened
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),

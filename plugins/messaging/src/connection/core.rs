@@ -7,11 +7,11 @@ use super::settings::Settings;
 use super::unauthenticated::UnauthenticatedClient;
 use super::write_queue::{Sink, Turn, WriteQueue};
 use crate::metrics as names;
+use crate::proxies::ClientEnd;
 use futures_util::task::AtomicWaker;
 use metrics::gauge;
 use parking_lot::Mutex;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub(crate) const CLOSE_GRACE_PERIOD: Duration = Duration::from_secs(1);
 
 /// The state of a client's connection, and its write queue. Shared by its stream and its sessions.
 pub(crate) struct Connection {
-    pub(crate) peer: SocketAddr,
+    pub(crate) client: ClientEnd,
     pub(crate) protocol: Protocol,
     pub(super) websocket: AtomicBool,
     received: AtomicU64,
@@ -46,7 +46,7 @@ pub(crate) struct Connection {
 impl Connection {
     /// Pass `socket` if the connection begins as a WebSocket, `polling` if it begins with polling.
     pub(crate) fn new(
-        (peer, protocol): (SocketAddr, Protocol),
+        (client, protocol): (ClientEnd, Protocol),
         socket: Option<OwnedWriteHalf>,
         polling: Option<Polling>,
         unauthenticated: Option<UnauthenticatedClient>,
@@ -60,7 +60,7 @@ impl Connection {
             (None, None) => Sink::Closed,
         };
         Self {
-            peer,
+            client,
             protocol,
             websocket,
             received: AtomicU64::new(0),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::proxies::ClientEnd;
 use Offered::{Full, Queued, ViaLibrary};
 use bytes::Bytes;
 use std::future::poll_fn;
@@ -42,7 +43,8 @@ async fn connected(buffer: usize, write_timeout: Duration) -> (TcpStream, Server
     let settings = Arc::new(Settings::new(buffer, write_timeout));
     let (reads, writes) = stream.into_split();
     std::mem::forget(reads);
-    let connection = Arc::new(Connection::new((peer, Protocol::V4), Some(writes), None, None, settings));
+    let client_end = ClientEnd { address: peer.ip(), secure: false };
+    let connection = Arc::new(Connection::new((client_end, Protocol::V4), Some(writes), None, None, settings));
     let server = Server { connection, last_mark: LastMark::default(), writers: writers.clone() };
     tokio::spawn(async move { writers.write().await });
     assert_eq!(server.send("42[]", false), ViaLibrary);

@@ -60,7 +60,7 @@ impl Clients {
         let connection = connection(parts);
         let protocol = i32::from(connection.protocol.number());
         let (agent, origin) = (recorded(&parts.headers, header::USER_AGENT), recorded(&parts.headers, header::ORIGIN));
-        let address = connection.peer.ip().to_canonical().to_string();
+        let address = connection.client.address.to_string();
         let row = ConnectionRow {
             namespace: socket.ns(),
             transport: connection.transport(),

@@ -163,7 +163,7 @@ impl Clients {
         let parts = socket.req_parts();
         let agent = recorded(&parts.headers, header::USER_AGENT);
         counter!(names::AUTHENTICATIONS, "outcome" => attempt.outcome.name()).increment(1);
-        let address = connection(parts).peer.ip().to_canonical().to_string();
+        let address = connection(parts).client.address.to_string();
         let accepted = attempt.user.filter(|_| attempt.outcome == AuthOutcome::Accepted);
         let row = AuthRow {
             connection_seq,

@@ -6,6 +6,7 @@ use super::service::HttpService;
 use super::shutdown::{CloseAllOnDrop, finish};
 use crate::connection::{DescriptorPermit, Writers};
 use crate::metrics as names;
+use crate::proxies::ClientEnd;
 use greyhound_sdk::{Drain, descriptors};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -96,7 +97,8 @@ impl Listener {
         if let Err(e) = prepare(&stream, self.write_timeout) {
             tracing::debug!(error = %e, "a TCP option could not be set");
         }
-        let peer = Peer { address: peer, unauthenticated: Arc::default(), permit };
+        let client = ClientEnd { address: peer.ip().to_canonical(), secure: false };
+        let peer = Peer { client, unauthenticated: Arc::default(), permit };
         let http = self.service.clone();
         let service = service_fn(move |request| http.clone().answer(request, peer.clone()));
         let connection = http1::Builder::new()

@@ -5,12 +5,14 @@ use crate::auth::Origins;
 use crate::config::Config;
 use crate::connection::Settings;
 use crate::namespace::{Namespace, Namespaces};
+use crate::proxies::Proxies;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderValue, Request, Response, StatusCode, header};
 use axum::{Router, http};
 use socketioxide::{ParserConfig, SocketIo};
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tower::{Layer, Service, ServiceExt, service_fn};
@@ -27,6 +29,7 @@ pub(crate) struct HttpService {
     cors: CorsLayer,
     other_routes: Router,
     origins: Origins,
+    proxies: Proxies,
     bundle: Option<Arc<PathBuf>>,
 }
 
@@ -56,7 +59,8 @@ pub(crate) fn service(
     let origins = Origins::new(&config.allowed_origins);
     let settings = Arc::new(Settings::new(config.buffer, config.write_timeout));
     let engine = Engine::new(library, settings, frame);
-    (HttpService { engine, cors: cors(&origins), other_routes, origins, bundle }, io)
+    let proxies = Proxies::new(&config.trusted_proxies, config.forwarded_header);
+    (HttpService { engine, cors: cors(&origins), other_routes, origins, proxies, bundle }, io)
 }
 
 fn cors(origins: &Origins) -> CorsLayer {
@@ -70,8 +74,8 @@ fn cors(origins: &Origins) -> CorsLayer {
 }
 
 impl HttpService {
-    /// Answers a request of `peer`.
-    pub(super) async fn answer<B>(self, request: Request<B>, peer: Peer) -> Result<Response<Body>, Infallible>
+    /// Answers a request of `peer`, or of a client behind it.
+    pub(super) async fn answer<B>(self, request: Request<B>, mut peer: Peer) -> Result<Response<Body>, Infallible>
     where
         B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: std::error::Error + Send + Sync + 'static,
@@ -86,6 +90,9 @@ impl HttpService {
                 "this origin is not allowed: add it to plugins.messaging.allowed_origins\n",
             ));
         }
+        if self.proxies.trust(peer.client.address) {
+            peer.client = self.proxies.client(peer.client, request.headers());
+        }
         let mut request = request.map(Body::new);
         if is_socket_io(request.uri().path()) {
             let engine = self.engine;
@@ -95,7 +102,7 @@ impl HttpService {
             });
             return self.cors.layer(answer).call(request).await;
         }
-        request.extensions_mut().insert(ConnectInfo(peer.address));
+        request.extensions_mut().insert(ConnectInfo(SocketAddr::new(peer.client.address, 0)));
         self.other_routes.oneshot(request).await
     }
 

@@ -131,9 +131,9 @@ impl Session {
         self.opened_at.elapsed()
     }
 
-    /// The address of the TCP peer.
+    /// The address of the client.
     pub(crate) fn address(&self) -> IpAddr {
-        self.connection.peer.ip().to_canonical()
+        self.connection.client.address
     }
 
     /// Whether the socket is closed.
@@ -171,8 +171,9 @@ impl Session {
     #[cfg(test)]
     pub(super) fn for_tests(number: usize) -> Self {
         use crate::connection::{Protocol, Settings};
+        use crate::proxies::ClientEnd;
         static TOPICS: std::sync::LazyLock<Arc<Topics>> = std::sync::LazyLock::new(|| Arc::new(Topics::for_tests()));
-        let peer = (([127, 0, 0, 1], 1).into(), Protocol::V4);
+        let client = ClientEnd { address: std::net::Ipv4Addr::LOCALHOST.into(), secure: false };
         let settings = Arc::new(Settings::new(1, Duration::ZERO));
         Self::new(SessionParts {
             sid: Sid::new(),
@@ -180,7 +181,7 @@ impl Session {
             namespace: "/".into(),
             protocol: 4,
             auth: None,
-            connection: Arc::new(Connection::new(peer, None, None, None, settings)),
+            connection: Arc::new(Connection::new((client, Protocol::V4), None, None, None, settings)),
             topics: TOPICS.clone(),
             open: Arc::default(),
         })

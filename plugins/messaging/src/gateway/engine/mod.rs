@@ -15,6 +15,7 @@ use crate::connection::{
     UnauthenticatedLimit,
 };
 use crate::namespace::Namespace;
+use crate::proxies::ClientEnd;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts};
 use bytes::Bytes;
@@ -23,7 +24,6 @@ use hyper_util::rt::TokioIo;
 use request::{Operation, Refused};
 use sessions::Sessions;
 use socketioxide::service::SocketIoService;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use tokio::net::TcpStream;
@@ -44,10 +44,10 @@ pub(super) struct Engine {
     max_payload: usize,
 }
 
-/// The TCP connection of a request.
+/// Whom a request comes from, and its TCP connection.
 #[derive(Clone)]
 pub(super) struct Peer {
-    pub(super) address: SocketAddr,
+    pub(super) client: ClientEnd,
     /// Number of unauthenticated clients whose sessions began on this connection.
     pub(super) unauthenticated: Arc<AtomicUsize>,
     /// The permit for the connection's descriptor. A WebSocket takes it over.
@@ -73,7 +73,7 @@ impl Engine {
     }
 
     fn admit(&self, peer: &Peer) -> Result<UnauthenticatedClient, Refused> {
-        self.unauthenticated.admit(peer.address.ip(), &peer.unauthenticated).map_err(|TooMany| Refused::TooMany)
+        self.unauthenticated.admit(peer.client.address, &peer.unauthenticated).map_err(|TooMany| Refused::TooMany)
     }
 
     /// Begins a session with polling. Returns its connection, to which the library writes an open packet.
@@ -81,7 +81,7 @@ impl Engine {
         let client = self.admit(peer)?;
         let (posts, posted) = mpsc::channel(1);
         let connection = Connection::new(
-            (peer.address, protocol),
+            (peer.client, protocol),
             None,
             Some(Polling::new(posts)),
             Some(client),
@@ -100,14 +100,14 @@ impl Engine {
         accept: HeaderValue,
     ) -> Result<Response<Body>, Refused> {
         let client = self.admit(peer)?;
-        let (engine, address, permit) = (self.clone(), peer.address, peer.permit.clone());
+        let (engine, client_end, permit) = (self.clone(), peer.client, peer.permit.clone());
         let (mut head, _) = request.into_parts();
         let upgrade = on_upgrade(&mut head);
         tokio::spawn(async move {
             let Some((stream, read)) = upgraded(upgrade).await else { return };
             let (reads, writes) = stream.into_split();
             let connection = Arc::new(Connection::new(
-                (address, protocol),
+                (client_end, protocol),
                 Some(writes),
                 None,
                 Some(client),
