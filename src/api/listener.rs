@@ -4,7 +4,7 @@ use super::auth::{self, Gate};
 use super::body::TimeLimited;
 use super::refusal::refuse;
 use super::state::ApiState;
-use super::{consumers, health, topics};
+use super::{consumers, drain, health, topics};
 use crate::config::{Admin, TokenFileError};
 use crate::workers;
 use axum::Router;
@@ -172,8 +172,8 @@ async fn on_workers(State(workers): State<Handle>, request: Request, next: Next)
 /// Returns the routes. Health and metrics are open to all callers, the rest to those that the gate admits.
 fn routes(state: ApiState, plugins: PluginRoutes, gate: Gate) -> Router {
     let topics = topics::routes(state.clone()).merge(consumers::routes(state.clone()));
-    let guarded =
-        plugins.into_iter().fold(topics, |router, (name, routes)| router.nest(&format!("/v1/{name}"), routes));
+    let own = topics.merge(drain::routes(state.clone()));
+    let guarded = plugins.into_iter().fold(own, |router, (name, routes)| router.nest(&format!("/v1/{name}"), routes));
     let guarded = guarded.layer(from_fn_with_state(gate, auth::check));
     health::routes(state).merge(guarded).fallback(no_route).method_not_allowed_fallback(no_method)
 }

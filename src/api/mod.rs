@@ -1,8 +1,9 @@
-//! The admin listener: health, metrics, topics, consumers, and the plugins' own routes.
+//! The admin listener: health, metrics, topics, consumers, draining, and the plugins' own routes.
 
 mod auth;
 mod body;
 mod consumers;
+mod drain;
 mod health;
 mod listener;
 pub(crate) mod metrics;

@@ -4,6 +4,7 @@ use super::metrics::Recorder;
 use crate::bus::EventBus;
 use greyhound_sdk::{Health, TopicSchema};
 use std::sync::Arc;
+use tokio::sync::Notify;
 
 /// The state that all handlers share. Cheap to clone.
 #[derive(Clone)]
@@ -13,6 +14,8 @@ pub(crate) struct ApiState {
     pub(crate) recorder: Recorder,
     /// Topics that the operator opens, in addition to those that their plugins declare open.
     pub(crate) open_topics: Arc<[String]>,
+    /// Notified when a caller asks the program to stop.
+    pub(crate) shutdown: Arc<Notify>,
 }
 
 impl ApiState {

@@ -20,10 +20,12 @@ pub(crate) use signals::signals;
 use crate::api;
 use crate::config::{ConfigError, Settings, Tree, knows, nearest};
 use erased::{Configured, ErasedPlugin};
+use futures_util::FutureExt;
 use greyhound_sdk::config::{Problem, Problems};
 use greyhound_sdk::{Check, Plugin, SchemaError, TopicSchema, descriptors};
 use running::Running;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 
 /// The plugins of a program; [`cli::main`](crate::cli::main) runs it.
@@ -87,8 +89,16 @@ impl Host {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), node, data_dir, "starting");
         descriptors::raise();
         let mut running = self.start(api::metrics::install()).await?;
-        let ended = running.until(shutdown).await;
-        let drained = running.drain().await;
+        let mut shutdown = pin!(shutdown.fuse());
+        let ended = running.until(shutdown.as_mut()).await;
+        let mut drain = pin!(running.drain());
+        let drained = loop {
+            tokio::select! {
+                drained = &mut drain => break drained,
+                // The first signal after a request to drain ends nothing at once.
+                () = &mut shutdown => {}
+            }
+        };
         tracing::info!("stopped");
         ended.and(drained)
     }

@@ -13,6 +13,7 @@ use greyhound_sdk::{Component, Context, Drain, Health, TopicSchema};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
@@ -30,6 +31,8 @@ pub(super) struct Running {
     health: Health,
     plugins: Vec<Supervised>,
     api: Option<(DrainHandle, JoinHandle<()>)>,
+    /// Notified when a caller of the admin listener asks the program to stop.
+    shutdown: Arc<Notify>,
     workers: Workers,
     watchdog: Watchdog,
     /// A task blocks a worker thread, so what runs on it cannot be drained.
@@ -58,8 +61,17 @@ impl Running {
         let workers = Workers::start().map_err(RunError::Threads)?;
         let watchdog = Watchdog::start(workers.handle(), settings.host.watchdog, health.of("workers"))
             .map_err(RunError::Threads)?;
-        let mut running =
-            Self { settings, bus, health, plugins: Vec::new(), api: None, workers, watchdog, is_stalled: false };
+        let mut running = Self {
+            settings,
+            bus,
+            health,
+            plugins: Vec::new(),
+            api: None,
+            shutdown: Arc::default(),
+            workers,
+            watchdog,
+            is_stalled: false,
+        };
         match running.start_parts(plugins, lines, recorder).await {
             Ok(()) => Ok(running),
             Err(e) => {
@@ -92,6 +104,7 @@ impl Running {
             health: self.health.clone(),
             recorder,
             open_topics: self.settings.admin.open_topics.clone().into(),
+            shutdown: self.shutdown.clone(),
         };
         self.api = Some((handle, tokio::spawn(listener.serve(state, routes, workers, drain))));
         banner::print(lines, self.settings.host.log_format);
@@ -124,11 +137,13 @@ impl Running {
         })
     }
 
-    /// Runs until `shutdown` completes, or until a part fails that cannot be restarted.
+    /// Runs until `shutdown` completes, a caller of the admin listener asks for it, or a part fails that cannot be
+    /// restarted.
     pub(super) async fn until(&mut self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
-        let health = self.health.clone();
+        let (health, asked) = (self.health.clone(), self.shutdown.clone());
         let ended = tokio::select! {
             () = shutdown => Ok(()),
+            () = asked.notified() => Ok(()),
             failed = self.failure() => Err(failed),
             never = log_ready(&health) => match never {},
         };
@@ -175,7 +190,7 @@ impl Running {
     /// Stops everything within the deadline: the plugins in the order in which rows flow, then the admin listener, then
     /// the log.
     pub(super) async fn drain(self) -> Result<(), RunError> {
-        let Self { settings, bus, health, plugins, api, workers: _workers, watchdog, is_stalled } = self;
+        let Self { settings, bus, health, plugins, api, workers: _workers, watchdog, is_stalled, .. } = self;
         health.of("host").not_ready("draining");
         if !is_stalled {
             sleep(settings.host.drain_wait).await;

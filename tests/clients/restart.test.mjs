@@ -72,3 +72,31 @@ test('before clients are let go, /readyz says so for a while', async t => {
   assert.deepEqual(seen.slice(0, 2), ['503', 'a message'])
   assert.match(seen[2], /^transport/)
 })
+
+test('clients are let go one after the other, and the others go on', async t => {
+  const greyhound = await start(t, { env: { PLUGINS__MESSAGING__DRAIN_SPREAD: '5s', HOST__SHUTDOWN_DEADLINE: '60s' } })
+  const sockets = await Promise.all(Array.from({ length: 20 }, (_, n) => login(t, greyhound, `${n}`, n % 2 ? { way: 'polling' } : {})))
+  const gone = new Set()
+  for (const socket of sockets) socket.on('disconnect', reason => gone.add(socket) && assert.match(reason, /^transport/))
+  assert.equal((await fetch(`${greyhound.admin}/v1/drain`, { method: 'POST' })).status, 202)
+
+  await until('the first to be let go', () => gone.size > 0)
+  const refused = await fetch(`${greyhound.url}/socket.io/?EIO=4&transport=polling`)
+  assert.deepEqual([refused.status, refused.headers.get('connection'), await refused.text()], [503, 'close', 'the server is shutting down\n'])
+  const last = sockets.filter(socket => !gone.has(socket)).slice(-4)
+  assert.equal(last.length, 4, 'all were let go at once')
+  await fence(greyhound, last)
+  await until('the last to be let go', () => gone.size === sockets.length)
+  assert.deepEqual(await greyhound.exited, { code: 0, signal: null })
+})
+
+test('after a request to drain, the first SIGTERM changes nothing and the second ends the process', async t => {
+  const greyhound = await start(t, { env: { HOST__DRAIN_WAIT: '60s' } })
+  await fetch(`${greyhound.admin}/v1/drain`, { method: 'POST' })
+  await until('503', async () => (await fetch(`${greyhound.admin}/readyz`)).status === 503)
+  greyhound.child.kill('SIGTERM')
+  await until('the line', () => greyhound.output.includes('a second SIGTERM or SIGINT'))
+  assert.equal((await fetch(`${greyhound.admin}/healthz`)).status, 200)
+  greyhound.child.kill('SIGTERM')
+  assert.deepEqual(await greyhound.exited, { code: 143, signal: null })
+})

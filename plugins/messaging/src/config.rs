@@ -33,6 +33,9 @@ pub struct Config {
     /// A connection that accepts no data for this long is closed.
     #[serde(with = "duration")]
     pub write_timeout: Duration,
+    /// Over how long the clients are let go at shutdown.
+    #[serde(with = "duration")]
+    pub drain_spread: Duration,
     /// The origins whose pages and apps may connect. An empty list allows all.
     pub allowed_origins: Vec<String>,
     /// The proxies that may report the addresses of clients: networks and addresses.
@@ -126,6 +129,7 @@ impl Default for Config {
             max_payload: ByteSize::mb(1),
             buffer: 1024,
             write_timeout: Duration::from_secs(10),
+            drain_spread: Duration::ZERO,
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
             forwarded_header: ForwardedHeader::XForwardedFor,

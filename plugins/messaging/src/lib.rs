@@ -152,7 +152,14 @@ impl Plugin for Messaging {
             buffer: config.buffer,
         });
         self.emitter.open(RunningGateway { deliveries, sockets, cluster });
-        let listener = Listener { listener, service, clients, writers, write_timeout: config.write_timeout };
+        let listener = Listener {
+            listener,
+            service,
+            clients,
+            writers,
+            write_timeout: config.write_timeout,
+            drain_spread: config.drain_spread,
+        };
         Ok(Box::new(Gateway { config, context, listener, member, admin, emitter: self.emitter.clone() }))
     }
 }

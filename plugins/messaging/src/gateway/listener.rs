@@ -15,6 +15,7 @@ use metrics::counter;
 use socket2::SockRef;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -40,11 +41,13 @@ pub(crate) struct Listener {
     pub(crate) writers: Arc<Writers>,
     /// The kernel closes a connection whose client acknowledges no data for this long.
     pub(crate) write_timeout: Duration,
+    /// Over how long the clients are let go.
+    pub(crate) drain_spread: Duration,
 }
 
 impl Listener {
-    /// Accepts connections until drained. Then disconnects all clients, and returns when they are gone or at the
-    /// deadline.
+    /// Accepts connections until drained, and until all clients are gone or the deadline has come. While clients are
+    /// let go, the polls of the others arrive on new connections.
     pub(crate) async fn run(self, mut drain: Drain) {
         let _close_all = CloseAllOnDrop::new(self.clients.clone());
         // A dropped set aborts its tasks.
@@ -52,10 +55,15 @@ impl Listener {
         let mut connections = JoinSet::new();
         let permits = descriptor_permits();
         let mut warned = false;
-        let deadline = loop {
+        let mut finished = pin!(async {
+            let deadline = drain.requested().await;
+            self.service.refuse_sessions();
+            finish(&self.clients, self.drain_spread, deadline).await;
+        });
+        loop {
             tokio::select! {
                 biased;
-                at = drain.requested() => break at,
+                () = &mut finished => break,
                 Some(_) = connections.join_next(), if !connections.is_empty() => {}
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, peer)) => match permits.clone().try_acquire_owned() {
@@ -73,9 +81,7 @@ impl Listener {
                     }
                 }
             }
-        };
-        drop(self.listener);
-        finish(&self.clients, deadline).await;
+        }
         self.writers.stop();
     }
 

@@ -74,6 +74,11 @@ fn cors(origins: &Origins) -> CorsLayer {
 }
 
 impl HttpService {
+    /// From now on, refuses new sessions, and goes on with those that are open.
+    pub(super) fn refuse_sessions(&self) {
+        self.engine.refuse_sessions();
+    }
+
     /// Answers a request of `peer`, or of a client behind it.
     pub(super) async fn answer<B>(self, request: Request<B>, mut peer: Peer) -> Result<Response<Body>, Infallible>
     where

@@ -1,4 +1,5 @@
-//! The shutdown of the gateway: closes all connections.
+//! The shutdown of the gateway: lets the clients go, so that they reconnect to this server after its restart or to
+//! another node.
 
 use super::clients::Clients;
 use crate::connection::CLOSE_GRACE_PERIOD;
@@ -6,7 +7,12 @@ use crate::namespace::Session;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, interval, sleep, timeout_at};
+
+/// How often some clients are let go.
+const LET_GO_INTERVAL: Duration = Duration::from_millis(50);
+/// Time before the deadline that is left for the clients that do not read.
+const LAST_PHASE: Duration = Duration::from_secs(2);
 
 /// Closes the remaining connections when the gateway ends, even by a panic, so that the clients reconnect.
 pub(super) struct CloseAllOnDrop(Arc<Clients>);
@@ -23,8 +29,18 @@ impl Drop for CloseAllOnDrop {
     }
 }
 
-/// Closes all connections, and returns when they are gone or at the deadline.
-pub(super) async fn finish(clients: &Clients, deadline: Instant) {
+/// Closes all connections, evenly over `spread`. Returns when they are gone or at the deadline.
+pub(super) async fn finish(clients: &Clients, spread: Duration, deadline: Instant) {
+    clients.stopping.store(true, SeqCst);
+    let available = deadline.saturating_duration_since(Instant::now() + LAST_PHASE);
+    if spread > available {
+        tracing::warn!(
+            ?spread,
+            ?available,
+            "plugins.messaging.drain_spread is longer than this plugin's part of host.shutdown_deadline; raise the latter"
+        );
+    }
+    clients.let_go(spread.min(available)).await;
     // Repeatedly, because some clients may have been about to connect.
     let gone = async || {
         clients.close_all();
@@ -44,28 +60,39 @@ pub(super) async fn finish(clients: &Clients, deadline: Instant) {
 }
 
 impl Clients {
-    /// Closes all connections once their queues are written. Sockets are not disconnected, so that the clients reconnect
-    /// by themselves, to this server after its restart or to another node.
+    /// Closes the connections of the open sockets evenly over `spread`.
+    async fn let_go(&self, spread: Duration) {
+        let mut rest = self.sessions().into_iter();
+        let (count, start, mut tick) = (rest.len(), Instant::now(), interval(LET_GO_INTERVAL));
+        while !spread.is_zero() && rest.len() > 0 {
+            tick.tick().await;
+            let part = (start.elapsed().as_secs_f64() / spread.as_secs_f64()).min(1.0);
+            let (due, gone) = ((count as f64 * part) as usize, count - rest.len());
+            rest.by_ref().take(due - gone).for_each(|session| let_go(&session));
+        }
+    }
+
     fn close_all(&self) {
-        self.stopping.store(true, SeqCst);
-        self.each_session(|session| {
-            session.set_close_reason("server shutting down");
-            session.connection().close();
-        });
+        self.sessions().iter().for_each(|session| let_go(session));
     }
 
     /// Closes all connections at once.
     fn abort_all(&self) {
-        self.each_session(|session| session.connection().abort());
+        self.sessions().iter().for_each(|session| session.connection().abort());
     }
 
     fn any_open(&self) -> bool {
         self.open.load(Relaxed) > 0
     }
 
-    fn each_session(&self, what: impl Fn(&Session)) {
-        for namespace in self.namespaces.all() {
-            namespace.rooms.read().all().iter().for_each(|session| what(session));
-        }
+    fn sessions(&self) -> Vec<Arc<Session>> {
+        self.namespaces.all().iter().flat_map(|namespace| namespace.rooms.read().all()).collect()
     }
+}
+
+/// Closes the connection once its queue is written. The socket is not disconnected, so that the client reconnects by
+/// itself.
+fn let_go(session: &Session) {
+    session.set_close_reason("server shutting down");
+    session.connection().close();
 }

@@ -25,7 +25,7 @@ use request::{Operation, Refused};
 use sessions::Sessions;
 use socketioxide::service::SocketIoService;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tower::Service;
@@ -42,6 +42,8 @@ pub(super) struct Engine {
     unauthenticated: Arc<UnauthenticatedLimit>,
     /// Maximum length of a POST's body.
     max_payload: usize,
+    /// Whether new sessions are refused.
+    stopping: Arc<AtomicBool>,
 }
 
 /// Whom a request comes from, and its TCP connection.
@@ -56,7 +58,19 @@ pub(super) struct Peer {
 
 impl Engine {
     pub(super) fn new(library: Library, settings: Arc<Settings>, max_payload: usize) -> Self {
-        Self { library, settings, sessions: Arc::default(), unauthenticated: Arc::default(), max_payload }
+        Self {
+            library,
+            settings,
+            sessions: Arc::default(),
+            unauthenticated: Arc::default(),
+            max_payload,
+            stopping: Arc::default(),
+        }
+    }
+
+    /// From now on, refuses new sessions, and goes on with those that are open.
+    pub(super) fn refuse_sessions(&self) {
+        self.stopping.store(true, Relaxed);
     }
 
     /// Answers a request to socket.io's path.
@@ -73,6 +87,9 @@ impl Engine {
     }
 
     fn admit(&self, peer: &Peer) -> Result<UnauthenticatedClient, Refused> {
+        if self.stopping.load(Relaxed) {
+            return Err(Refused::Stopping);
+        }
         self.unauthenticated.admit(peer.client.address, &peer.unauthenticated).map_err(|TooMany| Refused::TooMany)
     }
 

@@ -35,6 +35,8 @@ pub(super) enum Refused {
     Other(&'static str),
     /// Too many clients are unauthenticated.
     TooMany,
+    /// The server is shutting down.
+    Stopping,
     /// The library did not write the open packet in time.
     NotBegun,
     /// The body did not arrive in time.
@@ -109,6 +111,7 @@ impl Refused {
             Self::BadHandshakeMethod => (2, "Bad handshake method", None),
             Self::Other(name) => (3, "Bad request", Some(Context { name })),
             Self::TooMany => return unavailable("too many unauthenticated clients\n"),
+            Self::Stopping => return elsewhere(),
             Self::NotBegun => return unavailable("the session could not be opened in time\n"),
             Self::TooSlow => return text(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time\n"),
             Self::TooLong => {
@@ -126,6 +129,13 @@ impl Refused {
 fn unavailable(why: &'static str) -> Response<Body> {
     let mut response = text(StatusCode::SERVICE_UNAVAILABLE, why);
     response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+    response
+}
+
+/// The client connects anew, and a balancer may choose another server.
+fn elsewhere() -> Response<Body> {
+    let mut response = unavailable("the server is shutting down\n");
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
 
