@@ -11,8 +11,9 @@ from pyspark.sql import SparkSession
 
 from program import ROOT, Earlier, questions, until
 
-TABLES = [f"messaging_{name}" for name in ("connection", "auth", "message", "delivery", "push")] + ["greyhound_gap", "greyhound_sink"]
-VIEWS = {"messaging_messages": "shard, seq", "messaging_deliveries": "shard, message_seq, connection_seq", "messaging_cluster": "message_id"}
+TABLES = [f"messaging_{name}" for name in ("connection", "auth", "message", "delivery", "push", "membership")] + ["greyhound_gap", "greyhound_sink"]
+VIEWS = {"messaging_messages": "shard, seq", "messaging_deliveries": "shard, message_seq, connection_seq", "messaging_cluster": "message_id",
+         "messaging_memberships": "shard, connection_seq, room"}
 MESSAGE = {"source": "http", "namespace": "/", "excluded": [], "event": "message", "size_bytes": 9}
 OPENED = {"event": "opened", "namespace": "/", "transport": "websocket", "protocol": 4, "address": "192.0.2.1"}
 ROWS = {
@@ -49,6 +50,12 @@ ROWS = {
             (5, 0, "42", "queued", 101),
         ]
     ],
+    "messaging.membership": [
+        {"connection_seq": connection, "user_id": "42", "namespace": "/", "room": room, "event": event, "cause": cause}
+        for connection, room, event, cause in [
+            (0, "team(7)", "joined", "authentication"), (1, "team(7)", "joined", "server"), (1, "team(7)", "left", "client"), (1, "team(8)", "refused", "client"),
+        ]
+    ],
 }  # fmt: skip
 
 
@@ -77,7 +84,7 @@ def tables(greyhound):
     for topic, rows in ROWS.items():
         greyhound.publish(topic, rows)
     greyhound.publish("messaging.push", push(data='["a"]'))
-    until("the rows to be committed", lambda: greyhound.committed() == 6)
+    until("the rows to be committed", lambda: greyhound.committed() == 7)
     # Of which greyhound.gap has a row.
     greyhound.kill()
     greyhound.start()

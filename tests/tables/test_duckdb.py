@@ -24,7 +24,7 @@ def test_every_version_answers_alike(greyhound, questions):
     greyhound.start()
     traffic(greyhound)
     greyhound.stop()
-    asked = {name: f"SELECT * FROM {name} ORDER BY ALL" for name in ("messaging_messages", "messaging_deliveries", "messaging_cluster")} | questions
+    asked = {name: f"SELECT * FROM {name} ORDER BY ALL" for name in ("messaging_messages", "messaging_deliveries", "messaging_cluster", "messaging_memberships")} | questions
     of = {version: dict(zip(["ddl", *asked], ask(version, greyhound.ddl("duckdb"), *asked.values()))) for version in PYTHON}
     assert of["1"] == of["2"]
     for name, answer in of["1"].items():

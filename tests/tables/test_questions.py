@@ -32,7 +32,7 @@ def test_the_questions_of_the_documentation(greyhound, questions):
     greyhound.stop()
     sql = greyhound.sql()
 
-    assert set(questions) == {"rows", "told", "nobody", "latency", "refused", "missing"}
+    assert set(questions) == {"rows", "told", "nobody", "latency", "refused", "members", "missing"}
     answer = {name: sql.execute(text).fetchall() for name, text in questions.items()}
 
     assert sum(row[-1] for row in answer["rows"]) == 2 + 1 + 3 + late_deliveries(sql)
@@ -53,6 +53,7 @@ def test_the_questions_of_the_documentation(greyhound, questions):
     [refused] = [row for row in answer["refused"] if row[0] == "refused"]
     assert refused[1] == "jwt malformed" and refused[2] is None and refused[-1] == 1
 
+    assert answer["members"] == [], "nobody asked for a room"
     assert answer["missing"] == []
 
 
@@ -81,6 +82,29 @@ def test_what_asks_for_an_acknowledgement_is_queued_and_then_acked_or_not(greyho
     assert [(row[1], row[2], row[4] >= 0, row[5] is not None) for row in told] == [("question", "acked", True, True), ("ignored", "queued", True, False)]
     assert sql.execute(questions["nobody"]).fetchall() == []
     assert [row[:2] for row in sql.execute(questions["latency"]).fetchall()] == [("acked", 1), ("queued", 2)]
+
+
+def test_a_stay_in_a_room_ends_when_the_socket_leaves_it_or_closes(greyhound, questions):
+    greyhound.start()
+    clients = greyhound.clients()
+    assert clients.login("phone", None, token=mint("42", rooms=["team(7)"], join=["team(*)"], site="example.com")) == "authenticated"
+    assert clients.login("laptop", None, token=mint("42", join=["team(*)"])) == "authenticated"
+    clients.push("laptop", "join", "team(7)")
+    clients.push("laptop", "leave", "team(7)")
+    clients.push("laptop", "join", "other")
+    clients.ask(do="close", name="phone")
+    until("the phone to be gone", lambda: greyhound.emit("team(7)", event="late")["recipients"] == 0)
+    running = "SELECT count(*) FROM messaging_memberships WHERE left_at IS NULL"
+    stays = "SELECT user_id, room, cause, left_at >= joined_at FROM messaging_memberships ORDER BY connection_seq, room"
+    of_laptop, of_phone = [("42", "team(7)", "client", True), ("42", "user(42)", "authentication", True)], ("42", "team(7)", "authentication", True)
+    until("the rows", lambda: greyhound.sql().execute(running).fetchone() == (1,), despite=(duckdb.Error,))
+    clients.close()
+    greyhound.stop()
+    sql = greyhound.sql()
+    expected = [("42", "site(example.com)", "authentication", True), of_phone, ("42", "user(42)", "authentication", True), *of_laptop]
+    assert sql.execute(stays).fetchall() == expected
+    members = sql.execute(questions["members"]).fetchall()
+    assert [(row[0], row[3]) for row in members] == [("42", "authentication"), ("42", "client")]
 
 
 def made(greyhound, topic, columns, *rows):

@@ -1,9 +1,9 @@
 //! `[plugins.messaging]`.
 
 pub use crate::auth::AuthConfig;
-use crate::auth::{Secret, base_domain, normal_origin};
 pub use crate::proxies::ForwardedHeader;
 use crate::proxies::network;
+use crate::auth::{RoomPattern, Secret, base_domain, normal_origin};
 use crate::redis::is_over_tls;
 use greyhound_sdk::config::{ByteSize, Problems, duration};
 use greyhound_sdk::paths;
@@ -48,6 +48,10 @@ pub struct Config {
     pub demo: Demo,
     /// The base domains that have a room. An empty list means all.
     pub sites: Vec<String>,
+    /// The rooms, as names or patterns, that every authenticated client may join and leave by itself.
+    pub joinable_rooms: Vec<String>,
+    /// A socket that is in this many rooms cannot join more by itself.
+    pub max_rooms: usize,
     /// Whether to record each delivery as a row.
     pub record_deliveries: bool,
     /// Whether a message's row contains its arguments.
@@ -136,6 +140,8 @@ impl Default for Config {
             client_bundle: None,
             demo: Demo::Auto,
             sites: Vec::new(),
+            joinable_rooms: Vec::new(),
+            max_rooms: 100,
             record_deliveries: true,
             record_message_data: false,
             record_push_data: true,
@@ -223,6 +229,14 @@ impl Config {
         for bad in self.sites.iter().filter(|site| site.contains('/')) {
             let meant = base_domain(bad).unwrap_or_else(|| "example.com".into());
             problems.report("sites", format!("`{bad}` is not a base domain: expected something like \"{meant}\""));
+        }
+        for (pattern, why) in
+            self.joinable_rooms.iter().filter_map(|text| Some((text, RoomPattern::parse(text).err()?)))
+        {
+            problems.report("joinable_rooms", format!("`{pattern}` is not a name or pattern of rooms: {why}"));
+        }
+        if !(1..=65_536).contains(&self.max_rooms) {
+            problems.report("max_rooms", "expected 1 to 65536 rooms");
         }
         let durations = [
             ("ping_interval", self.ping_interval),

@@ -56,7 +56,7 @@ use futures_util::FutureExt;
 use gateway::{Clients, Listener};
 use greyhound_sdk::config::Problems;
 use greyhound_sdk::{Check, Component, Context, Drain, Error, Plugin, SchemaError, TopicSchema};
-use namespace::{Interest, Namespaces};
+use namespace::{Interest, Namespaces, RoomRules};
 pub use remote_socket::RemoteSocket;
 use rows::Topics;
 use sockets::LocalSockets;
@@ -120,7 +120,8 @@ impl Plugin for Messaging {
             )
         })?;
         let interest = Arc::new(Interest::new(&config.redis));
-        let namespaces = Namespaces::new(interest.clone(), config.auth.guests);
+        let room_rules = RoomRules::new(&config.joinable_rooms, config.max_rooms);
+        let namespaces = Namespaces::new(interest.clone(), config.auth.guests, room_rules);
         let writers = Arc::new(Writers::default());
         let cluster = Cluster::new(&config.redis, namespaces.clone(), interest);
         let verifier = Verifier::new(&config.auth, &secret);

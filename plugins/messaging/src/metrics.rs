@@ -12,6 +12,8 @@ pub const REFUSED_SESSIONS: &str = "greyhound_messaging_refused_sessions_total";
 pub const DELAY: &str = "greyhound_messaging_delivery_delay_seconds";
 /// Authentication attempts, by `outcome`.
 pub const AUTHENTICATIONS: &str = "greyhound_messaging_authentications_total";
+/// Sockets that joined or left a room or were refused one, by `event` and `cause`. Without the rooms of users and sites.
+pub const MEMBERSHIPS: &str = "greyhound_messaging_memberships_total";
 /// Published messages.
 pub const MESSAGES: &str = "greyhound_messaging_messages_total";
 /// Deliveries to recipients, by `outcome`.
@@ -42,6 +44,7 @@ pub(crate) fn describe() {
         "From the receipt of a message until it is passed to the kernel or to a poll"
     );
     describe_counter!(AUTHENTICATIONS, "Authentication attempts");
+    describe_counter!(MEMBERSHIPS, "Sockets that joined or left a room or were refused one");
     describe_counter!(MESSAGES, "Published messages");
     describe_counter!(DELIVERIES, "Deliveries to recipients");
     describe_counter!(PUSHES, "Events emitted by clients");

@@ -12,6 +12,7 @@ pub(crate) fn topics() -> Result<Vec<TopicSchema>, SchemaError> {
         include_str!("../../../schemas/messaging.message.avsc"),
         include_str!("../../../schemas/messaging.delivery.avsc"),
         include_str!("../../../schemas/messaging.push.avsc"),
+        include_str!("../../../schemas/messaging.membership.avsc"),
     ];
     schemas.into_iter().map(TopicSchema::from_avro).collect()
 }
@@ -23,6 +24,7 @@ pub(crate) struct Topics {
     pub(crate) message: Publisher,
     pub(crate) delivery: Publisher,
     pub(crate) push: Publisher,
+    membership: Publisher,
     gap: Publisher,
 }
 
@@ -42,6 +44,7 @@ impl Topics {
             message: bus.publisher("messaging.message")?,
             delivery: bus.publisher("messaging.delivery")?,
             push: bus.publisher("messaging.push")?,
+            membership: bus.publisher("messaging.membership")?,
             gap: bus.publisher("greyhound.gap")?,
         })
     }
@@ -55,6 +58,11 @@ impl Topics {
     /// Publishes a row of `messaging.auth`.
     pub(crate) fn offer_auth(&self, share: Share<'_>, row: &AuthRow<'_>) -> Result<u64, Refused> {
         self.auth.offer_from(share, row.agent.map_or(0, str::len), row)
+    }
+
+    /// Publishes a row of `messaging.membership`.
+    pub(crate) fn offer_membership(&self, share: Share<'_>, row: &MembershipRow<'_>) -> Result<u64, Refused> {
+        self.membership.offer_from(share, row.room.len(), row)
     }
 
     /// Records that messages were missed between `from` and `to`, with their number if known.
@@ -135,6 +143,24 @@ symbols!(
         Dropped = 1 "dropped",
         Acked = 2 "acked",
         Unsent = 3 "unsent",
+    }
+);
+
+symbols!(
+    /// The event of a row of `messaging.membership`.
+    MembershipEvent {
+        Joined = 0 "joined",
+        Left = 1 "left",
+        Refused = 2 "refused",
+    }
+);
+
+symbols!(
+    /// Who or what changed the rooms of a socket.
+    MembershipCause {
+        Authentication = 0 "authentication",
+        Client = 1 "client",
+        Server = 2 "server",
     }
 );
 
@@ -234,6 +260,17 @@ pub(crate) struct PushRow<'a> {
     pub(crate) data: Option<&'a str>,
 }
 
+#[derive(Serialize)]
+pub(crate) struct MembershipRow<'a> {
+    pub(crate) connection_seq: i64,
+    pub(crate) user_id: Option<&'a str>,
+    pub(crate) namespace: &'a str,
+    pub(crate) room: &'a str,
+    pub(crate) event: MembershipEvent,
+    pub(crate) cause: MembershipCause,
+    pub(crate) reason: Option<&'a str>,
+}
+
 /// The number of a row as the value of a column.
 pub(crate) fn column(seq: u64) -> i64 {
     i64::try_from(seq).expect("a shard has fewer than 2^63 rows")
@@ -265,5 +302,7 @@ mod tests {
         AuthOutcome::ALL.iter().for_each(|it| check(1, "outcome", *it as i8, it.name()));
         AuthMethod::ALL.iter().for_each(|it| check(1, "method", *it as i8, it.name()));
         DeliveryOutcome::ALL.iter().for_each(|it| check(3, "outcome", *it as i8, it.name()));
+        MembershipEvent::ALL.iter().for_each(|it| check(5, "event", *it as i8, it.name()));
+        MembershipCause::ALL.iter().for_each(|it| check(5, "cause", *it as i8, it.name()));
     }
 }

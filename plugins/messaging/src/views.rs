@@ -10,9 +10,10 @@ const STEPS: [&str; 5] = ["unknown", "dropped", "queued", "unsent", "acked"];
 /// - `messaging_messages` has a row for each message on each node, with the message's id in the cluster.
 /// - `messaging_deliveries` has a row for each recipient of each message, with its furthest outcome.
 /// - `messaging_cluster` has a row for each message, with its outcomes on all nodes.
+/// - `messaging_memberships` has a row for each stay of a socket in a room.
 #[must_use]
 pub fn statements(dialect: Dialect) -> String {
-    messages(dialect) + &deliveries(dialect) + &cluster(dialect)
+    messages(dialect) + &deliveries(dialect) + &cluster(dialect) + &memberships(dialect)
 }
 
 /// SQL for the index of `outcome` in [`STEPS`].
@@ -118,5 +119,44 @@ FROM messaging_messages m
 LEFT JOIN outcomes o ON o.shard = m.shard AND o.message_seq = m.seq
 GROUP BY m.message_id;
 "
+    )
+}
+
+/// The rooms of users and sites follow from the authentications. Every stay ends with the connection.
+fn memberships(dialect: Dialect) -> String {
+    let time = dialect.quoted("time");
+    let authenticated = format!("lead({time}) OVER (PARTITION BY shard, connection_seq ORDER BY seq) AS left_at");
+    let own = |kind: &str, id: &str| {
+        let room = format!("concat('{kind}(', {id}, ')') AS room, 'authentication' AS cause");
+        format!(
+            "SELECT shard, connection_seq, user_id, {room}, {time}, left_at, dt, hour FROM authenticated WHERE {id} IS NOT NULL"
+        )
+    };
+    format!(
+        "
+-- Each stay of a socket in a room, except the room of its id. While the socket is in the room, left_at is null.
+CREATE OR REPLACE VIEW messaging_memberships AS
+WITH authenticated AS (
+  SELECT shard, connection_seq, user_id, site, {time}, {authenticated}, dt, hour
+  FROM messaging_auth WHERE outcome = 'accepted'
+), changes AS (
+  SELECT shard, connection_seq, user_id, room, cause, {time}, lead({time}) OVER (PARTITION BY shard, connection_seq, room ORDER BY seq) AS left_at, event, dt, hour
+  FROM messaging_membership WHERE event <> 'refused'
+), stays AS (
+  SELECT shard, connection_seq, user_id, room, cause, {time}, left_at, dt, hour FROM changes WHERE event = 'joined'
+  UNION ALL
+  {user}
+  UNION ALL
+  {site}
+), closed AS (
+  SELECT shard, connection_seq, {time} FROM messaging_connection WHERE event = 'closed'
+)
+SELECT s.shard, s.connection_seq, c.namespace, s.room, s.user_id, s.cause, s.{time} AS joined_at, coalesce(s.left_at, e.{time}) AS left_at, s.dt, s.hour
+FROM stays s
+LEFT JOIN messaging_connection c ON c.shard = s.shard AND c.seq = s.connection_seq
+LEFT JOIN closed e ON e.shard = s.shard AND e.connection_seq = s.connection_seq;
+",
+        user = own("user", "user_id"),
+        site = own("site", "site"),
     )
 }

@@ -21,6 +21,10 @@ pub struct AuthConfig {
     pub site_claim: String,
     /// Whether a token without the site claim gets its site from the Origin header. Any program can forge that header.
     pub site_from_origin: bool,
+    /// The claim that lists the rooms to join.
+    pub rooms_claim: String,
+    /// The claim that lists the rooms, as names or patterns, that the client may join and leave by itself.
+    pub join_claim: String,
     /// Whether unauthenticated clients receive messages to everybody and are listed among the sockets.
     pub guests: bool,
     /// How long a client may take to authenticate.
@@ -37,6 +41,8 @@ impl Default for AuthConfig {
             user_claim: "id".into(),
             site_claim: "site".into(),
             site_from_origin: true,
+            rooms_claim: "rooms".into(),
+            join_claim: "join".into(),
             guests: false,
             timeout: Duration::from_secs(5),
         }

@@ -2,12 +2,14 @@
 
 mod config;
 mod origin;
+mod rooms;
 mod secret;
 mod site;
 mod token;
 
 pub use config::AuthConfig;
 pub(crate) use origin::{Origins, normal as normal_origin};
+pub(crate) use rooms::{ROOM_NAME_LEN_MAX, RoomClaims, RoomPattern, check_room_name};
 pub use secret::{Secret, SecretError, mint};
 pub(crate) use site::base_domain;
 pub(crate) use token::{Identity, Rejection, Verifier};

@@ -1,6 +1,7 @@
 //! Verifies tokens. Refusals are worded as in socketio-jwt 4.x, because clients rely on its words.
 
-use super::{AuthConfig, Secret};
+use super::rooms::InvalidClaims;
+use super::{AuthConfig, RoomClaims, Secret};
 use crate::msgpack::javascript;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
@@ -15,6 +16,8 @@ pub(crate) struct Verifier {
     timeless: Validation,
     user_claim: String,
     site_claim: String,
+    rooms_claim: String,
+    join_claim: String,
 }
 
 /// What a valid token says.
@@ -23,6 +26,7 @@ pub(crate) struct Identity {
     /// The user's id.
     pub(crate) user: String,
     pub(crate) site: Option<String>,
+    pub(crate) rooms: RoomClaims,
     /// All claims of the token.
     pub(crate) claims: Map<String, Value>,
 }
@@ -33,7 +37,7 @@ pub(crate) struct Rejection {
     /// The message to the client.
     pub(crate) message: &'static str,
     pub(crate) expired: bool,
-    /// The user that the token names, if its signature is valid and it is only expired or not yet valid.
+    /// The user that the token names, if its signature is valid.
     pub(crate) claimed: Option<String>,
 }
 
@@ -66,6 +70,7 @@ impl Rejection {
     /// Too many of the client's tokens were refused.
     pub(crate) const TOO_MANY: Self = Self::new("too many refusals");
     const NO_USER: Self = Self::new("jwt has no user id");
+    const INVALID_ROOMS: Self = Self::new("jwt has invalid rooms");
 
     const fn new(message: &'static str) -> Self {
         Self { message, expired: false, claimed: None }
@@ -99,13 +104,23 @@ impl Verifier {
         let mut timeless = validation.clone();
         (timeless.validate_exp, timeless.validate_nbf) = (false, false);
         let key = DecodingKey::from_secret(secret.bytes());
-        Self { key, validation, timeless, user_claim: config.user_claim.clone(), site_claim: config.site_claim.clone() }
+        Self {
+            key,
+            validation,
+            timeless,
+            user_claim: config.user_claim.clone(),
+            site_claim: config.site_claim.clone(),
+            rooms_claim: config.rooms_claim.clone(),
+            join_claim: config.join_claim.clone(),
+        }
     }
 
     pub(crate) fn verify(&self, token: &str) -> Result<Identity, Rejection> {
         let claims = self.claims(token, &self.validation).map_err(|e| self.rejection(token, e.kind()))?;
         let user = self.user(&claims).ok_or(Rejection::NO_USER)?;
-        Ok(Identity { user, site: claims.get(&self.site_claim).and_then(text), claims })
+        let rooms = RoomClaims::read(&claims, &self.rooms_claim, &self.join_claim)
+            .map_err(|InvalidClaims| Rejection { claimed: Some(user.clone()), ..Rejection::INVALID_ROOMS })?;
+        Ok(Identity { user, site: claims.get(&self.site_claim).and_then(text), rooms, claims })
     }
 
     fn claims(&self, token: &str, validation: &Validation) -> Result<Map<String, Value>, jsonwebtoken::errors::Error> {

@@ -1,13 +1,13 @@
 //! Authenticates clients, and disconnects those that do not authenticate.
 
+use super::acks::NO_ARGUMENTS;
 use super::clients::{Clients, Socket};
 use super::credentials::Credentials;
 use super::handshake::{Refusals, connection, recorded};
-use super::push_acks::NO_ARGUMENTS;
 use crate::auth::{Identity, Rejection, base_domain};
 use crate::connection::CLOSE_GRACE_PERIOD;
 use crate::metrics as names;
-use crate::namespace::Session;
+use crate::namespace::{Grant, Session};
 use crate::rows::{AuthMethod, AuthOutcome, AuthRow, numbered};
 use axum::http::header;
 use greyhound_sdk::Share;
@@ -65,13 +65,11 @@ impl Clients {
         let origin = || recorded(&socket.req_parts().headers, header::ORIGIN).filter(|_| self.site_from_origin);
         let site = identity.site.clone().or_else(|| base_domain(&origin()?));
         let site = site.filter(|site| self.sites.is_empty() || self.sites.contains(site));
-        let mut rooms: Vec<String> =
-            [Some(format!("user({})", identity.user)), site.as_ref().map(|site| format!("site({site})"))]
-                .into_iter()
-                .flatten()
-                .collect();
-        rooms.shrink_to_fit();
-        if !namespace.set_user(session, &identity.user, &rooms) {
+        let own = [Some(format!("user({})", identity.user)), site.as_ref().map(|site| format!("site({site})"))];
+        let own_rooms: Vec<String> = own.into_iter().flatten().collect();
+        let claims = identity.rooms.clone();
+        let rooms = [own_rooms.as_slice(), &claims.rooms].concat();
+        if !namespace.set_user(session, Grant { user: identity.user.as_str().into(), own_rooms, claims }) {
             return;
         }
         let attempt = Attempt {

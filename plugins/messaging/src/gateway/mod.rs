@@ -1,5 +1,6 @@
 //! The gateway: TCP connections, HTTP requests, and the events of clients.
 
+mod acks;
 mod admission;
 mod authentication;
 mod clients;
@@ -8,8 +9,8 @@ mod engine;
 mod handshake;
 mod listener;
 mod push;
-mod push_acks;
 mod pushed_event;
+mod room_requests;
 mod service;
 mod shutdown;
 

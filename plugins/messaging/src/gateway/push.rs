@@ -1,11 +1,12 @@
-//! Records an event that a client pushes, and acknowledges it once its row is durable.
+//! Handles an event that a client pushes: records it, and acknowledges it once its row is durable.
 
+use super::acks::{self, NO_ARGUMENTS};
 use super::clients::{Clients, Socket};
-use super::push_acks;
 use super::pushed_event::Push;
+use super::room_requests::RoomRequest;
 use crate::event::RESERVED;
 use crate::metrics as names;
-use crate::namespace::{Namespace, Session};
+use crate::namespace::{AckAfter, Namespace, Session};
 use crate::rows::{PushRow, numbered};
 use greyhound_sdk::Share;
 use metrics::counter;
@@ -24,6 +25,10 @@ impl Clients {
             counter!(names::IGNORED).increment(1);
             return;
         };
+        let Some(namespace) = self.namespaces.get(socket.ns()) else { return };
+        if let Some(request) = RoomRequest::of(push, session, &namespace) {
+            return self.change_room(request, (socket, &namespace), session, push, ack);
+        }
         counter!(names::PUSHES).increment(1);
         let row = PushRow {
             connection_seq: session.connection_seq,
@@ -37,10 +42,8 @@ impl Clients {
         let offered = self.topics.push.offer_from(Share::User(&user), push.size, &row);
         match offered {
             Ok(seq) if push.wants_ack => {
-                if push_acks::enqueue(session, seq, ack, &self.topics).is_err() {
-                    session.set_close_reason("overload");
-                    session.connection().abort();
-                }
+                let send = Box::new(move || ack.send(&NO_ARGUMENTS).is_ok());
+                acks::enqueue(session, AckAfter::Durable(seq), send, &self.topics);
             }
             offered => drop(numbered(offered)),
         }

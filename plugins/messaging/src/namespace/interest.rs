@@ -57,6 +57,10 @@ impl Interest {
         let mut confirmed = self.confirmed.lock();
         let (here, gone): (Vec<_>, Vec<_>) = changed.into_iter().partition(has_members);
         let new: Vec<_> = here.into_iter().filter(|room| !confirmed.contains(room)).collect();
+        if !gone.is_empty() {
+            // Nobody is to wait any longer for a room that will not be confirmed.
+            self.confirmations.send_replace(());
+        }
         (new, gone.into_iter().filter(|room| confirmed.remove(room)).collect())
     }
 

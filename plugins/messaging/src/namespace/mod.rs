@@ -6,6 +6,7 @@
 mod fanout;
 mod interest;
 mod namespaces;
+mod room_rules;
 mod rooms;
 mod roster;
 mod session;
@@ -14,6 +15,8 @@ mod session_user;
 pub(crate) use fanout::{AckStream, Sent};
 pub(crate) use interest::Interest;
 pub(crate) use namespaces::{Namespace, Namespaces};
+pub(crate) use room_rules::{JoinRefused, RoomRules};
 pub(crate) use rooms::Rooms;
 pub(crate) use roster::Roster;
-pub(crate) use session::{SendAck, Session, SessionParts};
+pub(crate) use session::{AckAfter, SendAck, Session, SessionParts};
+pub(crate) use session_user::Grant;

@@ -1,9 +1,12 @@
 //! The namespaces of this node. Each is the library's adapter for that namespace.
 
 use super::interest::{Interest, Room};
+use super::room_rules::{JoinRefused, RoomRules};
 use super::rooms::Rooms;
 use super::roster::Roster;
 use super::session::Session;
+use super::session_user::Grant;
+use crate::rows::{MembershipCause, MembershipEvent};
 use crate::target::Target;
 use parking_lot::RwLock;
 use socketioxide::adapter::Emitter;
@@ -31,12 +34,14 @@ pub(crate) struct Namespaces {
     by_name: Arc<RwLock<HashMap<String, Arc<Namespace>>>>,
     interest: Arc<Interest>,
     guests: bool,
+    room_rules: Arc<RoomRules>,
 }
 
 impl Namespaces {
-    /// Reports rooms with members to `interest`. With `guests`, unauthenticated sockets also get messages.
-    pub(crate) fn new(interest: Arc<Interest>, guests: bool) -> Self {
-        Self { interest, guests, ..Self::default() }
+    /// Reports rooms with members to `interest`. With `guests`, unauthenticated sockets also get messages. Clients may
+    /// ask for the rooms that `room_rules` or their tokens allow.
+    pub(crate) fn new(interest: Arc<Interest>, guests: bool, room_rules: RoomRules) -> Self {
+        Self { by_name: Arc::default(), interest, guests, room_rules: Arc::new(room_rules) }
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<Arc<Namespace>> {
@@ -73,17 +78,52 @@ impl Namespace {
     /// Adds the sockets of `target` to `rooms`. Returns their number.
     pub(crate) fn join(&self, target: &Target, rooms: &[String]) -> usize {
         self.change(target, |own, session| {
-            session.user().joined(rooms);
+            let joined = session.user().joined(rooms);
             own.join(session, rooms);
+            session.record_memberships(&joined, MembershipEvent::Joined, MembershipCause::Server);
         })
     }
 
     /// Removes the sockets of `target` from `rooms`. Returns their number.
     pub(crate) fn leave(&self, target: &Target, rooms: &[String]) -> usize {
         self.change(target, |own, session| {
-            session.user().left(rooms);
+            let left = session.user().left(rooms);
             own.leave(session.sid, rooms);
+            session.record_memberships(&left, MembershipEvent::Left, MembershipCause::Server);
         })
+    }
+
+    /// Whether the client may ask for some rooms. If not, its events `join` and `leave` are ordinary pushes.
+    pub(crate) fn may_ask(&self, session: &Session) -> bool {
+        session.user().may_ask(&self.namespaces.room_rules)
+    }
+
+    /// Adds a socket to a room that its client asks for.
+    ///
+    /// # Errors
+    /// If the client may not join the room.
+    pub(crate) fn ask_to_join(&self, session: &Arc<Session>, room: &str) -> Result<(), JoinRefused> {
+        let mut own = self.rooms.write();
+        if session.user().ask_to_join(room, &self.namespaces.room_rules)? {
+            let room = [room.to_owned()];
+            own.join(session, &room);
+            session.record_memberships(&room, MembershipEvent::Joined, MembershipCause::Client);
+        }
+        Ok(())
+    }
+
+    /// Removes a socket from a room that its client asks to leave.
+    ///
+    /// # Errors
+    /// If the client may not leave the room.
+    pub(crate) fn ask_to_leave(&self, session: &Session, room: &str) -> Result<(), JoinRefused> {
+        let mut own = self.rooms.write();
+        if session.user().ask_to_leave(room, &self.namespaces.room_rules)? {
+            let room = [room.to_owned()];
+            own.leave(session.sid, &room);
+            session.record_memberships(&room, MembershipEvent::Left, MembershipCause::Client);
+        }
+        Ok(())
     }
 
     fn change(&self, target: &Target, what: impl Fn(&mut Rooms, &Arc<Session>)) -> usize {
@@ -103,11 +143,14 @@ impl Namespace {
         self.rooms.write().enter(session)
     }
 
-    /// Sets the user of a socket. In one step the socket leaves the previous user's rooms and joins `rooms`. Returns
-    /// false if it has closed.
-    pub(crate) fn set_user(&self, session: &Arc<Session>, user: &str, rooms: &[String]) -> bool {
+    /// Sets the user of a socket and the rooms that come with it. In one step the socket leaves the rooms that it may no
+    /// longer be in, and joins the others. Returns false if it has closed.
+    pub(crate) fn set_user(&self, session: &Arc<Session>, grant: Grant) -> bool {
         let mut own = self.rooms.write();
-        let left = session.set_user(user.into(), rooms.to_vec());
+        if session.is_closed() {
+            return false;
+        }
+        let left = session.set_user(grant, &self.namespaces.room_rules);
         own.leave(session.sid, &left);
         own.user_changed(session)
     }

@@ -165,7 +165,10 @@ impl Room {
 
 #[cfg(test)]
 mod tests {
+    use super::super::room_rules::RoomRules;
+    use super::super::session_user::Grant;
     use super::*;
+    use crate::auth::RoomClaims;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
@@ -196,6 +199,10 @@ mod tests {
         }
     }
 
+    fn grant(user: &str, own: &[&str]) -> Grant {
+        Grant { user: user.into(), own_rooms: rooms(own), claims: RoomClaims::default() }
+    }
+
     fn rooms(names: &[&str]) -> Vec<String> {
         names.iter().map(|name| (*name).to_owned()).collect()
     }
@@ -210,7 +217,7 @@ mod tests {
             (0, 0, false, 0)
         );
         assert_eq!(own.all().len(), 1);
-        session.set_user("a".into(), rooms(&["user(a)"]));
+        session.set_user(grant("a", &["user(a)"]), &RoomRules::default());
         assert!(own.user_changed(&session));
         assert_eq!((own.roster(&[], &[]).len(), own.roster(&sid, &[]).len(), own.all().len()), (1, 1, 1));
         own.exit(session.sid, &session.user().rooms());
@@ -240,13 +247,14 @@ mod tests {
             [vec!["nobody", "nobody"], vec!["nobody", "nobody"]]
         );
         // A socket that authenticates for the first time keeps the rooms it joined before.
-        assert_eq!(changed.set_user("a".into(), rooms(&["user(a)", "site(x)"])), rooms(&[]));
+        let set_user = |user, rooms: &[&str]| changed.set_user(grant(user, rooms), &RoomRules::default());
+        assert_eq!(set_user("a", &["user(a)", "site(x)"]), rooms(&[]));
         assert!(own.user_changed(&changed));
         assert_eq!(all.each_ref().map(|rooms| users(&own, rooms)), [vec!["a", "nobody"], vec!["a", "nobody"]]);
         // The same user from another site also keeps them; another user does not.
-        let left = changed.set_user("a".into(), rooms(&["user(a)"]));
+        let left = set_user("a", &["user(a)"]);
         assert_eq!((left, changed.user().rooms()), (rooms(&["site(x)"]), rooms(&["user(a)", "mixed"])));
-        let left = changed.set_user("b".into(), rooms(&["user(b)"]));
+        let left = set_user("b", &["user(b)"]);
         own.leave(changed.sid, &left);
         assert!(own.user_changed(&changed));
         assert_eq!((left, changed.user().rooms()), (rooms(&["user(a)", "mixed"]), rooms(&["user(b)"])));

@@ -1,10 +1,15 @@
 //! A client's socket in one namespace.
 
-use super::session_user::SessionUser;
+use super::room_rules::RoomRules;
+use super::session_user::{Grant, Membership, SessionUser};
 use crate::connection::{Connection, ConnectionObserver, Handover, LastMark, MessageRef, Offered, QueuedDelivery};
 use crate::metrics as names;
-use crate::rows::{ConnectionEvent, ConnectionRow, DeliveryOutcome, DeliveryRow, Topics, numbered};
+use crate::rows::{
+    ConnectionEvent, ConnectionRow, DeliveryOutcome, DeliveryRow, MembershipCause, MembershipEvent, MembershipRow,
+    Topics, numbered,
+};
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use greyhound_sdk::Share;
 use metrics::{counter, gauge};
 use serde_json::value::RawValue;
@@ -17,6 +22,13 @@ use tokio::sync::mpsc;
 
 /// Sends one acknowledgement. Returns whether it was queued.
 pub(crate) type SendAck = Box<dyn FnOnce() -> bool + Send>;
+
+/// What an acknowledgement waits for.
+pub(crate) enum AckAfter {
+    /// The row of a push, by its number, is durable.
+    Durable(u64),
+    Done(BoxFuture<'static, ()>),
+}
 
 /// A socket of the gateway. Its `closed` row is written when it is closed or dropped, whichever comes first.
 pub(crate) struct Session {
@@ -31,8 +43,8 @@ pub(crate) struct Session {
     last_mark: LastMark,
     opened_at: Instant,
     user: SessionUser,
-    /// Pushes to be acknowledged: the number of each one's row, and a function that sends the acknowledgement.
-    pub(crate) push_acks: OnceLock<mpsc::Sender<(u64, SendAck)>>,
+    /// The acknowledgements to send, in this order.
+    pub(crate) acks: OnceLock<mpsc::Sender<(AckAfter, SendAck)>>,
     /// Why the server closed the socket.
     close_reason: OnceLock<&'static str>,
     closed: AtomicBool,
@@ -67,7 +79,7 @@ impl Session {
             last_mark: LastMark::default(),
             opened_at: Instant::now(),
             user: SessionUser::default(),
-            push_acks: OnceLock::new(),
+            acks: OnceLock::new(),
             close_reason: OnceLock::new(),
             closed: AtomicBool::new(false),
             topics,
@@ -115,10 +127,58 @@ impl Session {
         &self.user
     }
 
-    /// Sets the user and the user's rooms. Returns the rooms that the socket leaves.
-    pub(super) fn set_user(&self, user: Arc<str>, rooms: Vec<String>) -> Vec<String> {
+    /// Sets the user and the rooms that come with it. Returns the rooms that the socket leaves.
+    pub(super) fn set_user(&self, grant: Grant, rules: &RoomRules) -> Vec<String> {
         self.connection.authenticated();
-        self.user.set(user, rooms)
+        let before = self.user.name();
+        let changes = self.user.set(grant, rules);
+        let record = |membership: &Membership, event, user| {
+            if membership.cause.is_some() {
+                self.record_membership(&membership.room, event, MembershipCause::Authentication, user, None);
+            }
+        };
+        changes.left.iter().for_each(|it| record(it, MembershipEvent::Left, before.as_deref()));
+        let after = self.user.name();
+        changes.joined.iter().for_each(|it| record(it, MembershipEvent::Joined, after.as_deref()));
+        changes.left.into_iter().map(|membership| membership.room).collect()
+    }
+
+    /// Records that the socket joined or left `rooms`. The caller keeps the rooms locked, so that the rows are in the
+    /// order of the changes and of the messages.
+    pub(super) fn record_memberships(&self, rooms: &[String], event: MembershipEvent, cause: MembershipCause) {
+        let user = self.user.name();
+        rooms.iter().for_each(|room| self.record_membership(room, event, cause, user.as_deref(), None));
+    }
+
+    /// Records that the client may not join or leave a room.
+    pub(crate) fn record_refused_room(&self, room: &str, why: &str) {
+        let user = self.user.name();
+        self.record_membership(room, MembershipEvent::Refused, MembershipCause::Client, user.as_deref(), Some(why));
+    }
+
+    fn record_membership(
+        &self,
+        room: &str,
+        event: MembershipEvent,
+        cause: MembershipCause,
+        user_id: Option<&str>,
+        reason: Option<&str>,
+    ) {
+        counter!(names::MEMBERSHIPS, "event" => event.name(), "cause" => cause.name()).increment(1);
+        let row = MembershipRow {
+            connection_seq: self.connection_seq,
+            user_id,
+            namespace: &self.namespace,
+            room,
+            event,
+            cause,
+            reason,
+        };
+        let share = match (cause, user_id) {
+            (MembershipCause::Server, _) | (_, None) => Share::Program,
+            (_, Some(user)) => Share::User(user),
+        };
+        numbered(self.topics.offer_membership(share, &row));
     }
 
     /// Sets the reason why the server closes the socket. The first call wins.

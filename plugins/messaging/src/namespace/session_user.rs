@@ -1,6 +1,9 @@
 //! The user and the rooms of a socket.
 
+use super::room_rules::{JoinRefused, RoomRules};
+use crate::auth::{RoomClaims, RoomPattern};
 use crate::connection::Moment;
+use crate::rows::MembershipCause;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use tokio::task::AbortHandle;
@@ -18,10 +21,33 @@ struct State {
     name: Option<Arc<str>>,
     /// The previous user, and when it was replaced.
     previous: Option<(Moment, Arc<str>)>,
-    /// The user's rooms.
-    rooms: Vec<String>,
-    /// Other rooms that the socket was added to.
-    joined: Vec<String>,
+    rooms: Vec<Membership>,
+    /// The rooms that the token allows the client to ask for. `None` if the token does not say.
+    joinable: Option<Box<[RoomPattern]>>,
+}
+
+/// A room that the socket is in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Membership {
+    pub(super) room: String,
+    /// Why the socket is in it. `None` if the room is that of the user or the site.
+    pub(super) cause: Option<MembershipCause>,
+}
+
+/// What a client gets by authenticating.
+pub(crate) struct Grant {
+    pub(crate) user: Arc<str>,
+    /// The rooms of the user and the site.
+    pub(crate) own_rooms: Vec<String>,
+    pub(crate) claims: RoomClaims,
+}
+
+/// How the rooms of a socket change when it authenticates.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct RoomChanges {
+    pub(super) left: Vec<Membership>,
+    /// Without the rooms of the user and the site.
+    pub(super) joined: Vec<Membership>,
 }
 
 impl SessionUser {
@@ -39,25 +65,58 @@ impl SessionUser {
 
     /// All rooms of the socket, except the one named by its id.
     pub(crate) fn rooms(&self) -> Vec<String> {
-        let state = self.state.lock();
-        state.rooms.iter().chain(&state.joined).cloned().collect()
+        self.state.lock().rooms.iter().map(|membership| membership.room.clone()).collect()
     }
 
-    /// The socket was added to `rooms`.
-    pub(super) fn joined(&self, rooms: &[String]) {
-        let mut state = self.state.lock();
+    /// Whether the client may ask for some rooms. If not, its events `join` and `leave` are ordinary pushes.
+    pub(super) fn may_ask(&self, rules: &RoomRules) -> bool {
+        rules.has_patterns() || self.state.lock().joinable.is_some()
+    }
+
+    /// A server added the socket to `rooms`. Returns those that it was not in.
+    pub(super) fn joined(&self, rooms: &[String]) -> Vec<String> {
+        let (state, mut new) = (&mut *self.state.lock(), Vec::new());
         for room in rooms {
-            if !state.rooms.contains(room) && !state.joined.contains(room) {
-                state.joined.push(room.clone());
+            match state.find(room) {
+                // It stays in the room even if the client may no longer ask for it.
+                Some(membership) => membership.cause = membership.cause.map(|_| MembershipCause::Server),
+                None => {
+                    state.rooms.push(Membership { room: room.clone(), cause: Some(MembershipCause::Server) });
+                    new.push(room.clone());
+                }
             }
         }
+        new
     }
 
-    /// The socket was removed from `rooms`.
-    pub(super) fn left(&self, rooms: &[String]) {
+    /// The socket was removed from `rooms`. Returns those that it was in.
+    pub(super) fn left(&self, rooms: &[String]) -> Vec<String> {
         let mut state = self.state.lock();
-        state.rooms.retain(|room| !rooms.contains(room));
-        state.joined.retain(|room| !rooms.contains(room));
+        let was_in = state.rooms.extract_if(.., |membership| rooms.contains(&membership.room));
+        was_in.map(|membership| membership.room).collect()
+    }
+
+    /// Adds a room that the client asks for. Returns whether the socket was not in it.
+    pub(super) fn ask_to_join(&self, room: &str, rules: &RoomRules) -> Result<bool, JoinRefused> {
+        let state = &mut *self.state.lock();
+        rules.check(room, state.joinable.as_deref())?;
+        if state.find(room).is_some() {
+            return Ok(false);
+        }
+        if state.rooms.len() >= rules.rooms_max() {
+            return Err(JoinRefused::TooMany);
+        }
+        state.rooms.push(Membership { room: room.to_owned(), cause: Some(MembershipCause::Client) });
+        Ok(true)
+    }
+
+    /// Removes a room that the client asks to leave. Returns whether the socket was in it.
+    pub(super) fn ask_to_leave(&self, room: &str, rules: &RoomRules) -> Result<bool, JoinRefused> {
+        let state = &mut *self.state.lock();
+        rules.check(room, state.joinable.as_deref())?;
+        let before = state.rooms.len();
+        state.rooms.retain(|membership| membership.room != room);
+        Ok(state.rooms.len() < before)
     }
 
     /// Aborts `timer` when the socket authenticates or closes.
@@ -72,19 +131,54 @@ impl SessionUser {
         }
     }
 
-    /// Sets the user and the user's rooms. Returns the rooms that the socket leaves: the previous rooms of its user and,
-    /// if the user has changed, all other rooms.
-    pub(super) fn set(&self, name: Arc<str>, rooms: Vec<String>) -> Vec<String> {
+    /// Sets the user and the rooms that come with it. The socket leaves the rooms of the previous token, those that the
+    /// client may no longer ask for, and, if the user has changed, all others.
+    pub(super) fn set(&self, grant: Grant, rules: &RoomRules) -> RoomChanges {
         self.stop_auth_timer();
+        let Grant { user, own_rooms, claims } = grant;
         let state = &mut *self.state.lock();
-        let before = state.name.replace(name);
-        let mut left = std::mem::replace(&mut state.rooms, rooms);
-        if before.is_some() && before != state.name {
-            left.append(&mut state.joined);
-            state.previous = before.map(|name| (Moment::now(), name));
+        let previous = state.name.replace(user);
+        let is_other = previous.is_some() && previous != state.name;
+        if is_other {
+            state.previous = previous.map(|name| (Moment::now(), name));
         }
-        state.joined.retain(|room| !state.rooms.contains(room));
-        left.retain(|room| !state.rooms.contains(room));
-        left
+        state.joinable = claims.joinable;
+        let own = own_rooms.into_iter().map(|room| Membership { room, cause: None });
+        let cause = Some(MembershipCause::Authentication);
+        let granted = own.chain(claims.rooms.into_iter().map(|room| Membership { room, cause })).collect();
+        let joinable = state.joinable.as_deref();
+        let stays = |membership: &Membership| match membership.cause {
+            _ if is_other => false,
+            None | Some(MembershipCause::Authentication) => false,
+            Some(MembershipCause::Client) => rules.check(&membership.room, joinable).is_ok(),
+            Some(MembershipCause::Server) => true,
+        };
+        replace(&mut state.rooms, granted, stays)
     }
+}
+
+impl State {
+    fn find(&mut self, room: &str) -> Option<&mut Membership> {
+        self.rooms.iter_mut().find(|membership| membership.room == room)
+    }
+}
+
+/// Replaces all memberships, except those that stay, by `granted`.
+fn replace(rooms: &mut Vec<Membership>, granted: Vec<Membership>, stays: impl Fn(&Membership) -> bool) -> RoomChanges {
+    let is_in = |list: &[Membership], room: &str| list.iter().any(|membership| membership.room == room);
+    let before = std::mem::replace(rooms, Vec::with_capacity(granted.len()));
+    for membership in granted {
+        if !is_in(rooms, &membership.room) {
+            let kept = before.iter().find(|it| it.room == membership.room && stays(it));
+            rooms.push(kept.cloned().unwrap_or(membership));
+        }
+    }
+    let joined = rooms.iter().filter(|it| it.cause.is_some() && !is_in(&before, &it.room)).cloned().collect();
+    for membership in before.iter().filter(|it| stays(it)) {
+        if !is_in(rooms, &membership.room) {
+            rooms.push(membership.clone());
+        }
+    }
+    let left = before.into_iter().filter(|it| !is_in(rooms, &it.room)).collect();
+    RoomChanges { left, joined }
 }
