@@ -5,7 +5,7 @@ use super::program::{MESSAGING, Program};
 use crate::host::init_logging;
 use clap::Args;
 use greyhound_messaging::Config;
-use greyhound_messaging::auth::{Secret, mint};
+use greyhound_messaging::auth::{Secret, mint, normal_site};
 use greyhound_sdk::fs::{FileSystem, OsFileSystem};
 use serde_json::{Map, Value};
 use std::io::{Write, stdout};
@@ -91,10 +91,7 @@ impl Token {
 }
 
 fn site(text: &str) -> Result<String, String> {
-    match text.contains('/') || text.is_empty() {
-        true => Err("expected a base domain such as `example.com`, not a URL".to_owned()),
-        false => Ok(text.to_owned()),
-    }
+    normal_site(text).map_err(|why| format!("not a base domain: {why}"))
 }
 
 fn claim(text: &str) -> Result<(String, Value), String> {

@@ -1,9 +1,9 @@
 //! `[plugins.messaging]`.
 
 pub use crate::auth::AuthConfig;
+use crate::auth::{RoomPattern, Secret, Sites, normal_origin};
 pub use crate::proxies::ForwardedHeader;
 use crate::proxies::network;
-use crate::auth::{RoomPattern, Secret, base_domain, normal_origin};
 use crate::redis::is_over_tls;
 use greyhound_sdk::config::{ByteSize, Problems, duration};
 use greyhound_sdk::paths;
@@ -46,7 +46,7 @@ pub struct Config {
     pub client_bundle: Option<PathBuf>,
     /// Whether to serve the demo page at `/`.
     pub demo: Demo,
-    /// The base domains that have a room. An empty list means all.
+    /// The base domains that have a room, or `*.` and a public suffix for all base domains below it. An empty list means all.
     pub sites: Vec<String>,
     /// The rooms, as names or patterns, that every authenticated client may join and leave by itself.
     pub joinable_rooms: Vec<String>,
@@ -226,9 +226,8 @@ impl Config {
                 format!("`{bad}` is not a network: expected something like \"10.0.0.0/8\" or \"10.0.0.1\""),
             );
         }
-        for bad in self.sites.iter().filter(|site| site.contains('/')) {
-            let meant = base_domain(bad).unwrap_or_else(|| "example.com".into());
-            problems.report("sites", format!("`{bad}` is not a base domain: expected something like \"{meant}\""));
+        for (site, why) in self.sites.iter().filter_map(|site| Some((site, Sites::check(site).err()?))) {
+            problems.report("sites", format!("`{site}` is not a base domain: {why}"));
         }
         for (pattern, why) in
             self.joinable_rooms.iter().filter_map(|text| Some((text, RoomPattern::parse(text).err()?)))
@@ -340,7 +339,9 @@ mod tests {
         let messages: Vec<_> = problems.into_list().into_iter().map(|problem| problem.message).collect();
         assert_eq!(
             messages,
-            ["`https://shop.example.co.uk/x` is not a base domain: expected something like \"example.co.uk\""]
+            [
+                "`https://shop.example.co.uk/x` is not a base domain: it is not only a host: expected something like \"example.co.uk\""
+            ]
         );
     }
 

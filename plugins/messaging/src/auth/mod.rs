@@ -11,5 +11,6 @@ pub use config::AuthConfig;
 pub(crate) use origin::{Origins, normal as normal_origin};
 pub(crate) use rooms::{ROOM_NAME_LEN_MAX, RoomClaims, RoomPattern, check_room_name};
 pub use secret::{Secret, SecretError, mint};
-pub(crate) use site::base_domain;
+pub use site::{NotASite, normal as normal_site};
+pub(crate) use site::{Sites, of_origin as site_of_origin};
 pub(crate) use token::{Identity, Rejection, Verifier};

@@ -85,6 +85,14 @@ pub(crate) fn normal(text: &str) -> Result<String, NotAnOrigin> {
     Ok(format!("{scheme}://{}{port}", host.to_ascii_lowercase()))
 }
 
+/// The host of an origin, in lower case. `None` if the text is not an origin or names no host.
+pub(super) fn host(origin: &str) -> Option<String> {
+    let normal = normal(origin).ok()?;
+    let (_, authority) = normal.split_once("://")?;
+    let (host, _) = host_and_port(authority).ok()?;
+    (!host.is_empty()).then(|| host.to_owned())
+}
+
 fn host_and_port(authority: &str) -> Result<(&str, Option<u16>), NotAnOrigin> {
     // An IPv6 address has colons inside its brackets.
     let host_end = authority.rfind(']').map_or(0, |end| end + 1);

@@ -1,7 +1,7 @@
 //! Verifies tokens. Refusals are worded as in socketio-jwt 4.x, because clients rely on its words.
 
 use super::rooms::InvalidClaims;
-use super::{AuthConfig, RoomClaims, Secret};
+use super::{AuthConfig, NotASite, RoomClaims, Secret, normal_site};
 use crate::msgpack::javascript;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
@@ -70,6 +70,7 @@ impl Rejection {
     /// Too many of the client's tokens were refused.
     pub(crate) const TOO_MANY: Self = Self::new("too many refusals");
     const NO_USER: Self = Self::new("jwt has no user id");
+    const INVALID_SITE: Self = Self::new("jwt has an invalid site");
     const INVALID_ROOMS: Self = Self::new("jwt has invalid rooms");
 
     const fn new(message: &'static str) -> Self {
@@ -118,9 +119,11 @@ impl Verifier {
     pub(crate) fn verify(&self, token: &str) -> Result<Identity, Rejection> {
         let claims = self.claims(token, &self.validation).map_err(|e| self.rejection(token, e.kind()))?;
         let user = self.user(&claims).ok_or(Rejection::NO_USER)?;
+        let invalid = |rejection| Rejection { claimed: Some(user.clone()), ..rejection };
+        let site = site(claims.get(&self.site_claim)).map_err(|_| invalid(Rejection::INVALID_SITE))?;
         let rooms = RoomClaims::read(&claims, &self.rooms_claim, &self.join_claim)
-            .map_err(|InvalidClaims| Rejection { claimed: Some(user.clone()), ..Rejection::INVALID_ROOMS })?;
-        Ok(Identity { user, site: claims.get(&self.site_claim).and_then(text), rooms, claims })
+            .map_err(|InvalidClaims| invalid(Rejection::INVALID_ROOMS))?;
+        Ok(Identity { user, site, rooms, claims })
     }
 
     fn claims(&self, token: &str, validation: &Validation) -> Result<Map<String, Value>, jsonwebtoken::errors::Error> {
@@ -158,6 +161,15 @@ fn text(claim: &Value) -> Option<String> {
     }
 }
 
+/// The site that a claim names, in its normal form. A claim that is there and names none is an error, because the site
+/// would otherwise come from the Origin header.
+fn site(claim: Option<&Value>) -> Result<Option<String>, NotASite> {
+    match claim {
+        None | Some(Value::Null) => Ok(None),
+        Some(claim) => normal_site(&text(claim).ok_or(NotASite::NoHost)?).map(Some),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,6 +199,27 @@ mod tests {
         let identity = verify(json!({"id": 1, "site": "example.com", "jti": "a"})).unwrap();
         assert_eq!(identity.site.as_deref(), Some("example.com"));
         assert_eq!(Value::Object(identity.claims), json!({"id": 1, "site": "example.com", "jti": "a"}));
+    }
+
+    #[test]
+    fn the_site_has_its_normal_form_or_is_refused() {
+        let site = |claim: Value| verify(json!({"id": 1, "site": claim})).map(|identity| identity.site);
+        for (claim, expected) in
+            [("EXAMPLE.com.", "example.com"), ("bücher.example", "xn--bcher-kva.example"), ("tenant-7", "tenant-7")]
+        {
+            assert_eq!(site(claim.into()), Ok(Some(expected.to_owned())), "{claim}");
+        }
+        assert_eq!((site(7.into()), site(Value::Null)), (Ok(Some("7".into())), Ok(None)));
+        for claim in [
+            json!("https://example.com"),
+            json!("example.com:8443"),
+            json!(""),
+            json!({}),
+            json!(["example.com"]),
+            json!(true),
+        ] {
+            assert_eq!(site(claim.clone()).unwrap_err().message, "jwt has an invalid site", "{claim}");
+        }
     }
 
     #[test]

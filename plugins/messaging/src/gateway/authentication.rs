@@ -4,7 +4,7 @@ use super::acks::NO_ARGUMENTS;
 use super::clients::{Clients, Socket};
 use super::credentials::Credentials;
 use super::handshake::{Refusals, connection, recorded};
-use crate::auth::{Identity, Rejection, base_domain};
+use crate::auth::{Identity, Rejection, site_of_origin};
 use crate::connection::CLOSE_GRACE_PERIOD;
 use crate::metrics as names;
 use crate::namespace::{Grant, Session};
@@ -62,9 +62,7 @@ impl Clients {
     /// user.
     pub(super) fn accept(&self, socket: &Socket, session: &Arc<Session>, identity: &Identity, method: AuthMethod) {
         let Some(namespace) = self.namespaces.get(socket.ns()) else { return };
-        let origin = || recorded(&socket.req_parts().headers, header::ORIGIN).filter(|_| self.site_from_origin);
-        let site = identity.site.clone().or_else(|| base_domain(&origin()?));
-        let site = site.filter(|site| self.sites.is_empty() || self.sites.contains(site));
+        let site = self.site(socket, identity);
         let own = [Some(format!("user({})", identity.user)), site.as_ref().map(|site| format!("site({site})"))];
         let own_rooms: Vec<String> = own.into_iter().flatten().collect();
         let claims = identity.rooms.clone();
@@ -81,6 +79,13 @@ impl Clients {
         };
         self.record_attempt(Some(session.connection_seq), &attempt, socket);
         self.confirm(socket, session, rooms);
+    }
+
+    /// The site whose room the client joins. The token's claim takes precedence over the Origin header.
+    fn site(&self, socket: &Socket, identity: &Identity) -> Option<String> {
+        let origin = || socket.req_parts().headers.get(header::ORIGIN).filter(|_| self.site_from_origin);
+        let site = identity.site.clone().or_else(|| site_of_origin(origin()?.to_str().ok()?));
+        site.filter(|site| self.sites.have(site))
     }
 
     /// Emits `authenticated` as soon as this node receives the messages to the client's rooms.

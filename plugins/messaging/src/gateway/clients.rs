@@ -2,7 +2,7 @@
 
 use super::handshake::Auth;
 use super::pushed_event::Push;
-use crate::auth::{Identity, Verifier};
+use crate::auth::{Identity, Sites, Verifier};
 use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::namespace::{Namespace, Namespaces, Session};
@@ -27,7 +27,7 @@ pub(crate) struct Clients {
     /// `None` without a cluster.
     pub(super) cluster: Option<Arc<Cluster>>,
     pub(super) verifier: Verifier,
-    pub(super) sites: Vec<String>,
+    pub(super) sites: Sites,
     /// Whether the Origin header determines the site of a token without one.
     pub(super) site_from_origin: bool,
     pub(super) auth_timeout: Duration,
@@ -60,7 +60,7 @@ impl Clients {
             namespaces,
             cluster,
             verifier,
-            sites: config.sites.clone(),
+            sites: Sites::new(&config.sites),
             site_from_origin: config.auth.site_from_origin,
             auth_timeout: config.auth.timeout,
             record_data: config.record_push_data,
