@@ -107,9 +107,13 @@ fn override_port(config: &mut Tree, text: &str) -> Result<(), Problem> {
         message: format!("`{text}` is not a port: expected a number up to 65535"),
     })?;
     let listen = match config.text(LISTEN) {
+        Some(text) if text.starts_with("unix:") => {
+            let message = format!("{LISTEN} is a Unix socket, which has no port: unset PORT, or set an address");
+            return Err(Problem { key: "PORT".into(), message });
+        }
         // The plugin reports an invalid address when it reads the key.
         Some(text) => text.parse().ok(),
-        None => Some(greyhound_messaging::Config::default().listen),
+        None => greyhound_messaging::Config::default().listen.socket_address(),
     };
     if let Some(listen) = listen {
         config.set(LISTEN, SocketAddr::new(listen.ip(), port).to_string());

@@ -10,7 +10,9 @@ use std::path::Path;
 
 const FILE: &str = include_str!("../../greyhound.toml");
 /// Keys without a default, or whose default differs between machines: the file has an example.
-const EXAMPLES: [&str; 14] = [
+const EXAMPLES: [&str; 16] = [
+    "certificate",
+    "key",
     "secret_file",
     "secret",
     "client_bundle",
@@ -93,6 +95,7 @@ fn the_file_documents_every_key() {
     use crate::config::{Admin, Host, Log, Node, Retention};
     let sections = [
         ("plugins.messaging", keys::<greyhound_messaging::Config>()),
+        ("plugins.messaging.tls", keys::<greyhound_messaging::config::TlsConfig>()),
         ("plugins.messaging.auth", keys::<greyhound_messaging::config::AuthConfig>()),
         ("plugins.messaging.redis", keys::<greyhound_messaging::config::RedisConfig>()),
         ("plugins.activity", keys::<greyhound_activity::Config>()),
@@ -136,6 +139,10 @@ fn port_overrides_the_port() {
     assert_eq!(listen("", "3100"), "127.0.0.1:3100");
     assert_eq!(listen("[plugins.messaging]\nlisten = \"0.0.0.0:80\"", "3100"), "0.0.0.0:3100");
     assert_eq!(listen("", ""), "127.0.0.1:3000");
+    let unix = "[plugins.messaging]\nlisten = \"unix:gateway.sock\"";
+    assert_eq!(listen(unix, ""), "unix:gateway.sock");
+    let problems = program(unix, "3100").host().err().unwrap().problems;
+    assert_eq!(problems.iter().map(|problem| problem.key.as_str()).collect::<Vec<_>>(), ["PORT"]);
 }
 
 #[test]

@@ -5,9 +5,10 @@ use super::program::Program;
 use crate::config::ConfigError;
 use crate::host::is_coloured;
 use clap::Args;
+use greyhound_sdk::config::Problem;
 use greyhound_sdk::{Check, Verdict};
 use std::fmt::Write as _;
-use std::io::{Write, stdout};
+use std::io::{Write, stderr, stdout};
 
 #[derive(Debug, Args)]
 pub(super) struct Validate {
@@ -21,7 +22,10 @@ impl Validate {
     pub(super) async fn run(self, program: Program) -> Result<(), Failure> {
         let source_name = program.source_name().to_owned();
         let host = program.host()?;
-        let problems = host.inspect().await;
+        let (problems, warnings) = host.inspect().await;
+        for Problem { key, message } in warnings {
+            writeln!(stderr(), "warning: {key}: {message}")?;
+        }
         if !problems.is_empty() {
             return Err(ConfigError { source_name, problems }.into());
         }

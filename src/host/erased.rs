@@ -24,7 +24,7 @@ pub(super) trait Configured: Send + Sync {
     fn name(&self) -> &'static str;
     /// Returns the addresses on which it listens, with the full paths of their keys.
     fn listens(&self) -> Vec<(String, SocketAddr)>;
-    async fn inspect(&self, data_dir: &Path) -> Vec<Problem>;
+    async fn inspect(&self, data_dir: &Path) -> Problems;
     async fn check(&self) -> Vec<Check>;
     async fn build(&self, context: Context) -> Result<Box<dyn Component>, Error>;
 }
@@ -75,10 +75,10 @@ impl<P: Plugin> Configured for TypedConfigured<P> {
         self.plugin.listens(&self.config).into_iter().map(full).collect()
     }
 
-    async fn inspect(&self, data_dir: &Path) -> Vec<Problem> {
+    async fn inspect(&self, data_dir: &Path) -> Problems {
         let mut problems = Problems::below(&section(self.name()));
         self.plugin.inspect(&self.config, data_dir, &mut problems).await;
-        problems.into_list()
+        problems
     }
 
     async fn check(&self) -> Vec<Check> {

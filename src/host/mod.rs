@@ -63,14 +63,17 @@ impl Host {
     }
 
     /// Checks the files, directories and addresses in the configuration on this machine, without changing anything.
-    /// Returns the problems.
-    pub(crate) async fn inspect(&self) -> Vec<Problem> {
+    /// Returns the problems and the warnings.
+    pub(crate) async fn inspect(&self) -> (Vec<Problem>, Vec<Problem>) {
         let mut problems = inspect::files(&self.settings, self.enabled.iter().map(|plugin| plugin.name()));
         problems.extend(inspect::listeners(&self.settings, &listens(&self.settings, &self.enabled)));
+        let mut warnings = Vec::new();
         for plugin in &self.enabled {
-            problems.extend(plugin.inspect(&self.settings.plugin_dir(plugin.name())).await);
+            let found = plugin.inspect(&self.settings.plugin_dir(plugin.name())).await;
+            warnings.extend_from_slice(found.warnings());
+            problems.extend(found.into_list());
         }
-        problems
+        (problems, warnings)
     }
 
     /// Tries the dependencies of the plugins. Returns the name and the checks of each plugin.

@@ -1,5 +1,7 @@
 //! `[plugins.messaging]`.
 
+mod listener;
+
 pub use crate::auth::AuthConfig;
 use crate::auth::{RoomPattern, Secret, Sites, normal_origin};
 pub use crate::proxies::ForwardedHeader;
@@ -7,7 +9,9 @@ use crate::proxies::network;
 use crate::redis::is_over_tls;
 use greyhound_sdk::config::{ByteSize, Problems, duration};
 use greyhound_sdk::paths;
+pub use listener::{ListenAddress, ListenerConfig, TlsConfig};
 use serde::Deserialize;
+use std::iter;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,7 +21,15 @@ use std::time::Duration;
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// The address that clients connect to.
-    pub listen: SocketAddr,
+    pub listen: ListenAddress,
+    /// Whether each connection to `listen` begins with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
+    /// The certificate with which `listen` speaks TLS.
+    pub tls: TlsConfig,
+    /// Further listeners.
+    pub listeners: Vec<ListenerConfig>,
+    /// The path of socket.io.
+    pub path: String,
     /// The socket.io namespaces that clients may connect to.
     pub namespaces: Vec<String>,
     /// How often a client is pinged.
@@ -126,7 +138,11 @@ impl SubscriptionMode {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 3000)),
+            listen: ListenAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 3000))),
+            proxy_protocol: false,
+            tls: TlsConfig::default(),
+            listeners: Vec::new(),
+            path: "/socket.io".into(),
             namespaces: vec!["/".into()],
             ping_interval: Duration::from_secs(25),
             ping_timeout: Duration::from_secs(20),
@@ -220,6 +236,12 @@ impl Config {
         {
             problems.report("allowed_origins", format!("`{origin}` is not an origin: {why}"));
         }
+        for (prefix, listener) in self.all_listeners() {
+            listener.check(&prefix, !self.trusted_proxies.is_empty(), problems);
+        }
+        if !is_path(self.socket_io_path()) {
+            problems.report("path", "expected a path such as \"/socket.io\": letters, digits and -._~ between slashes");
+        }
         for bad in self.trusted_proxies.iter().filter(|text| network(text).is_none()) {
             problems.report(
                 "trusted_proxies",
@@ -262,6 +284,9 @@ impl Config {
             let key = if self.auth.secret_file.is_some() { "auth.secret_file" } else { "auth" };
             problems.report(key, why);
         }
+        for (prefix, listener) in self.all_listeners() {
+            listener.look(&prefix, problems);
+        }
         if let Some(Err(e)) = self.client_bundle.as_deref().map(paths::check_file) {
             problems.report("client_bundle", format!("{e}: name a socket.io.min.js, or leave it out"));
         }
@@ -275,16 +300,41 @@ impl Config {
         }
     }
 
+    /// The listener that `listen` describes.
+    pub(crate) fn first_listener(&self) -> ListenerConfig {
+        let (listen, tls) = (self.listen.clone(), self.tls.clone());
+        ListenerConfig { listen, proxy_protocol: self.proxy_protocol, tls }
+    }
+
+    /// All listeners, with what their keys begin with.
+    pub(crate) fn all_listeners(&self) -> impl Iterator<Item = (String, ListenerConfig)> {
+        let others = self.listeners.iter().enumerate().map(|(at, it)| (format!("listeners[{at}]."), it.clone()));
+        iter::once((String::new(), self.first_listener())).chain(others)
+    }
+
+    /// The path of socket.io, without a slash at its end.
+    pub(crate) fn socket_io_path(&self) -> &str {
+        self.path.trim_end_matches('/')
+    }
+
     pub(crate) fn has_demo(&self) -> bool {
         match self.demo {
             // A configured secret may mean production, with a proxy on this machine in front.
             Demo::Auto => {
-                self.listen.ip().is_loopback() && self.auth.secret.is_none() && self.auth.secret_file.is_none()
+                self.all_listeners().all(|(_, listener)| listener.is_on_loopback())
+                    && self.auth.secret.is_none()
+                    && self.auth.secret_file.is_none()
             }
             Demo::On => true,
             Demo::Off => false,
         }
     }
+}
+
+/// Whether it can be a path of socket.io: one or more names, each after a slash.
+fn is_path(path: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    path.strip_prefix('/').is_some_and(|names| names.split('/').all(|name| !name.is_empty() && name.bytes().all(plain)))
 }
 
 #[cfg(test)]

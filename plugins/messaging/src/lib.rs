@@ -47,16 +47,18 @@ use auth::{Secret, Verifier, mint};
 pub use cluster::{AckReport, Gathered, Unreached};
 use cluster::{Cluster, Member, RequestHandler};
 pub use config::Config;
+use config::ListenerConfig;
 use connection::Writers;
 pub use delivery::Receipt;
 use delivery::{Counters, Deliveries};
 use emitter::RunningGateway;
 pub use emitter::{Emission, EmitError, Emitter, Message, SocketsChanged, To};
 use futures_util::FutureExt;
-use gateway::{Clients, Listener};
+use gateway::{Clients, Endpoint, Listener};
 use greyhound_sdk::config::Problems;
 use greyhound_sdk::{Check, Component, Context, Drain, Error, Plugin, SchemaError, TopicSchema};
 use namespace::{Interest, Namespaces, RoomRules};
+use proxies::Proxies;
 pub use remote_socket::RemoteSocket;
 use rows::Topics;
 use sockets::LocalSockets;
@@ -64,7 +66,6 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
-use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 /// The plugin.
@@ -98,7 +99,9 @@ impl Plugin for Messaging {
     }
 
     fn listens(&self, config: &Config) -> Vec<(&'static str, SocketAddr)> {
-        vec![("listen", config.listen)]
+        let address = |listener: &ListenerConfig, key| Some((key, listener.listen.socket_address()?));
+        let others = config.listeners.iter().map(|listener| address(listener, "listeners"));
+        [address(&config.first_listener(), "listen")].into_iter().chain(others).flatten().collect()
     }
 
     async fn inspect(&self, config: &Config, data_dir: &Path, problems: &mut Problems) {
@@ -113,12 +116,11 @@ impl Plugin for Messaging {
         metrics::describe();
         let secret = Secret::find_or_make(&config.auth, &context.data_dir)?;
         let topics = Arc::new(Topics::new(&context.bus)?);
-        let listener = TcpListener::bind(config.listen).await.map_err(|e| {
-            format!(
-                "cannot listen on {}: {e}; set plugins.messaging.listen (or PORT) to an address that is free",
-                config.listen
-            )
-        })?;
+        let proxies = Proxies::new(&config.trusted_proxies, config.forwarded_header);
+        let mut endpoints = Vec::new();
+        for (prefix, listener) in config.all_listeners() {
+            endpoints.push(Endpoint::open((&prefix, &listener), &proxies, config.write_timeout).await?);
+        }
         let interest = Arc::new(Interest::new(&config.redis));
         let room_rules = RoomRules::new(&config.joinable_rooms, config.max_rooms);
         let namespaces = Namespaces::new(interest.clone(), config.auth.guests, room_rules);
@@ -130,7 +132,7 @@ impl Plugin for Messaging {
         let max_payload = usize::try_from(config.max_payload.as_u64())?;
         let admin = http::routes(self.emitter.clone(), max_payload);
         let demo = demo_routes(&config, &context, &secret, http::emit_route(self.emitter.clone(), max_payload));
-        let (service, io) = gateway::service(&config, namespaces.clone(), demo);
+        let (service, io) = gateway::service(&config, proxies, namespaces.clone(), demo);
         config.namespaces.iter().for_each(|name| clients.serve(&io, name));
         let deliveries = Arc::new(Deliveries {
             shard: context.bus.shard().clone(),
@@ -153,14 +155,7 @@ impl Plugin for Messaging {
             buffer: config.buffer,
         });
         self.emitter.open(RunningGateway { deliveries, sockets, cluster });
-        let listener = Listener {
-            listener,
-            service,
-            clients,
-            writers,
-            write_timeout: config.write_timeout,
-            drain_spread: config.drain_spread,
-        };
+        let listener = Listener { endpoints, service, clients, writers, drain_spread: config.drain_spread };
         Ok(Box::new(Gateway { config, context, listener, member, admin, emitter: self.emitter.clone() }))
     }
 }
@@ -177,7 +172,7 @@ fn demo_routes(config: &Config, context: &Context, secret: &Secret, emit: axum::
             serde_json::Map::from_iter([("id".to_owned(), user.into()), ("exp".to_owned(), end.as_secs().into())]);
         mint(&secret, &claims).expect("a text claim is encodable")
     };
-    demo::routes(context.bus.clone(), mint, emit)
+    demo::routes(context.bus.clone(), mint, emit, config.socket_io_path())
 }
 
 struct Gateway {
@@ -197,10 +192,10 @@ impl Component for Gateway {
     }
 
     fn announce(&self) -> Vec<(String, String)> {
-        let address = self.listener.listener.local_addr().unwrap_or(self.config.listen);
-        let mut lines = vec![("clients".to_owned(), format!("http://{address}"))];
+        let urls: Vec<_> = self.listener.endpoints.iter().map(Endpoint::url).collect();
+        let mut lines = vec![("clients".to_owned(), urls.join(", "))];
         if self.config.has_demo() {
-            lines.push(("demo page".to_owned(), format!("http://{address}/")));
+            lines.push(("demo page".to_owned(), format!("{}/", urls[0])));
         }
         lines
     }

@@ -12,6 +12,7 @@ pub use humantime_serde as duration;
 pub struct Problems {
     prefix: String,
     list: Vec<Problem>,
+    warnings: Vec<Problem>,
 }
 
 /// A problem with one key.
@@ -27,17 +28,33 @@ impl Problems {
     /// Creates an empty list. Keys are reported below `prefix`.
     #[must_use]
     pub fn below(prefix: &str) -> Self {
-        Self { prefix: prefix.to_owned(), list: Vec::new() }
+        Self { prefix: prefix.to_owned(), ..Self::default() }
     }
 
     /// Reports that the value of `key`, a path below the prefix, is not acceptable.
     pub fn report(&mut self, key: &str, message: impl Into<String>) {
-        let key = match (self.prefix.is_empty(), key.is_empty()) {
+        let key = self.full(key);
+        self.list.push(Problem { key, message: message.into() });
+    }
+
+    /// Warns that the program runs with the value of `key`, a path below the prefix, but hardly as meant.
+    pub fn warn(&mut self, key: &str, message: impl Into<String>) {
+        let key = self.full(key);
+        self.warnings.push(Problem { key, message: message.into() });
+    }
+
+    fn full(&self, key: &str) -> String {
+        match (self.prefix.is_empty(), key.is_empty()) {
             (true, _) => key.to_owned(),
             (_, true) => self.prefix.clone(),
             _ => format!("{}.{key}", self.prefix),
-        };
-        self.list.push(Problem { key, message: message.into() });
+        }
+    }
+
+    /// Returns all warnings in the order in which they were reported.
+    #[must_use]
+    pub fn warnings(&self) -> &[Problem] {
+        &self.warnings
     }
 
     /// Returns all problems in the order in which they were reported.

@@ -23,6 +23,7 @@ pub mod shard;
 pub mod sql;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod tls;
 pub mod validity;
 
 pub use bus::{Bus, UnknownTopic};

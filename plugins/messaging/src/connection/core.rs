@@ -1,5 +1,6 @@
 //! The state of a client's connection, and how it ends.
 
+use super::byte_stream::WriteHalf;
 use super::lifecycle::{ConnectionObserver, Lifecycle};
 use super::polling::Polling;
 use super::protocol::Protocol;
@@ -15,7 +16,6 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::net::tcp::OwnedWriteHalf;
 
 /// Time for a client to receive its last packets before its connection is closed.
 pub(crate) const CLOSE_GRACE_PERIOD: Duration = Duration::from_secs(1);
@@ -47,7 +47,7 @@ impl Connection {
     /// Pass `socket` if the connection begins as a WebSocket, `polling` if it begins with polling.
     pub(crate) fn new(
         (client, protocol): (ClientEnd, Protocol),
-        socket: Option<OwnedWriteHalf>,
+        socket: Option<WriteHalf>,
         polling: Option<Polling>,
         unauthenticated: Option<UnauthenticatedClient>,
         settings: Arc<Settings>,

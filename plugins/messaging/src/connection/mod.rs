@@ -4,6 +4,7 @@
 //! Frames for a client wait in its [`write_queue`] until one of the [`writers`] writes them or a [`poll`] takes them.
 //! The library sees every connection as the [`stream`] of one WebSocket.
 
+mod byte_stream;
 mod connect_error;
 mod core;
 mod frame;
@@ -20,11 +21,13 @@ mod settings;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod tls_stream;
 mod unauthenticated;
 mod write;
 mod write_queue;
 mod writers;
 
+pub(crate) use byte_stream::ByteStream;
 pub(crate) use connect_error::ConnectError;
 pub(crate) use core::{CLOSE_GRACE_PERIOD, Connection};
 pub(crate) use frame::{binary_frame, client_frame, first_frame, text_frame};

@@ -1,5 +1,6 @@
 //! A connection that polls: its polls, its POSTs, and the upgrade to a WebSocket.
 
+use super::byte_stream::ByteStream;
 use super::core::Connection;
 use super::polling::{DescriptorPermit, Polled, Polling, Post};
 use super::write_queue::Turn;
@@ -8,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
 impl Connection {
@@ -76,14 +76,9 @@ impl Connection {
     }
 
     /// Continues over a WebSocket; `rest` was already read from it. Returns whether the upgrade was possible.
-    pub(crate) async fn upgrade(
-        self: &Arc<Self>,
-        reads: OwnedReadHalf,
-        writes: OwnedWriteHalf,
-        rest: Bytes,
-        permit: DescriptorPermit,
-    ) -> bool {
+    pub(crate) async fn upgrade(self: &Arc<Self>, stream: ByteStream, rest: Bytes, permit: DescriptorPermit) -> bool {
         let Some(polling) = &self.polling else { return false };
+        let (reads, writes) = stream.into_split();
         {
             let mut queue = self.queue.lock();
             if !queue.switch_to(writes) {

@@ -1,9 +1,9 @@
 //! The polling state of a connection.
 
+use super::byte_stream::ReadHalf;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 /// The polling state of a connection that began with polling.
@@ -23,7 +23,7 @@ pub(crate) enum Post {
     /// The frames of a POST.
     Frames(Bytes),
     /// The WebSocket that it upgrades to, and the bytes already read from it.
-    Socket(OwnedReadHalf, Bytes, DescriptorPermit),
+    Socket(ReadHalf, Bytes, DescriptorPermit),
 }
 
 /// A permit to use a file descriptor.

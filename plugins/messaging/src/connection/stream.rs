@@ -3,19 +3,18 @@
 //! Its writes go to the connection's write queue, together with the directly written events. Its reads come from the
 //! client's WebSocket or, while the client polls, from its POSTs.
 
+use super::byte_stream::ReadHalf;
 use super::core::Connection;
 use super::namespace_query::Queries;
 use super::polling::{DescriptorPermit, Post};
 use super::protocol::Protocol;
 use bytes::{Buf, Bytes};
-use socket2::SockRef;
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::mpsc;
 
 /// The stream of a connection.
@@ -31,7 +30,7 @@ pub(crate) struct Stream {
 
 /// The source of a client's frames.
 pub(crate) enum Source {
-    Socket(OwnedReadHalf),
+    Socket(ReadHalf),
     Posts(mpsc::Receiver<Post>),
 }
 
@@ -48,7 +47,7 @@ impl Stream {
 
     fn shut_down(&self, how: Shutdown) -> io::Result<()> {
         let Source::Socket(socket) = &self.source else { return Ok(()) };
-        match SockRef::from(socket.as_ref()).shutdown(how) {
+        match socket.shut_down(how) {
             // The client has already closed it.
             Err(e) if e.kind() == io::ErrorKind::NotConnected => Ok(()),
             shut_down => shut_down,
@@ -88,12 +87,12 @@ fn released(rest: Bytes) -> Bytes {
 
 fn poll_socket(
     connection: &Connection,
-    socket: &mut OwnedReadHalf,
+    socket: &mut ReadHalf,
     cx: &mut Context<'_>,
     buffer: &mut ReadBuf<'_>,
 ) -> Poll<io::Result<()>> {
     let before = buffer.filled().len();
-    let read = Pin::new(socket).poll_read(cx, buffer);
+    let read = socket.poll_read(cx, buffer);
     match &read {
         Poll::Pending => {}
         Poll::Ready(Ok(())) => connection.count_received(buffer.filled().len() - before),

@@ -39,6 +39,7 @@ async fn connected(buffer: usize, write_timeout: Duration) -> (TcpStream, Server
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (stream, peer) = listener.accept().await.unwrap();
+    let stream = ByteStream::Tcp(stream);
     let writers = Arc::new(Writers::default());
     let settings = Arc::new(Settings::new(buffer, write_timeout));
     let (reads, writes) = stream.into_split();

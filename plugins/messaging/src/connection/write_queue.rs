@@ -1,5 +1,6 @@
 //! The queue of frames for a client.
 
+use super::byte_stream::WriteHalf;
 use super::connect_error::replace_payloads;
 use super::moment::Moment;
 use super::ordering::LibraryOrder;
@@ -10,7 +11,6 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::Waker;
-use tokio::net::tcp::OwnedWriteHalf;
 
 /// Maximum number of pieces in one system call.
 const PIECES_PER_WRITE_MAX: usize = 64;
@@ -41,7 +41,7 @@ pub(super) enum Sink {
     /// The next poll, with the waker of a waiting poll.
     Poll(Option<Waker>),
     /// A WebSocket.
-    Socket(Arc<OwnedWriteHalf>),
+    Socket(Arc<WriteHalf>),
 }
 
 /// Frames, and the delivery that is complete once they are written.
@@ -87,7 +87,7 @@ impl WriteQueue {
     }
 
     /// The WebSocket, if it is the destination.
-    pub(super) fn socket(&self) -> Option<Arc<OwnedWriteHalf>> {
+    pub(super) fn socket(&self) -> Option<Arc<WriteHalf>> {
         match &self.sink {
             Sink::Socket(socket) => Some(socket.clone()),
             Sink::Closed | Sink::Poll(_) => None,
@@ -167,7 +167,7 @@ impl WriteQueue {
     }
 
     /// Makes `socket` the destination, and wakes the waiting poll. Returns false if the client does not poll.
-    pub(super) fn switch_to(&mut self, socket: OwnedWriteHalf) -> bool {
+    pub(super) fn switch_to(&mut self, socket: WriteHalf) -> bool {
         if !self.is_polled() {
             return false;
         }
@@ -242,7 +242,7 @@ impl WriteQueue {
     }
 }
 
-fn write_once(socket: &OwnedWriteHalf, pieces: &VecDeque<Piece>, written: usize) -> io::Result<usize> {
+fn write_once(socket: &WriteHalf, pieces: &VecDeque<Piece>, written: usize) -> io::Result<usize> {
     let first = &pieces[0].frames[written..];
     if pieces.len() == 1 {
         return socket.try_write(first);

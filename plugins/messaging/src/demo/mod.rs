@@ -14,6 +14,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
+use bytes::Bytes;
 use greyhound_sdk::Bus;
 use greyhound_sdk::local::is_local;
 use serde::Deserialize;
@@ -22,20 +23,24 @@ use std::time::Duration;
 /// How long the page's tokens are valid. The page uses each at once and requests a new one when it reconnects.
 pub(crate) const TOKEN_LIFE: Duration = Duration::from_secs(60);
 
+/// socket.io's path in the page.
+const DEFAULT_PATH: &str = "/socket.io";
+
 /// The page loads everything from this server.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
                                        connect-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'";
 
 /// The page at `/` and its resources below `/demo/`.
 ///
-/// `mint` makes a token for a user id. `emit` has the route `/emit`, which publishes a message. Each request needs its
+/// `mint` makes a token for a user id. `emit` has the route `/emit`, which publishes a message. `path` is that of
+/// socket.io. Each request needs its
 /// peer's address as an axum `ConnectInfo`; a request without one is refused.
-pub(crate) fn routes<M>(bus: Bus, mint: M, emit: Router) -> Router
+pub(crate) fn routes<M>(bus: Bus, mint: M, emit: Router, path: &str) -> Router
 where
     M: Fn(&str) -> String + Clone + Send + Sync + 'static,
 {
     Router::new()
-        .route("/", file("text/html; charset=utf-8", include_str!("page.html")))
+        .route("/", file("text/html; charset=utf-8", include_str!("page.html").replace(DEFAULT_PATH, path)))
         .route("/demo/page.css", file("text/css; charset=utf-8", include_str!("page.css")))
         .route("/demo/page.js", file("text/javascript; charset=utf-8", include_str!("page.js")))
         .route("/demo/socket.js", file("text/javascript; charset=utf-8", include_str!("socket.js")))
@@ -46,13 +51,14 @@ where
         .layer(middleware::from_fn(only_this_machine))
 }
 
-fn file(content_type: &'static str, text: &'static str) -> MethodRouter {
+fn file(content_type: &'static str, text: impl Into<Bytes>) -> MethodRouter {
+    let text = text.into();
     let headers = [
         (header::CONTENT_TYPE, content_type),
         (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
         (header::CACHE_CONTROL, "no-cache"),
     ];
-    get(move || std::future::ready((headers, text)))
+    get(move || std::future::ready((headers, text.clone())))
 }
 
 #[derive(Deserialize)]
@@ -85,7 +91,8 @@ async fn only_this_machine(request: Request, next: Next) -> Response {
 /// link to the demo page, nothing else.
 fn is_own_page(request: &Request) -> bool {
     let text = |name: header::HeaderName| request.headers().get(name).map(|value| value.to_str().unwrap_or_default());
-    let own_origin = text(header::ORIGIN).is_none_or(|origin| origin.strip_prefix("http://") == text(header::HOST));
+    let own_origin =
+        text(header::ORIGIN).is_none_or(|origin| origin.split_once("://").map(|(_, host)| host) == text(header::HOST));
     let own_fetch = text(header::HeaderName::from_static("sec-fetch-site"))
         .is_none_or(|site| ["same-origin", "none"].contains(&site));
     is_local(request) && own_origin && (own_fetch || request.uri().path() == "/")

@@ -9,7 +9,7 @@ export class Socket extends EventTarget {
 
   constructor(origin) {
     super()
-    this.#web = new WebSocket(`${origin.replace(/^http/, 'ws')}/socket.io/?EIO=4&transport=websocket`)
+    this.#web = new WebSocket(`${origin.replace(/^http/, 'ws')}${document.documentElement.dataset.path}/?EIO=4&transport=websocket`)
     this.#web.onmessage = ({ data }) => this.#engine(data)
     this.#web.onclose = () => this.#end('transport close')
   }

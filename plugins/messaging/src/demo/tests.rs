@@ -16,7 +16,7 @@ const NOTE: &str = r#"{"type": "record", "namespace": "test", "name": "note", "f
 
 fn app(bus: &MemoryBus) -> Router {
     let emit = Router::new().route("/emit", post(|Json(body): Json<Value>| async move { Json(body) }));
-    routes(bus.bus(), |user: &str| format!("a token for {user}"), emit)
+    routes(bus.bus(), |user: &str| format!("a token for {user}"), emit, "/live")
 }
 
 fn memory() -> MemoryBus {
@@ -54,6 +54,7 @@ async fn every_resource_of_the_page_is_served() {
         let answer = app.clone().oneshot(local(path)).await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK, "{path}");
     }
+    assert!(page.contains("data-path=\"/live\""));
     assert!(!page.contains("http://") && !page.contains("https://"), "the page loads from the network");
 }
 

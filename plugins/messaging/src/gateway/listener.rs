@@ -1,24 +1,23 @@
-//! Accepts TCP connections and serves each in its own task.
+//! Accepts connections and serves each in its own task.
 
 use super::clients::Clients;
+use super::endpoint::{Accepted, Endpoint, PeerEnd};
 use super::engine::Peer;
 use super::service::HttpService;
 use super::shutdown::{CloseAllOnDrop, finish};
-use crate::connection::{DescriptorPermit, Writers};
+use crate::connection::{ByteStream, DescriptorPermit, Writers};
 use crate::metrics as names;
-use crate::proxies::ClientEnd;
 use greyhound_sdk::{Drain, descriptors};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics::counter;
-use socket2::SockRef;
+use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -35,12 +34,10 @@ const ACCEPT_ERROR_PAUSE: Duration = Duration::from_millis(100);
 
 /// The gateway's accept loop.
 pub(crate) struct Listener {
-    pub(crate) listener: TcpListener,
+    pub(crate) endpoints: Vec<Endpoint>,
     pub(crate) service: HttpService,
     pub(crate) clients: Arc<Clients>,
     pub(crate) writers: Arc<Writers>,
-    /// The kernel closes a connection whose client acknowledges no data for this long.
-    pub(crate) write_timeout: Duration,
     /// Over how long the clients are let go.
     pub(crate) drain_spread: Duration,
 }
@@ -51,10 +48,11 @@ impl Listener {
     pub(crate) async fn run(self, mut drain: Drain) {
         let _close_all = CloseAllOnDrop::new(self.clients.clone());
         // A dropped set aborts its tasks.
-        let _writers = self.spawn_writers();
+        let _background = self.spawn_background();
         let mut connections = JoinSet::new();
         let permits = descriptor_permits();
         let mut warned = false;
+        let mut turn = 0;
         let mut finished = pin!(async {
             let deadline = drain.requested().await;
             self.service.refuse_sessions();
@@ -65,13 +63,13 @@ impl Listener {
                 biased;
                 () = &mut finished => break,
                 Some(_) = connections.join_next(), if !connections.is_empty() => {}
-                accepted = self.listener.accept() => match accepted {
-                    Ok((stream, peer)) => match permits.clone().try_acquire_owned() {
+                accepted = self.accept(&mut turn) => match accepted {
+                    Ok(accepted) => match permits.clone().try_acquire_owned() {
                         Ok(permit) => {
                             warned = false;
-                            connections.spawn(self.connection(stream, peer, permit.into()));
+                            connections.spawn(connection(self.service.clone(), accepted, permit.into()));
                         }
-                        Err(_) => refuse(stream, &mut warned),
+                        Err(_) => refuse(accepted, &mut warned),
                     }
                     Err(e) => {
                         if !std::mem::replace(&mut warned, true) {
@@ -85,39 +83,60 @@ impl Listener {
         self.writers.stop();
     }
 
-    /// Spawns one writer per thread.
-    fn spawn_writers(&self) -> JoinSet<()> {
+    /// Spawns one writer per thread, and what reloads certificates.
+    fn spawn_background(&self) -> JoinSet<()> {
         let writer = || {
             let writers = self.writers.clone();
             async move { writers.write().await }
         };
-        (0..Handle::current().metrics().num_workers()).map(|_| writer()).collect()
+        let mut tasks: JoinSet<()> = (0..Handle::current().metrics().num_workers()).map(|_| writer()).collect();
+        self.endpoints.iter().filter_map(Endpoint::tls).for_each(|tls| drop(tasks.spawn(tls.reload())));
+        tasks
     }
 
-    fn connection(
-        &self,
-        stream: TcpStream,
-        peer: SocketAddr,
-        permit: DescriptorPermit,
-    ) -> impl Future<Output = ()> + Send + 'static + use<> {
-        if let Err(e) = prepare(&stream, self.write_timeout) {
-            tracing::debug!(error = %e, "a TCP option could not be set");
-        }
-        let client = ClientEnd { address: peer.ip().to_canonical(), secure: false };
-        let peer = Peer { client, unauthenticated: Arc::default(), permit };
-        let http = self.service.clone();
-        let service = service_fn(move |request| http.clone().answer(request, peer.clone()));
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
-            .max_buf_size(REQUEST_HEAD_LEN_MAX)
-            .max_headers(HEADERS_MAX)
-            .serve_connection(TokioIo::new(stream), service)
-            .with_upgrades();
-        async move {
-            if let Err(e) = connection.await {
-                tracing::debug!(error = %e, "a connection ended");
+    /// Accepts a connection to one of the endpoints. They take turns, so that none holds up the others.
+    async fn accept(&self, turn: &mut usize) -> io::Result<Accepted> {
+        let count = self.endpoints.len();
+        poll_fn(|cx| {
+            for at in (0..count).map(|n| (*turn + n) % count) {
+                if let Poll::Ready(accepted) = self.endpoints[at].poll_accept(cx) {
+                    *turn = at + 1;
+                    return Poll::Ready(accepted);
+                }
             }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+/// Serves the requests of one connection.
+async fn connection(service: HttpService, accepted: Accepted, permit: DescriptorPermit) {
+    let entry = accepted.entry.clone();
+    match accepted.enter().await {
+        Ok((stream, end)) => serve(service, stream, end, permit).await,
+        Err(error) => entry.refused(&error),
+    }
+}
+
+fn serve(
+    http: HttpService,
+    stream: ByteStream,
+    end: PeerEnd,
+    permit: DescriptorPermit,
+) -> impl Future<Output = ()> + Send + 'static {
+    let peer = Peer { client: end.client, is_proxy: end.is_proxy, unauthenticated: Arc::default(), permit };
+    let service = service_fn(move |request| http.clone().answer(request, peer.clone()));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(REQUEST_HEAD_LEN_MAX)
+        .max_headers(HEADERS_MAX)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    async move {
+        if let Err(e) = connection.await {
+            tracing::debug!(error = %e, "a connection ended");
         }
     }
 }
@@ -129,7 +148,7 @@ fn descriptor_permits() -> Arc<Semaphore> {
 }
 
 /// Closes a connection for which no descriptor is left.
-fn refuse(stream: TcpStream, warned: &mut bool) {
+fn refuse(accepted: Accepted, warned: &mut bool) {
     counter!(names::REFUSED_SESSIONS, "limit" => "descriptors").increment(1);
     if !std::mem::replace(warned, true) {
         let limit = descriptors::limit();
@@ -138,10 +157,5 @@ fn refuse(stream: TcpStream, warned: &mut bool) {
             "clients are refused: all file descriptors for clients are in use; raise `ulimit -n` (systemd: LimitNOFILE)"
         );
     }
-    drop(stream);
-}
-
-fn prepare(stream: &TcpStream, write_timeout: Duration) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    SockRef::from(stream).set_tcp_user_timeout(Some(write_timeout))
+    drop(accepted);
 }

@@ -18,9 +18,8 @@ use std::sync::Arc;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-/// The path of socket.io.
-const PATH: &str = "/socket.io";
-const BUNDLE_PATH: &str = "/socket.io/socket.io.js";
+/// The name of the client bundle below socket.io's path.
+const BUNDLE: &str = "/socket.io.js";
 
 /// Answers HTTP requests. Cheap to clone.
 #[derive(Clone)]
@@ -31,11 +30,14 @@ pub(crate) struct HttpService {
     origins: Origins,
     proxies: Proxies,
     bundle: Option<Arc<PathBuf>>,
+    /// The path of socket.io.
+    path: Arc<str>,
 }
 
 /// The service, and the handle of its namespaces. `other_routes` serves all paths except socket.io's.
 pub(crate) fn service(
     config: &Config,
+    proxies: Proxies,
     namespaces: Namespaces,
     other_routes: Router,
 ) -> (HttpService, SocketIo<Namespace>) {
@@ -59,8 +61,8 @@ pub(crate) fn service(
     let origins = Origins::new(&config.allowed_origins);
     let settings = Arc::new(Settings::new(config.buffer, config.write_timeout));
     let engine = Engine::new(library, settings, frame);
-    let proxies = Proxies::new(&config.trusted_proxies, config.forwarded_header);
-    (HttpService { engine, cors: cors(&origins), other_routes, origins, proxies, bundle }, io)
+    let path = config.socket_io_path().into();
+    (HttpService { engine, cors: cors(&origins), other_routes, origins, proxies, bundle, path }, io)
 }
 
 fn cors(origins: &Origins) -> CorsLayer {
@@ -85,7 +87,8 @@ impl HttpService {
         B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: std::error::Error + Send + Sync + 'static,
     {
-        if request.uri().path() == BUNDLE_PATH {
+        let below = below(&self.path, request.uri().path());
+        if below == Some(BUNDLE) {
             return Ok(self.bundle().await);
         }
         // CORS does not apply to WebSockets.
@@ -95,11 +98,12 @@ impl HttpService {
                 "this origin is not allowed: add it to plugins.messaging.allowed_origins\n",
             ));
         }
-        if self.proxies.trust(peer.client.address) {
+        if peer.is_proxy {
             peer.client = self.proxies.client(peer.client, request.headers());
         }
+        let is_socket_io = below.is_some();
         let mut request = request.map(Body::new);
-        if is_socket_io(request.uri().path()) {
+        if is_socket_io {
             let engine = self.engine;
             let answer = service_fn(move |request| {
                 let answer = engine.clone().answer(request, peer.clone());
@@ -134,8 +138,9 @@ impl HttpService {
     }
 }
 
-fn is_socket_io(path: &str) -> bool {
-    path.strip_prefix(PATH).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+/// The rest of `path` if it is `base` or below it.
+fn below<'a>(base: &str, path: &'a str) -> Option<&'a str> {
+    path.strip_prefix(base).filter(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn text(status: StatusCode, text: &'static str) -> Response<Body> {

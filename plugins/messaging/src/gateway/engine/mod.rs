@@ -11,8 +11,8 @@ mod upgrade;
 
 use super::handshake::Refusals;
 use crate::connection::{
-    Connection, DescriptorPermit, Polling, Protocol, Settings, Source, Stream, TooMany, UnauthenticatedClient,
-    UnauthenticatedLimit,
+    ByteStream, Connection, DescriptorPermit, Polling, Protocol, Settings, Source, Stream, TooMany,
+    UnauthenticatedClient, UnauthenticatedLimit,
 };
 use crate::namespace::Namespace;
 use crate::proxies::ClientEnd;
@@ -26,7 +26,6 @@ use sessions::Sessions;
 use socketioxide::service::SocketIoService;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tower::Service;
 
@@ -50,6 +49,8 @@ pub(super) struct Engine {
 #[derive(Clone)]
 pub(super) struct Peer {
     pub(super) client: ClientEnd,
+    /// Whether the connection is that of a trusted proxy, which reports its clients in the heads of requests.
+    pub(super) is_proxy: bool,
     /// Number of unauthenticated clients whose sessions began on this connection.
     pub(super) unauthenticated: Arc<AtomicUsize>,
     /// The permit for the connection's descriptor. A WebSocket takes it over.
@@ -182,9 +183,9 @@ fn on_upgrade(head: &mut Parts) -> Option<OnUpgrade> {
     head.extensions.remove::<OnUpgrade>()
 }
 
-/// The TCP connection of a WebSocket, and the bytes already read from it.
-async fn upgraded(upgrade: Option<OnUpgrade>) -> Option<(TcpStream, Bytes)> {
-    let parts = upgrade?.await.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
+/// The stream of a WebSocket, and the bytes already read from it.
+async fn upgraded(upgrade: Option<OnUpgrade>) -> Option<(ByteStream, Bytes)> {
+    let parts = upgrade?.await.ok()?.downcast::<TokioIo<ByteStream>>().ok()?;
     Some((parts.io.into_inner(), parts.read_buf))
 }
 

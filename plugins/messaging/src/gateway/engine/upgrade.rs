@@ -4,13 +4,12 @@
 //! polling and sends an upgrade packet. If any step fails, the session continues with polling.
 
 use crate::connection::text_frame;
-use crate::connection::{Connection, DescriptorPermit};
+use crate::connection::{ByteStream, Connection, DescriptorPermit};
 use bytes::{Buf, Bytes, BytesMut};
 use std::io::Cursor;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
@@ -21,19 +20,18 @@ const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
 const PROBE_FRAME_MAX: u64 = 125;
 
 /// Upgrades to the WebSocket if its client completes the probe in time. `read` was already read from it.
-pub(super) async fn upgrade(connection: Arc<Connection>, stream: TcpStream, read: Bytes, permit: DescriptorPermit) {
+pub(super) async fn upgrade(connection: Arc<Connection>, stream: ByteStream, read: Bytes, permit: DescriptorPermit) {
     let mut probe = Probe { stream, read: BytesMut::from(read) };
     let ready = timeout(UPGRADE_TIMEOUT, probe.run(&connection)).await.unwrap_or(None).is_some();
     if ready {
-        let (reads, writes) = probe.stream.into_split();
-        connection.upgrade(reads, writes, probe.read.freeze(), permit).await;
+        connection.upgrade(probe.stream, probe.read.freeze(), permit).await;
     }
     connection.end_upgrade();
 }
 
 /// A WebSocket that is being probed.
 struct Probe {
-    stream: TcpStream,
+    stream: ByteStream,
     read: BytesMut,
 }
 
@@ -42,6 +40,7 @@ impl Probe {
     async fn run(&mut self, connection: &Connection) -> Option<()> {
         self.expect(b"2probe").await?;
         self.stream.write_all(&text_frame(&["3probe"])).await.ok()?;
+        self.stream.flush().await.ok()?;
         connection.begin_upgrade();
         self.expect(b"5").await
     }
