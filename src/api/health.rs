@@ -19,8 +19,11 @@ pub(super) fn routes(state: ApiState) -> Router {
 async fn ready(State(state): State<ApiState>) -> Response {
     let parts = state.health.parts();
     let ready = parts.iter().all(|(_, why)| why.is_none());
-    let parts: Map<String, Value> =
+    let mut parts: Map<String, Value> =
         parts.into_iter().map(|(part, why)| (part, why.map_or_else(|| "ready".into(), Into::into))).collect();
+    parts.extend(
+        state.health.degraded_parts().into_iter().map(|(part, why)| (part, format!("ready, but {why}").into())),
+    );
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(json!({ "ready": ready, "parts": parts }))).into_response()
 }
