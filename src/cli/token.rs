@@ -5,15 +5,15 @@ use super::program::{MESSAGING, Program};
 use crate::host::init_logging;
 use clap::Args;
 use greyhound_messaging::Config;
-use greyhound_messaging::auth::{Secret, mint, normal_site};
+use greyhound_messaging::auth::{Minter, normal_site};
 use greyhound_sdk::fs::{FileSystem, OsFileSystem};
 use serde_json::{Map, Value};
 use std::io::{Write, stdout};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const HELP: &str = "\
-Signs the token (HS256) with the configured secret. Without one, uses the development secret in the data directory, and creates it
-if there is none yet.
+Signs the token with the first configured secret. If no keys are configured, uses the development secret in the data directory, and
+creates it if there is none yet. If only public keys are configured, no token can be made: only the issuer can sign.
 
 Examples:
   greyhound token --user 1
@@ -43,27 +43,22 @@ impl Token {
         let settings = program.settings()?;
         init_logging(settings.host.log_format);
         let messaging: Config = program.plugin(MESSAGING)?;
-        self.check(&messaging)?;
-        if !messaging.auth.algorithms.iter().any(|it| it == "HS256") {
-            return Err(Failure::failed(
-                "this command signs with HS256, which plugins.messaging.auth.algorithms does not have: add it",
-            ));
-        }
         let dir = settings.plugin_dir(MESSAGING);
-        if messaging.auth.secret.is_none() && messaging.auth.secret_file.is_none() {
+        if messaging.auth.is_for_development() {
             OsFileSystem.create_dir_all(&dir).map_err(|e| {
                 Failure::failed(format!("cannot create the directory {} (below node.data_dir): {e}", dir.display()))
             })?;
         }
-        let secret = Secret::find_or_make(&messaging.auth, &dir).map_err(|e| Failure::failed(e.to_string()))?;
-        let claims = self.claims(&messaging, SystemTime::now());
-        let token = mint(&secret, &claims).map_err(|e| Failure::failed(e.to_string()))?;
+        let minter = Minter::new(&messaging.auth, &dir).map_err(|e| Failure::failed(e.to_string()))?;
+        self.check(&minter)?;
+        let claims = self.claims(&minter, SystemTime::now());
+        let token = minter.mint(claims).map_err(|e| Failure::failed(format!("{e}: --claim sets claims")))?;
         Ok(writeln!(stdout(), "{token}")?)
     }
 
     /// Refuses two values for one claim.
-    fn check(&self, config: &Config) -> Result<(), Failure> {
-        let (user, site) = (&config.auth.user_claim, &config.auth.site_claim);
+    fn check(&self, minter: &Minter) -> Result<(), Failure> {
+        let (user, site) = (minter.user_claim(), minter.site_claim());
         for (at, (key, _)) in self.claims.iter().enumerate() {
             let option = if key == user { "--user" } else { "--site" };
             if key == user || (key == site && self.site.is_some()) {
@@ -78,11 +73,11 @@ impl Token {
         Ok(())
     }
 
-    fn claims(self, config: &Config, now: SystemTime) -> Map<String, Value> {
+    fn claims(self, minter: &Minter, now: SystemTime) -> Map<String, Value> {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut claims = Map::new();
-        claims.insert(config.auth.user_claim.clone(), self.user.into());
-        claims.extend(self.site.map(|site| (config.auth.site_claim.clone(), site.into())));
+        claims.insert(minter.user_claim().to_owned(), self.user.into());
+        claims.extend(self.site.map(|site| (minter.site_claim().to_owned(), site.into())));
         claims.insert("iat".into(), now.as_secs().into());
         claims.insert("exp".into(), now.saturating_add(self.expires).as_secs().into());
         claims.extend(self.claims);

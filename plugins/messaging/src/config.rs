@@ -3,7 +3,7 @@
 mod listener;
 
 pub use crate::auth::AuthConfig;
-use crate::auth::{RoomPattern, Secret, Sites, normal_origin};
+use crate::auth::{RoomPattern, Sites, normal_origin};
 pub use crate::proxies::ForwardedHeader;
 use crate::proxies::network;
 use crate::redis::is_over_tls;
@@ -120,7 +120,7 @@ pub enum SubscriptionMode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Demo {
-    /// Only if the gateway listens on loopback and no secret is configured.
+    /// Only if the gateway listens on loopback and no keys are configured.
     Auto,
     /// Yes, to loopback only.
     On,
@@ -280,23 +280,21 @@ impl Config {
 
     /// Checks the configured files.
     pub(crate) fn look(&self, data_dir: &Path, problems: &mut Problems) {
-        if let Err(why) = Secret::look(&self.auth, data_dir) {
-            let key = if self.auth.secret_file.is_some() { "auth.secret_file" } else { "auth" };
-            problems.report(key, why);
-        }
+        self.auth.look(data_dir, problems);
         for (prefix, listener) in self.all_listeners() {
             listener.look(&prefix, problems);
         }
         if let Some(Err(e)) = self.client_bundle.as_deref().map(paths::check_file) {
             problems.report("client_bundle", format!("{e}: name a socket.io.min.js, or leave it out"));
         }
-        let authorities =
-            std::env::var_os("SSL_CERT_FILE").filter(|_| self.redis.url.as_ref().is_some_and(|url| is_over_tls(url)));
-        if let Some(Err(e)) = authorities.map(|path| paths::check_file(Path::new(&path))) {
-            problems.report(
-                "redis.url",
-                format!("SSL_CERT_FILE: {e}: name a file with the certificates to trust, or unset it"),
-            );
+        let over_tls = [
+            ("redis.url", self.redis.url.as_ref().is_some_and(|url| is_over_tls(url))),
+            ("auth", self.auth.is_over_tls()),
+        ];
+        let authorities = std::env::var_os("SSL_CERT_FILE").map(|path| paths::check_file(Path::new(&path)));
+        if let (Some((key, _)), Some(Err(e))) = (over_tls.into_iter().find(|(_, is_used)| *is_used), authorities) {
+            problems
+                .report(key, format!("SSL_CERT_FILE: {e}: name a file with the certificates to trust, or unset it"));
         }
     }
 
@@ -319,11 +317,9 @@ impl Config {
 
     pub(crate) fn has_demo(&self) -> bool {
         match self.demo {
-            // A configured secret may mean production, with a proxy on this machine in front.
+            // Configured keys may mean production, with a proxy on this machine in front.
             Demo::Auto => {
-                self.all_listeners().all(|(_, listener)| listener.is_on_loopback())
-                    && self.auth.secret.is_none()
-                    && self.auth.secret_file.is_none()
+                self.all_listeners().all(|(_, listener)| listener.is_on_loopback()) && self.auth.is_for_development()
             }
             Demo::On => true,
             Demo::Off => false,

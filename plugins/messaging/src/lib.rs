@@ -28,7 +28,6 @@ pub mod emitter;
 mod event;
 mod gateway;
 mod http;
-#[allow(dead_code, reason = "its users come next")]
 mod http_client;
 mod metrics;
 mod msgpack;
@@ -43,7 +42,7 @@ mod target;
 pub mod views;
 
 use async_trait::async_trait;
-use auth::{Secret, Verifier, mint};
+use auth::{Minter, Verifier};
 pub use cluster::{AckReport, Gathered, Unreached};
 use cluster::{Cluster, Member, RequestHandler};
 pub use config::Config;
@@ -109,12 +108,13 @@ impl Plugin for Messaging {
     }
 
     async fn check(&self, config: &Config) -> Vec<Check> {
-        cluster::check(&config.redis).await
+        let (keys, redis) = tokio::join!(config.auth.connect(), cluster::check(&config.redis));
+        [keys, redis].concat()
     }
 
     async fn build(&self, config: Config, context: Context) -> Result<Box<dyn Component>, Error> {
         metrics::describe();
-        let secret = Secret::find_or_make(&config.auth, &context.data_dir)?;
+        let verifier = Arc::new(Verifier::new(&config.auth, &context.data_dir)?);
         let topics = Arc::new(Topics::new(&context.bus)?);
         let proxies = Proxies::new(&config.trusted_proxies, config.forwarded_header);
         let mut endpoints = Vec::new();
@@ -126,12 +126,11 @@ impl Plugin for Messaging {
         let namespaces = Namespaces::new(interest.clone(), config.auth.guests, room_rules);
         let writers = Arc::new(Writers::default());
         let cluster = Cluster::new(&config.redis, namespaces.clone(), interest);
-        let verifier = Verifier::new(&config.auth, &secret);
-        let clients = Clients::new(&config, verifier, topics.clone(), namespaces.clone(), cluster.clone());
+        let clients = Clients::new(&config, verifier.clone(), topics.clone(), namespaces.clone(), cluster.clone());
         let clients = Arc::new(clients);
         let max_payload = usize::try_from(config.max_payload.as_u64())?;
         let admin = http::routes(self.emitter.clone(), max_payload);
-        let demo = demo_routes(&config, &context, &secret, http::emit_route(self.emitter.clone(), max_payload));
+        let demo = demo_routes(&config, &context, http::emit_route(self.emitter.clone(), max_payload));
         let (service, io) = gateway::service(&config, proxies, namespaces.clone(), demo);
         config.namespaces.iter().for_each(|name| clients.serve(&io, name));
         let deliveries = Arc::new(Deliveries {
@@ -156,21 +155,22 @@ impl Plugin for Messaging {
         });
         self.emitter.open(RunningGateway { deliveries, sockets, cluster });
         let listener = Listener { endpoints, service, clients, writers, drain_spread: config.drain_spread };
-        Ok(Box::new(Gateway { config, context, listener, member, admin, emitter: self.emitter.clone() }))
+        Ok(Box::new(Gateway { config, context, verifier, listener, member, admin, emitter: self.emitter.clone() }))
     }
 }
 
 /// The demo page and its routes; empty if the demo is disabled.
-fn demo_routes(config: &Config, context: &Context, secret: &Secret, emit: axum::Router) -> axum::Router {
+fn demo_routes(config: &Config, context: &Context, emit: axum::Router) -> axum::Router {
     if !config.has_demo() {
         return axum::Router::new();
     }
-    let secret = secret.clone();
+    let (auth, data_dir) = (config.auth.clone(), context.data_dir.clone());
     let mint = move |user: &str| {
+        // The secret may have been rotated since the last token.
+        let minter = Minter::new(&auth, &data_dir)?;
         let end = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + demo::TOKEN_LIFE;
-        let claims =
-            serde_json::Map::from_iter([("id".to_owned(), user.into()), ("exp".to_owned(), end.as_secs().into())]);
-        mint(&secret, &claims).expect("a text claim is encodable")
+        let claims = [(minter.user_claim().to_owned(), user.into()), ("exp".to_owned(), end.as_secs().into())];
+        minter.mint(claims.into_iter().collect())
     };
     demo::routes(context.bus.clone(), mint, emit, config.socket_io_path())
 }
@@ -178,6 +178,7 @@ fn demo_routes(config: &Config, context: &Context, secret: &Secret, emit: axum::
 struct Gateway {
     config: Config,
     context: Context,
+    verifier: Arc<Verifier>,
     listener: Listener,
     /// `None` without a cluster.
     member: Option<Member>,
@@ -201,7 +202,7 @@ impl Component for Gateway {
     }
 
     async fn run(self: Box<Self>, drain: Drain) -> Result<(), Error> {
-        let Self { context, listener, member, emitter, .. } = *self;
+        let Self { context, verifier, listener, member, emitter, .. } = *self;
         context.health.ready();
         let (over, is_over) = oneshot::channel();
         let clients = async {
@@ -215,7 +216,10 @@ impl Component for Gateway {
                 member.run(is_over.map(drop)).await;
             }
         };
-        tokio::join!(clients, cluster);
+        tokio::select! {
+            ((), ()) = async { tokio::join!(clients, cluster) } => {}
+            () = verifier.keep_keys_current(&context.health) => {}
+        }
         Ok(())
     }
 }

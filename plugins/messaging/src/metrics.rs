@@ -14,6 +14,8 @@ pub const DELAY: &str = "greyhound_messaging_delivery_delay_seconds";
 pub const AUTHENTICATIONS: &str = "greyhound_messaging_authentications_total";
 /// Sockets that joined or left a room or were refused one, by `event` and `cause`. Without the rooms of users and sites.
 pub const MEMBERSHIPS: &str = "greyhound_messaging_memberships_total";
+/// 1 if the last attempt to read the keys of an `issuer` failed, otherwise 0.
+pub const KEYS_STALE: &str = "greyhound_messaging_keys_stale";
 /// Published messages.
 pub const MESSAGES: &str = "greyhound_messaging_messages_total";
 /// Deliveries to recipients, by `outcome`.
@@ -45,6 +47,7 @@ pub(crate) fn describe() {
     );
     describe_counter!(AUTHENTICATIONS, "Authentication attempts");
     describe_counter!(MEMBERSHIPS, "Sockets that joined or left a room or were refused one");
+    describe_gauge!(KEYS_STALE, "Whether the last attempt to read the keys of tokens failed");
     describe_counter!(MESSAGES, "Published messages");
     describe_counter!(DELIVERIES, "Deliveries to recipients");
     describe_counter!(PUSHES, "Events emitted by clients");

@@ -35,7 +35,7 @@ impl std::fmt::Display for ConnectError {
         let data = self.rejection.payload().data;
         let payload = match self.protocol {
             Protocol::V3 => serde_json::to_string(&data),
-            Protocol::V4 => serde_json::to_string(&Payload { message: self.rejection.message, data }),
+            Protocol::V4 => serde_json::to_string(&Payload { message: &self.rejection.message, data }),
         };
         f.write_str(&payload.expect("texts are JSON"))
     }

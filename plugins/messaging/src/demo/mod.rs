@@ -8,6 +8,7 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
+use crate::auth::MintError;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
@@ -37,7 +38,7 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
 /// peer's address as an axum `ConnectInfo`; a request without one is refused.
 pub(crate) fn routes<M>(bus: Bus, mint: M, emit: Router, path: &str) -> Router
 where
-    M: Fn(&str) -> String + Clone + Send + Sync + 'static,
+    M: Fn(&str) -> Result<String, MintError> + Clone + Send + Sync + 'static,
 {
     Router::new()
         .route("/", file("text/html; charset=utf-8", include_str!("page.html").replace(DEFAULT_PATH, path)))
@@ -68,8 +69,11 @@ struct ForUser {
 }
 
 /// Takes JSON in a POST: a page of another origin cannot send that without a preflight, nor run the answer as a script.
-async fn token<M: Fn(&str) -> String>(State(mint): State<M>, Json(wanted): Json<ForUser>) -> String {
-    mint(&wanted.user)
+async fn token<M>(State(mint): State<M>, Json(wanted): Json<ForUser>) -> Result<String, (StatusCode, String)>
+where
+    M: Fn(&str) -> Result<String, MintError>,
+{
+    mint(&wanted.user).map_err(|why| (StatusCode::INTERNAL_SERVER_ERROR, why.to_string()))
 }
 
 async fn only_this_machine(request: Request, next: Next) -> Response {

@@ -16,7 +16,7 @@ const NOTE: &str = r#"{"type": "record", "namespace": "test", "name": "note", "f
 
 fn app(bus: &MemoryBus) -> Router {
     let emit = Router::new().route("/emit", post(|Json(body): Json<Value>| async move { Json(body) }));
-    routes(bus.bus(), |user: &str| format!("a token for {user}"), emit, "/live")
+    routes(bus.bus(), |user: &str| Ok(format!("a token for {user}")), emit, "/live")
 }
 
 fn memory() -> MemoryBus {

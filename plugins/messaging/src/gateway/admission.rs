@@ -19,7 +19,7 @@ const ADMITTED_SWEEP_MIN: usize = 1024;
 const LIBRARY_DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Clients {
-    pub(super) fn admit(self: &Arc<Self>, socket: &Socket, auth: Auth) -> Result<(), ConnectError> {
+    pub(super) async fn admit(self: &Arc<Self>, socket: &Socket, auth: Auth) -> Result<(), ConnectError> {
         let parts = socket.req_parts();
         let (connection, refusals) = (connection(parts), Refusals::of(parts));
         let refused = |rejection| Err(ConnectError { rejection, protocol: connection.protocol });
@@ -32,7 +32,11 @@ impl Clients {
             connection.close();
             return refused(Rejection::TOO_MANY);
         }
-        let identity = match auth.token.or_else(|| request_token(parts)).map(|token| self.verifier.verify(&token)) {
+        let token = auth.token.or_else(|| request_token(parts));
+        if let Some(key) = token.as_ref().and_then(|token| self.verifier.missing_key(token)) {
+            key.await;
+        }
+        let identity = match token.map(|token| self.verifier.verify(&token)) {
             Some(Err(rejection)) => {
                 self.record_rejection(None, AuthMethod::Handshake, &rejection, socket);
                 refusals.add();

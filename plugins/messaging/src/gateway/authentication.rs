@@ -45,14 +45,36 @@ impl Clients {
         session.user().set_auth_timer(timer.abort_handle());
     }
 
-    pub(super) fn authenticate(&self, socket: &Socket, session: &Arc<Session>, credentials: Option<Credentials>) {
+    pub(super) fn authenticate(
+        self: &Arc<Self>,
+        socket: &Socket,
+        session: &Arc<Session>,
+        credentials: Option<Credentials>,
+    ) {
         if Refusals::of(socket.req_parts()).are_too_many() {
             // The connection is already being closed.
             return;
         }
         let token =
             credentials.and_then(|c| serde_json::from_str::<String>(c.token.get()).ok()).ok_or(Rejection::NOT_A_TEXT);
-        match token.and_then(|token| self.verifier.verify(&token)) {
+        let token = match token {
+            Ok(token) => token,
+            Err(rejection) => return self.reject(socket, session, &rejection),
+        };
+        let Some(key) = self.verifier.missing_key(&token) else { return self.verify(socket, session, &token) };
+        let (this, socket, session) = (self.clone(), socket.clone(), session.clone());
+        let before = session.user().name();
+        tokio::spawn(async move {
+            key.await;
+            // Meanwhile the client may have authenticated with another token, or gone.
+            if session.user().name() == before && !session.is_closed() {
+                this.verify(&socket, &session, &token);
+            }
+        });
+    }
+
+    fn verify(&self, socket: &Socket, session: &Arc<Session>, token: &str) {
+        match self.verifier.verify(token) {
             Ok(identity) => self.accept(socket, session, &identity, AuthMethod::Event),
             Err(rejection) => self.reject(socket, session, &rejection),
         }
@@ -158,7 +180,7 @@ impl Clients {
     ) {
         let outcome = if rejection.expired { AuthOutcome::Expired } else { AuthOutcome::Refused };
         let user = rejection.claimed.as_deref();
-        let attempt = Attempt { outcome, method: Some(method), user, site: None, reason: Some(rejection.message) };
+        let attempt = Attempt { outcome, method: Some(method), user, site: None, reason: Some(&rejection.message) };
         self.record_attempt(connection, &attempt, socket);
     }
 

@@ -26,7 +26,7 @@ pub(crate) struct Clients {
     pub(super) namespaces: Namespaces,
     /// `None` without a cluster.
     pub(super) cluster: Option<Arc<Cluster>>,
-    pub(super) verifier: Verifier,
+    pub(super) verifier: Arc<Verifier>,
     pub(super) sites: Sites,
     /// Whether the Origin header determines the site of a token without one.
     pub(super) site_from_origin: bool,
@@ -50,7 +50,7 @@ pub(super) struct Admitted {
 impl Clients {
     pub(crate) fn new(
         config: &Config,
-        verifier: Verifier,
+        verifier: Arc<Verifier>,
         topics: Arc<Topics>,
         namespaces: Namespaces,
         cluster: Option<Arc<Cluster>>,
@@ -74,7 +74,7 @@ impl Clients {
     /// events comes too early.
     pub(crate) fn serve(self: &Arc<Self>, io: &SocketIo<Namespace>, name: &str) {
         let (admit, connected) = (self.clone(), self.clone());
-        let admit = async move |socket: Socket, auth: Auth| admit.admit(&socket, auth);
+        let admit = async move |socket: Socket, auth: Auth| admit.admit(&socket, auth).await;
         let connected = async move |socket: Socket| connected.connected(socket);
         io.ns(name.to_owned(), connected.with(admit));
     }

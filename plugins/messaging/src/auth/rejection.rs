@@ -1,0 +1,73 @@
+//! Refused tokens. They are worded as in socketio-jwt 4.x and Node's jsonwebtoken, because clients rely on the words.
+
+use serde::Serialize;
+use std::borrow::Cow;
+
+/// Why a token was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Rejection {
+    /// The message to the client.
+    pub(crate) message: Cow<'static, str>,
+    pub(crate) expired: bool,
+    /// The user that the token names, if its signature is valid.
+    pub(crate) claimed: Option<String>,
+}
+
+/// The payload of `unauthorized`.
+#[derive(Serialize)]
+pub(crate) struct Unauthorized<'a> {
+    message: &'a str,
+    inner: Inner<'a>,
+    /// A refused handshake returns this part only.
+    pub(crate) data: Data<'a>,
+}
+
+#[derive(Serialize)]
+struct Inner<'a> {
+    message: &'a str,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Data<'a> {
+    message: &'a str,
+    code: &'static str,
+    r#type: &'static str,
+}
+
+impl Rejection {
+    /// The token is missing or not a string.
+    pub(crate) const NOT_A_TEXT: Self = Self::new("invalid token datatype");
+    /// The server is shutting down.
+    pub(crate) const STOPPING: Self = Self::new("server shutting down");
+    /// Too many of the client's tokens were refused.
+    pub(crate) const TOO_MANY: Self = Self::new("too many refusals");
+    pub(super) const TOO_LARGE: Self = Self::new("jwt too large");
+    pub(super) const MALFORMED: Self = Self::new("jwt malformed");
+    pub(super) const UNREADABLE: Self = Self::new("invalid token");
+    pub(super) const UNSIGNED: Self = Self::new("jwt signature is required");
+    pub(super) const CRITICAL: Self = Self::new("jwt crit header not supported");
+    pub(super) const ALGORITHM: Self = Self::new("invalid algorithm");
+    pub(super) const SIGNATURE: Self = Self::new("invalid signature");
+    pub(super) const NO_KEY: Self = Self::new("jwt signing key not found");
+    pub(super) const NO_USER: Self = Self::new("jwt has no user id");
+    pub(super) const INVALID_SITE: Self = Self::new("jwt has an invalid site");
+    pub(super) const INVALID_ROOMS: Self = Self::new("jwt has invalid rooms");
+
+    pub(super) const fn new(message: &'static str) -> Self {
+        Self { message: Cow::Borrowed(message), expired: false, claimed: None }
+    }
+
+    pub(super) fn worded(message: String) -> Self {
+        Self { message: Cow::Owned(message), expired: false, claimed: None }
+    }
+
+    /// The payload of `unauthorized`.
+    pub(crate) fn payload(&self) -> Unauthorized<'_> {
+        let message = &*self.message;
+        Unauthorized {
+            message,
+            inner: Inner { message },
+            data: Data { message, code: "invalid_token", r#type: "UnauthorizedError" },
+        }
+    }
+}
