@@ -12,6 +12,7 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
+use greyhound_sdk::tls::{Tls, joined};
 use greyhound_sdk::{Drain, descriptors};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -19,6 +20,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::task::{JoinError, JoinSet};
@@ -41,6 +43,7 @@ type PluginRoutes = Vec<(&'static str, Router)>;
 pub(crate) struct Listener {
     listener: TcpListener,
     gate: Gate,
+    tls: Option<Arc<Tls>>,
 }
 
 /// The listener cannot be opened.
@@ -49,6 +52,9 @@ pub enum BindError {
     /// The token file cannot be used.
     #[error(transparent)]
     Token(#[from] TokenFileError),
+    /// The files of TLS cannot be used.
+    #[error("admin.tls: {0}")]
+    Tls(String),
     /// The address cannot be bound.
     #[error(
         "the admin listener cannot listen on {address}: {why}; set admin.listen (GREYHOUND__ADMIN__LISTEN) to a free address"
@@ -63,21 +69,26 @@ pub enum BindError {
 
 impl Listener {
     pub(crate) async fn bind(admin: &Admin) -> Result<Self, BindError> {
-        let gate = Gate::new(admin.bearer()?, admin.allow_loopback);
+        let gate = Gate::new(admin.bearer()?, admin.allow_loopback, admin.tls.client_ca.is_some());
+        let tls = admin.tls.files().map(Tls::load).transpose().map_err(|errors| BindError::Tls(joined(&errors)))?;
         let listener =
             TcpListener::bind(admin.listen).await.map_err(|why| BindError::Address { address: admin.listen, why })?;
-        Ok(Self { listener, gate })
+        Ok(Self { listener, gate, tls: tls.map(Arc::new) })
     }
 
-    pub(crate) fn address(&self) -> String {
-        self.listener.local_addr().map_or_else(|_| "?".into(), |a| a.to_string())
+    /// The URL for operators and backends.
+    pub(crate) fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        self.listener.local_addr().map_or_else(|_| "?".into(), |address| format!("{scheme}://{address}"))
     }
 
     /// Serves until drained. The routes of each plugin are served below `/v1/<name>/` on the `workers`. Requests that
     /// are not complete at the deadline, such as a followed topic, are cut off.
     pub(crate) async fn serve(self, state: ApiState, plugins: PluginRoutes, workers: Handle, mut drain: Drain) {
         let recorder = state.recorder.clone();
-        let server = Arc::new(Server::new(state, plugins, self.gate, workers, drain.clone()));
+        // A dropped set aborts its task.
+        let _reload: JoinSet<()> = self.tls.iter().cloned().map(Tls::reload).collect();
+        let server = Arc::new(Server::new(state, plugins, (self.gate, self.tls), workers, drain.clone()));
         let connections_max = usize::try_from(descriptors::for_admin()).unwrap_or(usize::MAX);
         let mut upkeep = interval(METRICS_UPKEEP_INTERVAL);
         let mut connections = JoinSet::new();
@@ -120,22 +131,34 @@ struct Server {
     prefixes: Vec<String>,
     workers: Handle,
     drain: Drain,
+    tls: Option<Arc<Tls>>,
 }
 
 impl Server {
-    fn new(state: ApiState, plugins: PluginRoutes, gate: Gate, workers: Handle, drain: Drain) -> Self {
+    fn new(
+        state: ApiState,
+        plugins: PluginRoutes,
+        (gate, tls): (Gate, Option<Arc<Tls>>),
+        workers: Handle,
+        drain: Drain,
+    ) -> Self {
         let prefixes = plugins.iter().map(|(name, _)| format!("/v1/{name}/")).collect();
         let moved = |(name, routes): &(_, Router)| {
             (*name, routes.clone().layer(from_fn_with_state(workers.clone(), on_workers)))
         };
         let host_router = routes(state.clone(), plugins.iter().map(moved).collect(), gate.clone());
-        Self { host_router, worker_router: routes(state, plugins, gate), prefixes, workers, drain }
+        Self { host_router, worker_router: routes(state, plugins, gate), prefixes, workers, drain, tls }
     }
 
     /// Serves a connection on the workers if its first request is for a plugin, so that its requests do not change
-    /// threads. Otherwise serves it on the host's runtime, where a blocked plugin does not delay it.
+    /// threads. Otherwise serves it on the host's runtime, where a blocked plugin does not delay it, and which calls
+    /// the workers for a plugin's request. Over TLS, the first request is not seen in time.
     async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
         let _ = stream.set_nodelay(true);
+        if let Some(tls) = &self.tls {
+            let Ok(Ok(stream)) = timeout(HEAD_TIMEOUT, tls.acceptor().accept(stream)).await else { return };
+            return connection(stream, peer, self.host_router.clone(), self.drain.clone()).await;
+        }
         if !self.is_for_plugin(&stream).await {
             return connection(stream, peer, self.host_router.clone(), self.drain.clone()).await;
         }
@@ -189,7 +212,10 @@ async fn no_method(method: Method, uri: Uri) -> Response {
     )
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, mut drain: Drain) {
+async fn connection<S>(stream: S, peer: SocketAddr, router: Router, mut drain: Drain)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let service = router.map_request(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
         request.map(|body| axum::body::Body::new(TimeLimited::new(body, BODY_TIMEOUT)))

@@ -13,6 +13,7 @@ mod tail;
 #[cfg(test)]
 mod tests;
 mod text;
+mod tls_client;
 mod token;
 mod topics;
 mod validate;

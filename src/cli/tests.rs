@@ -10,7 +10,8 @@ use std::path::Path;
 
 const FILE: &str = include_str!("../../greyhound.toml");
 /// Keys without a default, or whose default differs between machines: the file has an example.
-const EXAMPLES: [&str; 23] = [
+const EXAMPLES: [&str; 24] = [
+    "client_ca",
     "certificate",
     "key",
     "secret_file",
@@ -99,7 +100,7 @@ fn the_file_documents_the_defaults() {
 
 #[test]
 fn the_file_documents_every_key() {
-    use crate::config::{Admin, Host, Log, Node, Retention};
+    use crate::config::{Admin, AdminTls, Host, Log, Node, Retention};
     let sections = [
         ("plugins.messaging", keys::<greyhound_messaging::Config>()),
         ("plugins.messaging.tls", keys::<greyhound_messaging::config::TlsConfig>()),
@@ -109,6 +110,7 @@ fn the_file_documents_every_key() {
         ("plugins.activity.hdfs", keys::<greyhound_activity::store::hdfs::Settings>()),
         ("node", keys::<Node>()),
         ("admin", keys::<Admin>()),
+        ("admin.tls", keys::<AdminTls>()),
         ("log", keys::<Log>()),
         ("log.retention", keys::<Retention>()),
         ("host", keys::<Host>()),

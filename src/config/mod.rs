@@ -20,6 +20,7 @@ pub use tree::{Layers, Tree};
 use bytesize::ByteSize;
 use greyhound_sdk::config::{Problems, duration};
 use greyhound_sdk::paths;
+use greyhound_sdk::tls::TlsFiles;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
@@ -119,6 +120,20 @@ pub struct Admin {
     pub allow_loopback: bool,
     /// Topics that accept rows over HTTP although their plugins do not declare them open.
     pub open_topics: Vec<String>,
+    /// The certificate with which it speaks TLS.
+    pub tls: AdminTls,
+}
+
+/// `[admin.tls]`. Without files, it speaks HTTP without TLS.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdminTls {
+    /// The certificate, followed by those of its issuers, in PEM.
+    pub certificate: Option<PathBuf>,
+    /// The certificate's private key, in PEM.
+    pub key: Option<PathBuf>,
+    /// The authorities whose certificates programs need to connect, in PEM. They need no token then.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// The prefix of the program's own topics, to which nobody else publishes.
@@ -283,6 +298,7 @@ impl Default for Admin {
             token_file: None,
             allow_loopback: true,
             open_topics: Vec::new(),
+            tls: AdminTls::default(),
         }
     }
 }
@@ -308,9 +324,34 @@ impl Admin {
         if self.token.as_ref().is_some_and(|t| t.reveal().trim().is_empty()) {
             problems.report("admin.token", "must not be empty; leave it out to have no token");
         }
+        self.tls.validate(problems);
         if let Some(own) = self.open_topics.iter().find(|topic| topic.starts_with(OWN_TOPICS)) {
             problems
                 .report("admin.open_topics", format!("must not have {own}: only the program itself publishes to it"));
+        }
+    }
+}
+
+// === impl AdminTls ===
+
+impl AdminTls {
+    /// The files, if certificate and key are named.
+    #[must_use]
+    pub fn files(&self) -> Option<TlsFiles> {
+        let (certificate, key) = (self.certificate.clone()?, self.key.clone()?);
+        Some(TlsFiles { certificate, key, client_ca: self.client_ca.clone() })
+    }
+
+    fn validate(&self, problems: &mut Problems) {
+        match (&self.certificate, &self.key) {
+            (Some(_), None) => problems.report("admin.tls.key", "is missing: name the key of admin.tls.certificate"),
+            (None, Some(_)) => {
+                problems.report("admin.tls.certificate", "is missing: name the certificate of admin.tls.key")
+            }
+            (None, None) if self.client_ca.is_some() => {
+                problems.report("admin.tls.certificate", "is missing: clients have certificates only over TLS");
+            }
+            _ => {}
         }
     }
 }

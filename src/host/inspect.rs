@@ -29,6 +29,9 @@ pub(super) fn files<'a>(settings: &Settings, plugins: impl Iterator<Item = &'a s
     if let Err(e) = settings.admin.bearer() {
         problems.push(problem("admin.token_file", e.why));
     }
+    if let Some(Err(errors)) = settings.admin.tls.files().map(|files| files.check()) {
+        problems.extend(errors.into_iter().map(|e| problem(&format!("admin.tls.{}", e.key), e.why)));
+    }
     problems
 }
 

@@ -92,7 +92,7 @@ impl Running {
         let mut built = self.build(plugins).await?;
         let routes = built.iter_mut().map(|it| (it.plugin.name(), it.component.routes())).collect();
         let mut lines: Vec<_> = built.iter().flat_map(|it| it.component.announce()).collect();
-        lines.push(("admin".into(), format!("http://{}", listener.address())));
+        lines.push(("admin".into(), listener.url()));
         lines.extend(more_lines);
         let on_failure = self.settings.host.on_failure;
         let workers = self.workers.handle();

@@ -27,6 +27,22 @@ export async function certificate(path) {
   return files
 }
 
+/** A new authority: `ca` is its certificate, and `issue` writes a certificate of it and its key. */
+export async function authority(path) {
+  const [ca, caKey, extensions] = ['ca.pem', 'ca-key.pem', 'extensions'].map(name => join(path, name))
+  const openssl = (...args) => execFileSync('openssl', args, { stdio: 'ignore' })
+  const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes']
+  openssl('req', '-x509', ...newKey, '-subj', '/CN=authority', '-days', '1', '-keyout', caKey, '-out', ca)
+  await writeFile(extensions, 'basicConstraints = CA:FALSE\nsubjectAltName = DNS:localhost,IP:127.0.0.1\n')
+  const issue = name => {
+    const [certificate, key, request] = ['pem', 'key', 'csr'].map(kind => join(path, `${name}.${kind}`))
+    openssl('req', '-new', ...newKey, '-subj', `/CN=${name}`, '-keyout', key, '-out', request)
+    openssl('x509', '-req', '-in', request, '-CA', ca, '-CAkey', caKey, '-CAcreateserial', '-days', '1', '-extfile', extensions, '-out', certificate)
+    return { certificate, key }
+  }
+  return { ca, issue }
+}
+
 /** Replaces the certificate by one for the same key that has expired. */
 export async function expire(path, { certificate, key }) {
   const [config, database, serial, request] = ['ca.conf', 'index.txt', 'serial', 'request.pem'].map(name => join(path, name))

@@ -1,13 +1,14 @@
 // TLS of Greyhound itself, its listeners, and its path.
 import assert from 'node:assert/strict'
-import { stat, writeFile } from 'node:fs/promises'
+import { readFile, stat, writeFile } from 'node:fs/promises'
 import { get } from 'node:http'
+import { request as requestTls } from 'node:https'
 import { createRequire } from 'node:module'
 import { connect as connectTcp } from 'node:net'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { connect as connectTls } from 'node:tls'
-import { assertConsecutive, certificate, directory, expire, publisher, shown } from './front.mjs'
+import { assertConsecutive, authority, certificate, directory, expire, publisher, shown } from './front.mjs'
 import { freePort, prepare, start, until } from './greyhound.mjs'
 import { fence, login, transportOf, ways } from './sockets.mjs'
 
@@ -138,4 +139,36 @@ test('validate reports files of TLS that cannot be used, and warns of an expired
   const expired = await validate(tls(files))
   assert.equal(expired.code, 0, expired.stderr)
   assert.match(expired.stderr, /warning: plugins\.messaging\.tls\.certificate: .* has expired/)
+})
+
+test('the admin listener speaks TLS, and admits programs with a certificate and nobody else', async t => {
+  const [authorities, others] = [await authority(await directory(t)), await authority(await directory(t))]
+  const [own, client, stranger] = [authorities.issue('node'), authorities.issue('backend'), others.issue('stranger')]
+  const greyhound = await prepare(t, { env: { ADMIN__TLS__CERTIFICATE: own.certificate, ADMIN__TLS__KEY: own.key, ADMIN__ALLOW_LOOPBACK: 'false' } })
+  const ask = async (path, certified, { method = 'GET', body } = {}) => {
+    const credentials = certified && { cert: await readFile(certified.certificate), key: await readFile(certified.key) }
+    const options = { port: greyhound.adminPort, host: '127.0.0.1', path, method, headers: { 'content-type': 'application/json' }, ca: await readFile(authorities.ca), agent: false, ...credentials }
+    return new Promise((done, fail) => requestTls(options, answer => answer.on('data', () => {}).on('end', () => done(answer.statusCode))).on('error', fail).end(body))
+  }
+  const ready = certified => until('readiness', () => ask('/readyz', certified).then(status => status === 200, () => false))
+
+  greyhound.spawn()
+  await ready()
+  assert.equal(await ask('/v1/topics'), 401)
+  assert.equal(await ask('/v1/topics', client), 401, 'a certificate that is not asked for admits nobody')
+  await greyhound.stop()
+
+  greyhound.settings.ADMIN__TLS__CLIENT_CA = authorities.ca
+  greyhound.spawn()
+  await ready(client)
+  for (const certified of [undefined, stranger]) await assert.rejects(ask('/healthz', certified), { code: /ECONNRESET|ERR_SSL|EPIPE/ })
+  assert.equal(await ask('/v1/topics', client), 200)
+  assert.equal(await ask('/v1/messaging/emit', client, { method: 'POST', body: JSON.stringify({ rooms: [], event: 'x', args: [] }) }), 200)
+  const { code, stdout, stderr } = await greyhound.cli('topics')
+  assert.equal(code, 0, stderr)
+  assert.match(stdout, /messaging\.connection/)
+  // Another program has the address.
+  greyhound.settings.ADMIN__TLS__CERTIFICATE = client.certificate
+  greyhound.settings.ADMIN__TLS__KEY = client.key
+  assert.match((await greyhound.cli('topics')).stderr, /cannot reach https:.*does not have the certificate in admin\.tls\.certificate/)
 })

@@ -202,7 +202,11 @@ fn warn_if(expired: bool, files: &TlsFiles) {
     }
 }
 
-fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFileError> {
+/// Reads the certificates in a file in PEM, of which there is at least one. `key` is the field that names the file.
+///
+/// # Errors
+/// The file cannot be used.
+pub fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFileError> {
     let error = |why: String| TlsFileError { key, why };
     paths::check_file(path).map_err(|why| error(format!("{why}: name a file with certificates in PEM")))?;
     let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
@@ -215,7 +219,11 @@ fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'st
     }
 }
 
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsFileError> {
+/// Reads a private key in PEM.
+///
+/// # Errors
+/// The file cannot be used.
+pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsFileError> {
     let error = |why: String| TlsFileError { key: "key", why };
     paths::check_file(path).map_err(|why| error(format!("{why}: name the file of the certificate's key in PEM")))?;
     PrivateKeyDer::from_pem_file(path).map_err(|e| {
