@@ -4,6 +4,7 @@ mod listener;
 
 pub use crate::auth::AuthConfig;
 use crate::auth::{RoomPattern, Sites, normal_origin};
+pub use crate::limits::LimitsConfig;
 pub use crate::proxies::ForwardedHeader;
 use crate::proxies::network;
 use crate::redis::is_over_tls;
@@ -72,6 +73,8 @@ pub struct Config {
     pub record_push_data: bool,
     /// How clients authenticate.
     pub auth: AuthConfig,
+    /// Limits on what clients may use.
+    pub limits: LimitsConfig,
     /// The cluster that this node joins.
     pub redis: RedisConfig,
 }
@@ -162,6 +165,7 @@ impl Default for Config {
             record_message_data: false,
             record_push_data: true,
             auth: AuthConfig::default(),
+            limits: LimitsConfig::default(),
             redis: RedisConfig::default(),
         }
     }
@@ -275,6 +279,7 @@ impl Config {
             problems.report("buffer", "expected 1 to 65536 packets");
         }
         self.auth.check(problems);
+        self.limits.check(problems);
         self.redis.check(problems);
     }
 

@@ -115,6 +115,15 @@ pub(crate) struct Frames {
 }
 
 impl Frames {
+    /// Replaces the frames by what `count` makes of them, once if both protocols share them.
+    pub(crate) fn counted(self, count: impl Fn(Bytes) -> Bytes) -> Self {
+        if self.v3.as_ptr() == self.v4.as_ptr() {
+            let both = count(self.v4);
+            return Self { v3: both.clone(), v4: both };
+        }
+        Self { v3: count(self.v3), v4: count(self.v4) }
+    }
+
     pub(crate) fn of(&self, protocol: i32) -> &Bytes {
         if protocol == 3 { &self.v3 } else { &self.v4 }
     }

@@ -14,9 +14,9 @@
 //! connection               a client's connection: transports, write queue, order of events
 //! ```
 //!
-//! Below them are the rows, the metrics, the configuration, the formats, the proxies in front and the clients of other
-//! servers: `rows`, `metrics`, `config`, `auth`, `proxies`, `redis`, `http_client`, `msgpack`, `target`, `room_names`,
-//! `remote_socket`. `views` are the SQL views of the topics; `demo` is the demo page.
+//! Below them are the rows, the metrics, the configuration, the limits, the formats, the proxies in front and the clients
+//! of other servers: `rows`, `metrics`, `config`, `limits`, `auth`, `proxies`, `redis`, `http_client`, `msgpack`, `target`,
+//! `room_names`, `remote_socket`. `views` are the SQL views of the topics; `demo` is the demo page.
 
 pub mod auth;
 mod cluster;
@@ -29,6 +29,7 @@ mod event;
 mod gateway;
 mod http;
 mod http_client;
+mod limits;
 mod metrics;
 mod msgpack;
 mod namespace;
@@ -56,6 +57,7 @@ use futures_util::FutureExt;
 use gateway::{Clients, Endpoint, Listener};
 use greyhound_sdk::config::Problems;
 use greyhound_sdk::{Check, Component, Context, Drain, Error, Plugin, SchemaError, TopicSchema};
+use limits::QueueMemory;
 use namespace::{Interest, Namespaces, RoomRules};
 use proxies::Proxies;
 pub use remote_socket::RemoteSocket;
@@ -126,12 +128,15 @@ impl Plugin for Messaging {
         let namespaces = Namespaces::new(interest.clone(), config.auth.guests, room_rules);
         let writers = Arc::new(Writers::default());
         let cluster = Cluster::new(&config.redis, namespaces.clone(), interest);
-        let clients = Clients::new(&config, verifier.clone(), topics.clone(), namespaces.clone(), cluster.clone());
+        let queue_memory = QueueMemory::new(usize::try_from(config.limits.queues.as_u64())?);
+        let (of_clients, of_cluster) = (namespaces.clone(), cluster.clone());
+        let clients =
+            Clients::new(&config, verifier.clone(), topics.clone(), of_clients, of_cluster, queue_memory.clone());
         let clients = Arc::new(clients);
         let max_payload = usize::try_from(config.max_payload.as_u64())?;
         let admin = http::routes(self.emitter.clone(), max_payload);
         let demo = demo_routes(&config, &context, http::emit_route(self.emitter.clone(), max_payload));
-        let (service, io) = gateway::service(&config, proxies, namespaces.clone(), demo);
+        let (service, io) = gateway::service(&config, proxies, namespaces.clone(), queue_memory, demo);
         config.namespaces.iter().for_each(|name| clients.serve(&io, name));
         let deliveries = Arc::new(Deliveries {
             shard: context.bus.shard().clone(),

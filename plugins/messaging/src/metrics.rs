@@ -5,11 +5,19 @@ pub const CONNECTIONS: &str = "greyhound_messaging_connections";
 /// Client connections, from handshake to end, regardless of the sockets on them.
 pub const SESSIONS: &str = "greyhound_messaging_sessions";
 /// Refused clients, by `limit`: `connection`, `address`, `all` (too many unauthenticated clients on one TCP connection,
-/// from one address, or in total), `descriptors` (too few file descriptors are left).
+/// from one address, or in total), `descriptors` (too few file descriptors are left), or a key of
+/// `[plugins.messaging.limits]`.
 pub const REFUSED_SESSIONS: &str = "greyhound_messaging_refused_sessions_total";
 /// Seconds from the receipt of a message until it is passed to the kernel or to a poll. Histogram of one message in 16;
 /// if several are written at once, of the oldest.
 pub const DELAY: &str = "greyhound_messaging_delivery_delay_seconds";
+/// Clients that began to be read more slowly than they send, by `limit`: `client` (of the connection or the user),
+/// `address`, or `refusals` (their tokens were refused).
+pub const SLOWED: &str = "greyhound_messaging_slowed_clients_total";
+/// Bytes that wait for clients, in all write queues together.
+pub const QUEUE_BYTES: &str = "greyhound_messaging_queue_bytes";
+/// Clients that were disconnected because all write queues together took too much memory.
+pub const EVICTED: &str = "greyhound_messaging_evicted_clients_total";
 /// Authentication attempts, by `outcome`.
 pub const AUTHENTICATIONS: &str = "greyhound_messaging_authentications_total";
 /// Sockets that joined or left a room or were refused one, by `event` and `cause`. Without the rooms of users and sites.
@@ -45,6 +53,9 @@ pub(crate) fn describe() {
         Unit::Seconds,
         "From the receipt of a message until it is passed to the kernel or to a poll"
     );
+    describe_counter!(SLOWED, "Clients that began to be read more slowly than they send");
+    describe_gauge!(QUEUE_BYTES, Unit::Bytes, "Bytes that wait for clients");
+    describe_counter!(EVICTED, "Clients that were disconnected because all write queues took too much memory");
     describe_counter!(AUTHENTICATIONS, "Authentication attempts");
     describe_counter!(MEMBERSHIPS, "Sockets that joined or left a room or were refused one");
     describe_gauge!(KEYS_STALE, "Whether the last attempt to read the keys of tokens failed");

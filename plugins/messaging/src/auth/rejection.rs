@@ -9,6 +9,7 @@ pub(crate) struct Rejection {
     /// The message to the client.
     pub(crate) message: Cow<'static, str>,
     pub(crate) expired: bool,
+    pub(super) code: &'static str,
     /// The user that the token names, if its signature is valid.
     pub(crate) claimed: Option<String>,
 }
@@ -41,6 +42,13 @@ impl Rejection {
     pub(crate) const STOPPING: Self = Self::new("server shutting down");
     /// Too many of the client's tokens were refused.
     pub(crate) const TOO_MANY: Self = Self::new("too many refusals");
+    /// The user has too many authenticated sockets.
+    pub(crate) const TOO_MANY_SOCKETS: Self = Self {
+        message: Cow::Borrowed("too many connections of this user"),
+        expired: false,
+        code: "too_many_connections",
+        claimed: None,
+    };
     pub(super) const TOO_LARGE: Self = Self::new("jwt too large");
     pub(super) const MALFORMED: Self = Self::new("jwt malformed");
     pub(super) const UNREADABLE: Self = Self::new("invalid token");
@@ -54,11 +62,11 @@ impl Rejection {
     pub(super) const INVALID_ROOMS: Self = Self::new("jwt has invalid rooms");
 
     pub(super) const fn new(message: &'static str) -> Self {
-        Self { message: Cow::Borrowed(message), expired: false, claimed: None }
+        Self { message: Cow::Borrowed(message), expired: false, code: "invalid_token", claimed: None }
     }
 
     pub(super) fn worded(message: String) -> Self {
-        Self { message: Cow::Owned(message), expired: false, claimed: None }
+        Self { message: Cow::Owned(message), expired: false, code: "invalid_token", claimed: None }
     }
 
     /// The payload of `unauthorized`.
@@ -67,7 +75,7 @@ impl Rejection {
         Unauthorized {
             message,
             inner: Inner { message },
-            data: Data { message, code: "invalid_token", r#type: "UnauthorizedError" },
+            data: Data { message, code: self.code, r#type: "UnauthorizedError" },
         }
     }
 }

@@ -5,15 +5,16 @@ use super::lifecycle::{ConnectionObserver, Lifecycle};
 use super::polling::Polling;
 use super::protocol::Protocol;
 use super::settings::Settings;
-use super::unauthenticated::UnauthenticatedClient;
+use super::unauthenticated::{Admission, UnauthenticatedClient};
 use super::write_queue::{Sink, Turn, WriteQueue};
 use crate::metrics as names;
 use crate::proxies::ClientEnd;
+use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use metrics::gauge;
 use parking_lot::Mutex;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -38,9 +39,19 @@ pub(crate) struct Connection {
     pub(super) writer: AtomicWaker,
     pub(super) polling: Option<Polling>,
     lifecycle: Mutex<Lifecycle>,
-    /// Counts the client as unauthenticated. `None` once one of its sessions has authenticated.
-    unauthenticated: Mutex<Option<UnauthenticatedClient>>,
+    standing: Mutex<Standing>,
+    /// Whether the client sends more than its limits allow.
+    flooding: AtomicBool,
+    /// The next pause before more is read.
+    pause_ms: AtomicU32,
     pub(super) settings: Arc<Settings>,
+}
+
+/// Who a client is known to be.
+enum Standing {
+    Unauthenticated { _counted: UnauthenticatedClient },
+    User(Arc<str>),
+    Gone,
 }
 
 impl Connection {
@@ -49,10 +60,11 @@ impl Connection {
         (client, protocol): (ClientEnd, Protocol),
         socket: Option<WriteHalf>,
         polling: Option<Polling>,
-        unauthenticated: Option<UnauthenticatedClient>,
+        admission: Option<Admission>,
         settings: Arc<Settings>,
     ) -> Self {
         gauge!(names::SESSIONS).increment(1);
+        let (place, unauthenticated) = admission.map(|it| (it.place, it.unauthenticated)).unzip();
         let websocket = AtomicBool::new(socket.is_some());
         let sink = match (socket, &polling) {
             (Some(socket), _) => Sink::Socket(Arc::new(socket)),
@@ -72,8 +84,12 @@ impl Connection {
             reader: AtomicWaker::new(),
             writer: AtomicWaker::new(),
             polling,
-            lifecycle: Mutex::new(Lifecycle::Open { observers: Vec::new(), callback: None }),
-            unauthenticated: Mutex::new(unauthenticated),
+            lifecycle: Mutex::new(Lifecycle::Open { observers: Vec::new(), callback: None, _place: place }),
+            standing: Mutex::new(
+                unauthenticated.map_or(Standing::Gone, |it| Standing::Unauthenticated { _counted: it }),
+            ),
+            flooding: AtomicBool::new(false),
+            pause_ms: AtomicU32::new(0),
             settings,
         }
     }
@@ -93,7 +109,7 @@ impl Connection {
     }
 
     /// Whether the connection is closed, or about to be closed, because the client reads too slowly.
-    pub(super) fn is_slow(&self) -> bool {
+    pub(crate) fn is_slow(&self) -> bool {
         self.slow.load(Relaxed)
     }
 
@@ -140,14 +156,31 @@ impl Connection {
         if self.is_slow() { Some("slow client") } else { self.close_reason.get().copied() }
     }
 
-    /// Called when one of the sessions has authenticated.
-    pub(crate) fn authenticated(&self) {
-        self.unauthenticated.lock().take();
+    /// Called when one of the sessions has authenticated as `user`.
+    pub(crate) fn authenticated(&self, user: Arc<str>) {
+        *self.standing.lock() = Standing::User(user);
+    }
+
+    /// The user as whom one of the sessions authenticated last.
+    pub(super) fn user(&self) -> Option<Arc<str>> {
+        match &*self.standing.lock() {
+            Standing::User(user) => Some(user.clone()),
+            Standing::Unauthenticated { .. } | Standing::Gone => None,
+        }
+    }
+
+    pub(super) fn set_flooding(&self, flooding: bool) {
+        self.flooding.store(flooding, Relaxed);
+    }
+
+    /// Whether the client sends more than its limits allow, and is therefore read only slowly.
+    pub(crate) fn is_flooding(&self) -> bool {
+        self.flooding.load(Relaxed)
     }
 
     /// Whether none of the sessions has authenticated.
     pub(crate) fn is_unauthenticated(&self) -> bool {
-        self.unauthenticated.lock().is_some()
+        matches!(*self.standing.lock(), Standing::Unauthenticated { .. })
     }
 
     /// Whether the library has dropped the connection.
@@ -180,6 +213,26 @@ impl Connection {
         }
     }
 
+    /// Bytes that wait for the client.
+    pub(crate) fn queued_bytes(&self) -> usize {
+        self.queue.lock().memory()
+    }
+
+    /// Counts frames for clients in the memory of all queues.
+    pub(crate) fn count_frames(&self, frames: Bytes) -> Bytes {
+        self.settings.queue_memory.count(frames)
+    }
+
+    /// Nothing is read from the client for this long.
+    pub(crate) fn pause(&self, time: Duration) {
+        self.pause_ms.fetch_add(u32::try_from(time.as_millis()).unwrap_or(u32::MAX), Relaxed);
+    }
+
+    pub(super) fn take_pause(&self) -> Option<Duration> {
+        let pause_ms = self.pause_ms.swap(0, Relaxed);
+        (pause_ms > 0).then(|| Duration::from_millis(pause_ms.into()))
+    }
+
     pub(super) fn check(&self) -> io::Result<()> {
         if self.aborted.load(Relaxed) { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
     }
@@ -195,11 +248,14 @@ impl Connection {
     /// Called when the library drops the connection.
     pub(super) fn ended(&self) {
         gauge!(names::SESSIONS).decrement(1);
-        self.unauthenticated.lock().take();
-        let unsent = self.queue.lock().end();
+        *self.standing.lock() = Standing::Gone;
+        let mut queue = self.queue.lock();
+        let unsent = queue.end();
+        queue.count_memory(&self.settings.queue_memory);
+        drop(queue);
         self.writer.wake();
         let lifecycle = std::mem::replace(&mut *self.lifecycle.lock(), Lifecycle::Ended);
-        let Lifecycle::Open { observers, callback } = lifecycle else { return };
+        let Lifecycle::Open { observers, callback, .. } = lifecycle else { return };
         observers.iter().for_each(|observer| observer.connection_ended(&unsent));
         if let Some(callback) = callback {
             callback();

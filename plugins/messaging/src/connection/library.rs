@@ -22,8 +22,9 @@ impl Connection {
         if queue.is_closing() || queue.is_closed() {
             return Poll::Ready(Ok(parts.iter().map(|part| part.len()).sum()));
         }
-        let len = queue.take(parts);
-        if queue.is_polled() && queue.len() > self.settings.buffer {
+        let len = queue.take(parts, &self.settings.queue_memory);
+        queue.count_memory(&self.settings.queue_memory);
+        if queue.is_polled() && queue.is_overfull(&self.settings) {
             self.abort_slow();
         }
         if !queue.is_behind() {

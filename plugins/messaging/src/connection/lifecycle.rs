@@ -1,6 +1,7 @@
 //! The end of a connection, and its observers.
 
 use super::queued::QueuedDelivery;
+use crate::limits::Place;
 use std::sync::Arc;
 
 /// Is notified when a connection ends.
@@ -13,6 +14,10 @@ pub(crate) trait ConnectionObserver: Send + Sync {
 
 /// Whether a connection has ended; until then, what to notify.
 pub(super) enum Lifecycle {
-    Open { observers: Vec<Arc<dyn ConnectionObserver>>, callback: Option<Box<dyn FnOnce() + Send>> },
+    Open {
+        observers: Vec<Arc<dyn ConnectionObserver>>,
+        callback: Option<Box<dyn FnOnce() + Send>>,
+        _place: Option<Place>,
+    },
     Ended,
 }

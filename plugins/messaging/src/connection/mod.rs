@@ -5,6 +5,7 @@
 //! The library sees every connection as the [`stream`] of one WebSocket.
 
 mod byte_stream;
+mod client_frames;
 mod connect_error;
 mod core;
 mod frame;
@@ -13,6 +14,7 @@ mod lifecycle;
 mod moment;
 mod namespace_query;
 mod ordering;
+mod pace;
 mod poll;
 mod polling;
 mod protocol;
@@ -39,5 +41,5 @@ pub(crate) use protocol::Protocol;
 pub(crate) use queued::{MessageRef, QueuedDelivery};
 pub(crate) use settings::Settings;
 pub(crate) use stream::{Source, Stream};
-pub(crate) use unauthenticated::{TooMany, UnauthenticatedClient, UnauthenticatedLimit};
+pub(crate) use unauthenticated::{Admission, TooMany, UnauthenticatedLimit};
 pub(crate) use writers::Writers;

@@ -42,6 +42,7 @@ impl Connection {
         if queue.len() > 0 && queue.is_polled() {
             let oldest = queue.oldest();
             let frames = queue.take_for_poll().collect();
+            queue.count_memory(&self.settings.queue_memory);
             self.settings.record_delay(oldest);
             if queue.is_closing() {
                 self.abort();

@@ -6,6 +6,7 @@
 use super::byte_stream::ReadHalf;
 use super::core::Connection;
 use super::namespace_query::Queries;
+use super::pace::Pace;
 use super::polling::{DescriptorPermit, Post};
 use super::protocol::Protocol;
 use bytes::{Buf, Bytes};
@@ -22,6 +23,7 @@ pub(crate) struct Stream {
     source: Source,
     /// Bytes that were already received.
     rest: Bytes,
+    pace: Pace,
     queries: Queries,
     connection: Arc<Connection>,
     /// Held while the WebSocket is open.
@@ -42,7 +44,7 @@ impl Stream {
         connection: Arc<Connection>,
         permit: Option<DescriptorPermit>,
     ) -> Self {
-        Self { source, rest: released(rest), queries: Queries::default(), connection, permit }
+        Self { source, rest: released(rest), pace: Pace::default(), queries: Queries::default(), connection, permit }
     }
 
     fn shut_down(&self, how: Shutdown) -> io::Result<()> {
@@ -104,7 +106,14 @@ fn poll_socket(
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let (this, before) = (self.get_mut(), buffer.filled().len());
-        ready!(this.poll_source(cx, buffer))?;
+        this.connection.check_reader(cx)?;
+        ready!(this.pace.poll_ready(&this.connection, cx));
+        let read = this.poll_source(cx, buffer);
+        if read.is_pending() {
+            this.pace.read_all(&this.connection);
+        }
+        ready!(read)?;
+        this.pace.read(&buffer.filled()[before..], &this.connection.settings.send_limits);
         if this.connection.protocol == Protocol::V3 {
             this.queries.drop_from(&mut buffer.filled_mut()[before..]);
         }

@@ -1,7 +1,10 @@
 use super::*;
+use crate::Config;
+use crate::limits::{LimitsConfig, QueueMemory};
 use crate::proxies::ClientEnd;
 use Offered::{Full, Queued, ViaLibrary};
 use bytes::Bytes;
+use greyhound_sdk::config::ByteSize;
 use std::future::poll_fn;
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -41,7 +44,9 @@ async fn connected(buffer: usize, write_timeout: Duration) -> (TcpStream, Server
     let (stream, peer) = listener.accept().await.unwrap();
     let stream = ByteStream::Tcp(stream);
     let writers = Arc::new(Writers::default());
-    let settings = Arc::new(Settings::new(buffer, write_timeout));
+    let limits = LimitsConfig { queue: ByteSize::gib(1), ..LimitsConfig::default() };
+    let config = Config { buffer, write_timeout, limits, ..Config::default() };
+    let settings = Arc::new(Settings::new(&config, QueueMemory::new(usize::MAX)));
     let (reads, writes) = stream.into_split();
     std::mem::forget(reads);
     let client_end = ClientEnd { address: peer.ip(), secure: false };

@@ -1,6 +1,7 @@
 //! Limits on the number of unauthenticated clients. Authenticated clients do not count: all users of a site may come
 //! from one address, or over a few connections of a proxy.
 
+use crate::limits::Place;
 use crate::metrics as names;
 use metrics::counter;
 use parking_lot::Mutex;
@@ -28,6 +29,14 @@ pub(crate) struct UnauthenticatedClient {
     limit: Arc<UnauthenticatedLimit>,
     address: IpAddr,
     tcp_connection: Arc<AtomicUsize>,
+}
+
+/// What a client holds from its handshake on.
+pub(crate) struct Admission {
+    /// Held until the connection ends.
+    pub(crate) place: Place,
+    /// Held until the client authenticates.
+    pub(crate) unauthenticated: UnauthenticatedClient,
 }
 
 /// A limit is reached.

@@ -32,16 +32,19 @@ impl Connection {
             return Offered::Full;
         }
         // The queue may be long only because the writers have not run yet.
-        if queue.len() >= self.settings.buffer
+        if queue.is_full_for(frame.len(), &self.settings)
             && let Wrote::Failed(error) = queue.write(&self.sent)
         {
             self.write_failed(&mut queue, &error);
             return Offered::Full;
         }
-        if queue.len() >= self.settings.buffer {
+        if queue.is_full_for(frame.len(), &self.settings) {
             return Offered::Full;
         }
         queue.push(frame.clone(), delivery);
+        if queue.is_behind() {
+            queue.count_memory(&self.settings.queue_memory);
+        }
         if queue.turn == Turn::Nobody {
             queue.turn = Turn::Writers;
             due.push(self.clone());
@@ -87,6 +90,7 @@ impl Connection {
             }
             Wrote::Failed(error) => return self.write_failed(queue, &error),
         };
+        queue.count_memory(&self.settings.queue_memory);
     }
 
     /// Writes as fast as the client reads until the queue is empty. A client that reads nothing for `write_timeout` is
@@ -100,7 +104,9 @@ impl Connection {
             }
             let mut queue = self.queue.lock();
             let oldest = queue.oldest();
-            match queue.write(&self.sent) {
+            let wrote = queue.write(&self.sent);
+            queue.count_memory(&self.settings.queue_memory);
+            match wrote {
                 Wrote::Some if queue.holds_up_library() => {}
                 Wrote::Some => self.writer.wake(),
                 Wrote::All | Wrote::ForPoll => {
@@ -109,6 +115,7 @@ impl Connection {
                         self.abort();
                     }
                     queue.turn = Turn::Nobody;
+                    queue.count_memory(&self.settings.queue_memory);
                     break;
                 }
                 Wrote::Failed(error) => {

@@ -5,7 +5,10 @@ use super::connect_error::replace_payloads;
 use super::moment::Moment;
 use super::ordering::LibraryOrder;
 use super::queued::QueuedDelivery;
+use super::settings::Settings;
+use crate::limits::QueueMemory;
 use bytes::{Bytes, BytesMut};
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -24,6 +27,10 @@ const CLOSE_FRAME: Bytes = Bytes::from_static(&[0x88, 0]);
 pub(super) struct WriteQueue {
     sink: Sink,
     pieces: VecDeque<Piece>,
+    /// Bytes of the pieces.
+    bytes: usize,
+    /// What is counted of this queue's memory, without the frames.
+    counted: usize,
     /// Written bytes of the first piece.
     first_written: usize,
     /// Number of pieces up to and including the library's last one.
@@ -78,6 +85,8 @@ impl WriteQueue {
         Self {
             sink,
             pieces: VecDeque::new(),
+            bytes: 0,
+            counted: 0,
             first_written: 0,
             until_library: 0,
             closing: false,
@@ -123,16 +132,47 @@ impl WriteQueue {
         self.until_library > 0 && self.turn == Turn::Client
     }
 
+    /// Bytes of the queued frames, and of their entries.
+    pub(super) fn memory(&self) -> usize {
+        self.bytes + self.len() * size_of::<Piece>()
+    }
+
+    /// Whether a frame of `len` bytes is too much for the queue. One frame of any length may wait.
+    pub(super) fn is_full_for(&self, len: usize, settings: &Settings) -> bool {
+        self.len() >= settings.buffer || (self.len() > 0 && self.bytes + len > settings.queue_bytes)
+    }
+
+    /// Whether the library has queued too much.
+    pub(super) fn is_overfull(&self, settings: &Settings) -> bool {
+        self.len() > settings.buffer || (self.len() > 1 && self.bytes > settings.queue_bytes)
+    }
+
+    /// Counts the memory of the entries while the client is behind. A queue that is written at once is not counted, and
+    /// costs nothing.
+    pub(super) fn count_memory(&mut self, memory: &QueueMemory) {
+        let entries = if self.is_behind() { self.len() * size_of::<Piece>() } else { 0 };
+        match entries.cmp(&self.counted) {
+            Ordering::Greater => memory.add(entries - self.counted),
+            Ordering::Less => memory.subtract(self.counted - entries),
+            Ordering::Equal => {}
+        }
+        self.counted = entries;
+    }
+
     pub(super) fn push(&mut self, frames: Bytes, delivery: QueuedDelivery) {
+        self.bytes += frames.len();
         self.pieces.push_back(Piece { frames, delivery });
     }
 
     /// Queues the library's output, frame by frame. Returns the number of bytes.
-    pub(super) fn take(&mut self, parts: &[IoSlice<'_>]) -> usize {
+    pub(super) fn take(&mut self, parts: &[IoSlice<'_>], memory: &Arc<QueueMemory>) -> usize {
         let mut all = BytesMut::with_capacity(parts.iter().map(|part| part.len()).sum());
         parts.iter().for_each(|part| all.extend_from_slice(part));
         let len = all.len();
         let mut all = replace_payloads(all.freeze());
+        if self.is_behind() {
+            all = memory.count(all);
+        }
         while let Some((end, delivery)) = self.order.next_delivery(&all) {
             let frames = all.split_to(end);
             self.push(frames, delivery);
@@ -161,6 +201,7 @@ impl WriteQueue {
     /// The connection has ended. Returns the unwritten deliveries.
     pub(super) fn end(&mut self) -> Vec<QueuedDelivery> {
         self.close();
+        self.bytes = 0;
         let pieces = std::mem::take(&mut self.pieces);
         let unsent = pieces.into_iter().map(|piece| piece.delivery).chain(self.order.take_outstanding());
         unsent.filter(QueuedDelivery::is_recorded).collect()
@@ -198,6 +239,7 @@ impl WriteQueue {
     pub(super) fn take_for_poll(&mut self) -> impl Iterator<Item = Bytes> + use<> {
         self.set_poll(None);
         self.until_library = 0;
+        self.bytes = 0;
         std::mem::take(&mut self.pieces).into_iter().map(|piece| piece.frames)
     }
 
@@ -236,6 +278,7 @@ impl WriteQueue {
         self.first_written += bytes;
         while let Some(piece) = self.pieces.front().filter(|piece| piece.frames.len() <= self.first_written) {
             self.first_written -= piece.frames.len();
+            self.bytes -= piece.frames.len();
             self.pieces.pop_front();
             self.until_library = self.until_library.saturating_sub(1);
         }

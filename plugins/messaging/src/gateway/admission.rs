@@ -2,8 +2,9 @@
 
 use super::clients::{Admitted, Clients, Socket, socket_key};
 use super::handshake::{Auth, Refusals, connection, recorded, request_token};
-use crate::auth::Rejection;
+use crate::auth::{Identity, Rejection};
 use crate::connection::ConnectError;
+use crate::limits::Counted;
 use crate::namespace::{Session, SessionParts};
 use crate::rows::{AuthMethod, ConnectionEvent, ConnectionRow, column, numbered};
 use axum::http::header;
@@ -36,15 +37,17 @@ impl Clients {
         if let Some(key) = token.as_ref().and_then(|token| self.verifier.missing_key(token)) {
             key.await;
         }
-        let identity = match token.map(|token| self.verifier.verify(&token)) {
-            Some(Err(rejection)) => {
+        let identity = match token.map(|token| self.identify(&token)).transpose() {
+            Ok(identity) => identity,
+            Err(rejection) => {
                 self.record_rejection(None, AuthMethod::Handshake, &rejection, socket);
-                refusals.add();
+                self.count_refusal(parts);
                 return refused(rejection);
             }
-            verified => verified.and_then(Result::ok),
         };
+        let (identity, place) = identity.unzip();
         let session = Arc::new(self.open(socket, auth.rest));
+        place.into_iter().for_each(|place| session.user().hold(place));
         session.observe_connection();
         if self.stopping.load(SeqCst) {
             // The shutdown began meanwhile. Dropping the session writes its `closed` row.
@@ -57,6 +60,13 @@ impl Clients {
         }
         admitted.insert(socket_key(socket), Admitted { session: Arc::downgrade(&session), identity });
         Ok(())
+    }
+
+    /// The identity that a token proves, and a place among the sockets of its user.
+    fn identify(&self, token: &str) -> Result<(Identity, Counted<Arc<str>>), Rejection> {
+        let identity = self.verifier.verify(token)?;
+        let place = self.sockets_by_user.add(identity.user.as_str().into()).ok_or(Rejection::TOO_MANY_SOCKETS)?;
+        Ok((identity, place))
     }
 
     fn open(&self, socket: &Socket, auth: Option<Box<RawValue>>) -> Session {

@@ -3,13 +3,13 @@
 use super::acks::NO_ARGUMENTS;
 use super::clients::{Clients, Socket};
 use super::credentials::Credentials;
-use super::handshake::{Refusals, connection, recorded};
+use super::handshake::{REFUSALS_MAX, Refusals, connection, recorded};
 use crate::auth::{Identity, Rejection, site_of_origin};
 use crate::connection::CLOSE_GRACE_PERIOD;
 use crate::metrics as names;
 use crate::namespace::{Grant, Session};
 use crate::rows::{AuthMethod, AuthOutcome, AuthRow, numbered};
-use axum::http::header;
+use axum::http::{header, request::Parts};
 use greyhound_sdk::Share;
 use metrics::counter;
 use socketioxide::AckError;
@@ -74,10 +74,19 @@ impl Clients {
     }
 
     fn verify(&self, socket: &Socket, session: &Arc<Session>, token: &str) {
-        match self.verifier.verify(token) {
+        match self.verifier.verify(token).and_then(|identity| self.hold_place(session, identity)) {
             Ok(identity) => self.accept(socket, session, &identity, AuthMethod::Event),
             Err(rejection) => self.reject(socket, session, &rejection),
         }
+    }
+
+    /// Gives a socket a place among those of its new user.
+    fn hold_place(&self, session: &Session, identity: Identity) -> Result<Identity, Rejection> {
+        if session.user().name().is_none_or(|user| *user != *identity.user) {
+            let place = self.sockets_by_user.add(identity.user.as_str().into());
+            session.user().hold(place.ok_or(Rejection::TOO_MANY_SOCKETS)?);
+        }
+        Ok(identity)
     }
 
     /// The client has authenticated: its socket joins the rooms of its user and site, and leaves those of a previous
@@ -131,7 +140,7 @@ impl Clients {
         let acknowledged =
             socket.timeout(UNAUTHORIZED_ACK_TIMEOUT).emit_with_ack::<_, ()>("unauthorized", &rejection.payload());
         session.sent_unmarked();
-        if Refusals::of(socket.req_parts()).add() {
+        if self.count_refusal(socket.req_parts()) == REFUSALS_MAX {
             self.disconnect_guesser(socket, session);
         } else if let Ok(acknowledged) = acknowledged {
             let (namespaces, session) = (self.namespaces.clone(), Arc::downgrade(session));
@@ -146,6 +155,13 @@ impl Clients {
                 }
             });
         }
+    }
+
+    /// Counts a refused token, and pauses the client. Returns how many of its tokens were refused.
+    pub(super) fn count_refusal(&self, parts: &Parts) -> u32 {
+        let (connection, refusals) = (connection(parts), Refusals::of(parts).add());
+        connection.pause(self.refused_tokens.pause(refusals, connection.client.address));
+        refusals
     }
 
     /// Disconnects a client whose tokens were refused too often. It is disconnected from the namespace first, so that

@@ -2,9 +2,11 @@
 
 use super::handshake::Auth;
 use super::pushed_event::Push;
+use super::refused_tokens::RefusedTokens;
 use crate::auth::{Identity, Sites, Verifier};
 use crate::cluster::Cluster;
 use crate::config::Config;
+use crate::limits::{Count, QueueMemory};
 use crate::namespace::{Namespace, Namespaces, Session};
 use crate::rows::Topics;
 use parking_lot::Mutex;
@@ -27,6 +29,10 @@ pub(crate) struct Clients {
     /// `None` without a cluster.
     pub(super) cluster: Option<Arc<Cluster>>,
     pub(super) verifier: Arc<Verifier>,
+    pub(super) queue_memory: Arc<QueueMemory>,
+    pub(super) refused_tokens: RefusedTokens,
+    /// The sockets of each user.
+    pub(super) sockets_by_user: Arc<Count<Arc<str>>>,
     pub(super) sites: Sites,
     /// Whether the Origin header determines the site of a token without one.
     pub(super) site_from_origin: bool,
@@ -54,12 +60,16 @@ impl Clients {
         topics: Arc<Topics>,
         namespaces: Namespaces,
         cluster: Option<Arc<Cluster>>,
+        queue_memory: Arc<QueueMemory>,
     ) -> Self {
         Self {
             topics,
             namespaces,
             cluster,
             verifier,
+            queue_memory,
+            refused_tokens: RefusedTokens::default(),
+            sockets_by_user: Count::new(config.limits.sockets_per_user),
             sites: Sites::new(&config.sites),
             site_from_origin: config.auth.site_from_origin,
             auth_timeout: config.auth.timeout,
@@ -101,7 +111,9 @@ impl Clients {
 
     fn disconnected(&self, socket: &Socket, session: &Arc<Session>, reason: DisconnectReason) {
         // Closed before it is removed: `Rooms` adds no closed socket.
-        session.close(node_reason(reason));
+        // The answer to a ping waits behind all that the client sent before.
+        let flooding = reason == DisconnectReason::HeartbeatTimeout && session.connection().is_flooding();
+        session.close(if flooding { "flooding" } else { node_reason(reason) });
         if let Some(namespace) = self.namespaces.get(socket.ns()) {
             namespace.rooms.write().exit(socket.id, &session.user().rooms());
         }

@@ -18,7 +18,7 @@ const HEADER_LEN_MAX: usize = 512;
 const AUTH_LEN_MAX: usize = 4096;
 /// Maximum number of refused tokens of a client. One with more guesses tokens or runs in a loop; other clients get a
 /// new token from their backend or give up.
-const REFUSALS_MAX: u32 = 10;
+pub(super) const REFUSALS_MAX: u32 = 10;
 
 /// The auth payload of a CONNECT packet.
 #[derive(Default)]
@@ -59,9 +59,9 @@ impl Refusals {
         parts.extensions.get().cloned().unwrap_or_default()
     }
 
-    /// Counts a refused token. Returns whether the limit has just been reached.
-    pub(super) fn add(&self) -> bool {
-        self.0.fetch_add(1, Relaxed) + 1 == REFUSALS_MAX
+    /// Counts a refused token. Returns their number.
+    pub(super) fn add(&self) -> u32 {
+        self.0.fetch_add(1, Relaxed) + 1
     }
 
     pub(super) fn are_too_many(&self) -> bool {

@@ -3,6 +3,7 @@
 use super::clients::Clients;
 use super::endpoint::{Accepted, Endpoint, PeerEnd};
 use super::engine::Peer;
+use super::relief::relieve;
 use super::service::HttpService;
 use super::shutdown::{CloseAllOnDrop, finish};
 use crate::connection::{ByteStream, DescriptorPermit, Writers};
@@ -90,6 +91,8 @@ impl Listener {
             async move { writers.write().await }
         };
         let mut tasks: JoinSet<()> = (0..Handle::current().metrics().num_workers()).map(|_| writer()).collect();
+        let clients = self.clients.clone();
+        tasks.spawn(async move { match relieve(clients).await {} });
         self.endpoints.iter().filter_map(Endpoint::tls).for_each(|tls| drop(tasks.spawn(tls.reload())));
         tasks
     }

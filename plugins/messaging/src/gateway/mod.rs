@@ -12,6 +12,8 @@ mod listener;
 mod proxy_header;
 mod push;
 mod pushed_event;
+mod refused_tokens;
+mod relief;
 mod room_requests;
 mod service;
 mod shutdown;

@@ -4,6 +4,7 @@ use super::engine::{Engine, Peer};
 use crate::auth::Origins;
 use crate::config::Config;
 use crate::connection::Settings;
+use crate::limits::{ConnectionLimits, QueueMemory};
 use crate::namespace::{Namespace, Namespaces};
 use crate::proxies::Proxies;
 use axum::body::Body;
@@ -39,6 +40,7 @@ pub(crate) fn service(
     config: &Config,
     proxies: Proxies,
     namespaces: Namespaces,
+    queue_memory: Arc<QueueMemory>,
     other_routes: Router,
 ) -> (HttpService, SocketIo<Namespace>) {
     let payload = config.max_payload.as_u64();
@@ -59,8 +61,8 @@ pub(crate) fn service(
         .build_with_inner_svc(());
     let bundle = config.client_bundle.clone().map(Arc::new);
     let origins = Origins::new(&config.allowed_origins);
-    let settings = Arc::new(Settings::new(config.buffer, config.write_timeout));
-    let engine = Engine::new(library, settings, frame);
+    let settings = Arc::new(Settings::new(config, queue_memory));
+    let engine = Engine::new(library, settings, ConnectionLimits::new(&config.limits), frame);
     let path = config.socket_io_path().into();
     (HttpService { engine, cors: cors(&origins), other_routes, origins, proxies, bundle, path }, io)
 }

@@ -43,7 +43,9 @@ impl Namespace {
         message: MessageRef,
         writers: &Writers,
     ) -> Sent {
-        let (frames, mut due) = (event.frames(self.local.path()), Vec::new());
+        let Some(any) = roster.sessions().first() else { return Sent::Alike(DeliveryOutcome::Queued) };
+        let frames = event.frames(self.local.path()).counted(|frames| any.connection().count_frames(frames));
+        let mut due = Vec::new();
         let mut library = ThroughLibrary { local: &self.local, event, volatile, message, packet: None };
         let sent = Sent::each(roster.sessions().iter().map(|session| {
             match session.offer(frames.of(session.protocol), volatile, message, &mut due) {

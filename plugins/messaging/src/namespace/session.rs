@@ -129,7 +129,7 @@ impl Session {
 
     /// Sets the user and the rooms that come with it. Returns the rooms that the socket leaves.
     pub(super) fn set_user(&self, grant: Grant, rules: &RoomRules) -> Vec<String> {
-        self.connection.authenticated();
+        self.connection.authenticated(grant.user.clone());
         let before = self.user.name();
         let changes = self.user.set(grant, rules);
         let record = |membership: &Membership, event, user| {
@@ -208,7 +208,7 @@ impl Session {
         }
         self.open.fetch_sub(1, Relaxed);
         gauge!(names::CONNECTIONS).decrement(1);
-        self.user.stop_auth_timer();
+        self.user.closed();
         let reason = self.close_reason.get().copied().or(self.connection.close_reason()).unwrap_or(reason);
         let (user, (received, sent)) = (self.user.name(), self.connection.bytes());
         let row = ConnectionRow {
@@ -234,7 +234,7 @@ impl Session {
         use crate::proxies::ClientEnd;
         static TOPICS: std::sync::LazyLock<Arc<Topics>> = std::sync::LazyLock::new(|| Arc::new(Topics::for_tests()));
         let client = ClientEnd { address: std::net::Ipv4Addr::LOCALHOST.into(), secure: false };
-        let settings = Arc::new(Settings::new(1, Duration::ZERO));
+        let settings = Arc::new(Settings::new(&crate::Config::default(), crate::limits::QueueMemory::new(usize::MAX)));
         Self::new(SessionParts {
             sid: Sid::new(),
             connection_seq: number as i64,

@@ -3,6 +3,7 @@
 use super::room_rules::{JoinRefused, RoomRules};
 use crate::auth::{RoomClaims, RoomPattern};
 use crate::connection::Moment;
+use crate::limits::Counted;
 use crate::rows::MembershipCause;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -19,6 +20,8 @@ pub(crate) struct SessionUser {
 #[derive(Default)]
 struct State {
     name: Option<Arc<str>>,
+    /// The socket's place among those of its user.
+    place: Option<Counted<Arc<str>>>,
     /// The previous user, and when it was replaced.
     previous: Option<(Moment, Arc<str>)>,
     rooms: Vec<Membership>,
@@ -119,12 +122,23 @@ impl SessionUser {
         Ok(state.rooms.len() < before)
     }
 
+    /// Holds `place` until the socket closes, or gets another.
+    pub(crate) fn hold(&self, place: Counted<Arc<str>>) {
+        self.state.lock().place = Some(place);
+    }
+
+    /// The socket is closed.
+    pub(super) fn closed(&self) {
+        self.stop_auth_timer();
+        self.state.lock().place = None;
+    }
+
     /// Aborts `timer` when the socket authenticates or closes.
     pub(crate) fn set_auth_timer(&self, timer: AbortHandle) {
         *self.auth_timer.lock() = Some(timer);
     }
 
-    pub(super) fn stop_auth_timer(&self) {
+    fn stop_auth_timer(&self) {
         // Removed, because a handle keeps the memory of its task.
         if let Some(timer) = self.auth_timer.lock().take() {
             timer.abort();

@@ -11,9 +11,10 @@ mod upgrade;
 
 use super::handshake::Refusals;
 use crate::connection::{
-    ByteStream, Connection, DescriptorPermit, Polling, Protocol, Settings, Source, Stream, TooMany,
-    UnauthenticatedClient, UnauthenticatedLimit,
+    Admission, ByteStream, Connection, DescriptorPermit, Polling, Protocol, Settings, Source, Stream, TooMany,
+    UnauthenticatedLimit,
 };
+use crate::limits::{ConnectionLimits, Refusal};
 use crate::namespace::Namespace;
 use crate::proxies::ClientEnd;
 use axum::body::Body;
@@ -21,7 +22,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCo
 use bytes::Bytes;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use request::{Operation, Refused};
+use request::{Operation, RETRY_AFTER, Refused};
 use sessions::Sessions;
 use socketioxide::service::SocketIoService;
 use std::sync::Arc;
@@ -39,6 +40,7 @@ pub(super) struct Engine {
     settings: Arc<Settings>,
     sessions: Arc<Sessions>,
     unauthenticated: Arc<UnauthenticatedLimit>,
+    limits: Arc<ConnectionLimits>,
     /// Maximum length of a POST's body.
     max_payload: usize,
     /// Whether new sessions are refused.
@@ -58,12 +60,13 @@ pub(super) struct Peer {
 }
 
 impl Engine {
-    pub(super) fn new(library: Library, settings: Arc<Settings>, max_payload: usize) -> Self {
+    pub(super) fn new(library: Library, settings: Arc<Settings>, limits: ConnectionLimits, max_payload: usize) -> Self {
         Self {
             library,
             settings,
             sessions: Arc::default(),
             unauthenticated: Arc::default(),
+            limits: Arc::new(limits),
             max_payload,
             stopping: Arc::default(),
         }
@@ -87,11 +90,18 @@ impl Engine {
         answer.unwrap_or_else(Refused::response)
     }
 
-    fn admit(&self, peer: &Peer) -> Result<UnauthenticatedClient, Refused> {
+    fn admit(&self, peer: &Peer) -> Result<Admission, Refused> {
         if self.stopping.load(Relaxed) {
             return Err(Refused::Stopping);
         }
-        self.unauthenticated.admit(peer.client.address, &peer.unauthenticated).map_err(|TooMany| Refused::TooMany)
+        let address = peer.client.address;
+        let place = self.limits.admit(address).map_err(|refusal| match refusal {
+            Refusal::Node => Refused::Full,
+            Refusal::Address => Refused::TooManyFromThere(RETRY_AFTER),
+            Refusal::Rate(wait) => Refused::TooManyFromThere(wait),
+        })?;
+        let unauthenticated = self.unauthenticated.admit(address, &peer.unauthenticated);
+        Ok(Admission { place, unauthenticated: unauthenticated.map_err(|TooMany| Refused::TooMany)? })
     }
 
     /// Begins a session with polling. Returns its connection, to which the library writes an open packet.

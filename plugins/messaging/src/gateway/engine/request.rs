@@ -5,6 +5,7 @@ use crate::gateway::handshake::query;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use serde::Serialize;
+use std::time::Duration;
 use tungstenite::handshake::derive_accept_key;
 
 /// The operation that a request asks for.
@@ -22,8 +23,8 @@ pub(super) enum Operation {
     Upgrade(String, HeaderValue),
 }
 
-/// Seconds after which a refused client may retry.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
+/// Time after which a refused client may retry, unless a limit says when.
+pub(super) const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// Why a request is refused. The first four have Node's codes and messages (engine.io 6, `Server.errors`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +38,10 @@ pub(super) enum Refused {
     TooMany,
     /// The server is shutting down.
     Stopping,
+    /// The node has too many connections.
+    Full,
+    /// The client's address or network has too many connections, or too many handshakes. It may retry after this time.
+    TooManyFromThere(Duration),
     /// The library did not write the open packet in time.
     NotBegun,
     /// The body did not arrive in time.
@@ -112,6 +117,11 @@ impl Refused {
             Self::Other(name) => (3, "Bad request", Some(Context { name })),
             Self::TooMany => return unavailable("too many unauthenticated clients\n"),
             Self::Stopping => return elsewhere(),
+            Self::Full => return unavailable("too many connections\n"),
+            Self::TooManyFromThere(wait) => {
+                let why = "too many connections or handshakes from this address\n";
+                return later(StatusCode::TOO_MANY_REQUESTS, why, wait);
+            }
             Self::NotBegun => return unavailable("the session could not be opened in time\n"),
             Self::TooSlow => return text(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time\n"),
             Self::TooLong => {
@@ -127,8 +137,14 @@ impl Refused {
 }
 
 fn unavailable(why: &'static str) -> Response<Body> {
-    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, why);
-    response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+    later(StatusCode::SERVICE_UNAVAILABLE, why, RETRY_AFTER)
+}
+
+fn later(status: StatusCode, why: &'static str, wait: Duration) -> Response<Body> {
+    let mut response = text(status, why);
+    response
+        .headers_mut()
+        .insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)));
     response
 }
 
