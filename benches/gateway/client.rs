@@ -30,7 +30,7 @@ pub struct Clients {
     tally: Rc<Tally>,
     epoch: Instant,
     count: u64,
-    local: tokio::task::LocalSet,
+    pub(crate) local: tokio::task::LocalSet,
 }
 
 impl Clients {
@@ -92,13 +92,13 @@ impl Clients {
     }
 }
 
-struct Connection {
+pub(crate) struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
 }
 
 impl Connection {
-    async fn authenticated(port: u16, token: &str) -> io::Result<Self> {
+    pub(crate) async fn authenticated(port: u16, token: &str) -> io::Result<Self> {
         let stream = TcpStream::connect(("127.0.0.1", port)).await?;
         stream.set_nodelay(true)?;
         let mut connection = Self { stream, buffer: Vec::new() };
@@ -135,7 +135,7 @@ impl Connection {
         }
     }
 
-    async fn send(&mut self, text: &[u8]) -> io::Result<()> {
+    pub(crate) async fn send(&mut self, text: &[u8]) -> io::Result<()> {
         let mut frame = vec![0x81];
         match text.len() {
             short @ 0..126 => frame.push(0x80 | short as u8),

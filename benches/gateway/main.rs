@@ -10,6 +10,7 @@
 //! for the scenario `growth`).
 
 mod client;
+mod hostile;
 mod server;
 
 use client::{Clients, Target};
@@ -28,6 +29,8 @@ enum Load {
     Broadcast { in_flight: usize },
     /// Messages to all clients, at a rate per second.
     Paced { rate: u32 },
+    /// As `Paced`, among so many clients that stall, that flood, and that send slowly.
+    Hostile { rate: u32, each: usize },
     /// Messages to one user each, with so many in flight.
     Single { in_flight: usize },
     /// Nothing is published.
@@ -46,6 +49,7 @@ fn scenarios() -> Vec<Scenario> {
         Scenario { name: "one-in-flight", clients: 1000, load: Load::Broadcast { in_flight: 1 } },
         Scenario { name: "broadcast-5k", clients: 5000, load: Load::Broadcast { in_flight: 8 } },
         Scenario { name: "paced", clients: 1000, load: Load::Paced { rate: 20 } },
+        Scenario { name: "hostile", clients: 1000, load: Load::Hostile { rate: 20, each: 100 } },
         Scenario { name: "single-user", clients: 1000, load: Load::Single { in_flight: 64 } },
         Scenario { name: "idle", clients: setting("IDLE", 9000), load: Load::Idle },
         Scenario {
@@ -61,7 +65,7 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     server::pin_to_core_1();
     println!(
-        "| scenario | deliveries/s | server CPU each | core | p50 | p99 | connect + auth | RSS a connection | RSS before → after | missing |"
+        "| scenario | deliveries/s | server CPU each | core | p50 | p99 | connect + auth | RSS a connection | RSS before → after (peak) | missing |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|");
     for scenario in scenarios().into_iter().filter(|s| wanted.is_empty() || wanted.iter().any(|w| w == s.name)) {
@@ -78,6 +82,9 @@ async fn measure(scenario: &Scenario) {
     let connected = server.usage();
     tokio::time::sleep(Duration::from_millis(1500)).await;
     let settled = server.usage();
+    if let Load::Hostile { each, .. } = scenario.load {
+        hostile::join(&server, &clients, each).await;
+    }
     let run = Instant::now();
     let published = publish(scenario, &server, &clients).await;
     let elapsed = run.elapsed();
@@ -102,10 +109,11 @@ async fn measure(scenario: &Scenario) {
     let (p50, p99) = clients.latency_ms();
     let missing = expected.saturating_sub(clients.delivered());
     println!(
-        "| {} | {rate} | {each} | {core} | {p50:.1} ms | {p99:.1} ms | {connect} | {a_connection} | {} → {} MB | {missing} |",
+        "| {} | {rate} | {each} | {core} | {p50:.1} ms | {p99:.1} ms | {connect} | {a_connection} | {} → {} MB ({}) | {missing} |",
         scenario.name,
         settled.rss_kb / 1024,
         server.usage().rss_kb / 1024,
+        server.usage().peak_kb / 1024,
     );
     server.stop().await;
 }
@@ -123,7 +131,7 @@ async fn publish(scenario: &Scenario, server: &Server, clients: &Clients) -> u64
             let end = Instant::now() + time;
             client::closed_loop(server, clients, target, in_flight, move |_| Instant::now() < end).await
         }
-        Load::Paced { rate } => client::paced(server, clients, target, rate, time).await,
+        Load::Paced { rate } | Load::Hostile { rate, .. } => client::paced(server, clients, target, rate, time).await,
         Load::Growth { deliveries } => {
             let clients_count = scenario.clients as u64;
             client::closed_loop(server, clients, target, 16, move |sent| sent * clients_count < deliveries).await

@@ -17,6 +17,7 @@ pub struct Server {
 /// The resources that the process has used.
 pub struct Usage {
     pub rss_kb: i64,
+    pub peak_kb: i64,
     cpu_ticks: u64,
 }
 
@@ -98,8 +99,11 @@ impl Server {
         let fields: Vec<&str> = stat[stat.rfind(')').expect("a command in stat") + 2..].split(' ').collect();
         let cpu_ticks = [11, 12].iter().map(|&i| fields[i].parse::<u64>().expect("ticks")).sum();
         let status = read("status");
-        let rss = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).expect("VmRSS");
-        Usage { rss_kb: rss.trim().trim_end_matches(" kB").parse().expect("kB"), cpu_ticks }
+        let kb = |name: &str| {
+            let value = status.lines().find_map(|line| line.strip_prefix(name)).expect("a line of /proc/.../status");
+            value.trim().trim_end_matches(" kB").parse().expect("kB")
+        };
+        Usage { rss_kb: kb("VmRSS:"), peak_kb: kb("VmHWM:"), cpu_ticks }
     }
 
     pub async fn stop(mut self) {
