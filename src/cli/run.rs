@@ -4,6 +4,7 @@ use super::failure::Failure;
 use super::program::{MESSAGING, Program, program_name};
 use crate::config::Layers;
 use crate::host::{HostBuilder, signals};
+use greyhound_messaging::Config;
 use std::borrow::Cow;
 use std::path::Path;
 
@@ -18,8 +19,12 @@ pub(super) async fn run(plugins: HostBuilder, layers: &Layers) -> Result<(), Fai
 }
 
 async fn start(plugins: HostBuilder, layers: &Layers) -> Result<(), Failure> {
-    let mut host = Program::load(plugins, layers)?.host()?;
-    if host.has(MESSAGING) && std::env::var_os(SECRET).is_some() {
+    let program = Program::load(plugins, layers)?;
+    let can_sign = program.plugin::<Config>(MESSAGING).is_ok_and(|messaging| messaging.auth.can_sign());
+    let mut host = program.host()?;
+    if host.has(MESSAGING) && !can_sign {
+        host.announce("a token", "only the issuer can sign one");
+    } else if host.has(MESSAGING) && std::env::var_os(SECRET).is_some() {
         host.announce("a token", format!("{} token --user 1, with {SECRET} set as here", program_name()));
     } else if host.has(MESSAGING) {
         let program = std::env::args().next().unwrap_or_else(|| "greyhound".into());

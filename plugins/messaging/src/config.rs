@@ -280,6 +280,12 @@ impl Config {
         }
         self.auth.check(problems);
         self.limits.check(problems);
+        if self.demo == Demo::On && !self.auth.can_sign() {
+            problems.report(
+                "demo",
+                "\"on\" needs a secret, because the page signs tokens, but only public keys are configured",
+            );
+        }
         self.redis.check(problems);
     }
 

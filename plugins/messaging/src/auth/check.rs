@@ -29,6 +29,10 @@ impl AuthConfig {
                 None => {}
             }
         }
+        let own = self.default_issuer();
+        if !self.issuers.is_empty() && own.sources().is_empty() && own != IssuerConfig::default() {
+            problems.report("auth", format!("describes an issuer without keys: set one of {SOURCES}, or leave it out"));
+        }
         for (name, issuer) in &self.issuers {
             let section = format!("auth.issuers.{name}");
             if issuer.issuer.is_none() {

@@ -199,6 +199,12 @@ impl AuthConfig {
         own.into_iter().chain(self.issuers.clone()).collect()
     }
 
+    /// Whether this node has a secret, with which it can sign tokens.
+    #[must_use]
+    pub fn can_sign(&self) -> bool {
+        self.all_issuers().iter().any(|(_, issuer)| issuer.is_symmetric())
+    }
+
     /// Whether no keys are configured: then the development secret is used.
     #[must_use]
     pub fn is_for_development(&self) -> bool {

@@ -499,6 +499,8 @@ fn every_bad_combination_is_reported() {
     assert_eq!(keys(&named("default", partner.clone())), ["auth.issuers.default"]);
     let twice = AuthConfig { issuer: Some("partner".into()), ..named("partner", partner) };
     assert_eq!(keys(&twice), ["auth.issuers.partner.issuer"]);
+    let without_keys = AuthConfig { audience: vec!["a".into()], secret: Vec::new(), ..twice };
+    assert_eq!(keys(&without_keys), ["auth.issuers.partner.issuer", "auth"]);
     let wrong = AuthConfig {
         secret: vec!["a".into(), String::new()],
         algorithms: Some(Vec::new()),
@@ -519,6 +521,7 @@ fn tokens_are_made_only_with_a_secret() {
 
     let (_dir, public) = with_pem(&fixtures().keys["rsa"].pem);
     assert!(matches!(Minter::new(&public, dir.path()), Err(MintError::OnlyPublicKeys)));
+    assert!(development.can_sign() && with_secret(SECRET).can_sign() && !public.can_sign());
 
     let strict = AuthConfig {
         issuer: Some("i".into()),
