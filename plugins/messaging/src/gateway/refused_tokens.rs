@@ -6,8 +6,9 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-/// The pause after a client's first refusal. It doubles with each: a client gets to its last in 2.5 s.
-const FIRST_PAUSE: Duration = Duration::from_millis(5);
+/// The pause after a client's first refusal. It doubles with each: a client gets to its last in half a second, before the
+/// time to authenticate ends, and is told why.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
 /// Refusals a second for the clients of an address, without another pause.
 const ADDRESS_PER_SECOND: u32 = 10;
 /// Refusals of an address at once: all users of an office may come with expired tokens in the morning.
