@@ -31,7 +31,7 @@ TEN_PAST = 600 - time.time() % 3600
 PORTS = iter(random.sample(range(11_000, 32_000), 21_000))
 SECRET = "the secret of the tests"
 # Topics of which tests publish rows of their own.
-OPEN_TOPICS = [f"messaging.{name}" for name in ("connection", "auth", "message", "delivery", "push", "membership")]
+OPEN_TOPICS = [f"messaging.{name}" for name in ("connection", "auth", "message", "delivery", "push", "membership", "revocation")]
 
 
 def until(what, probe, limit=120, despite=()):

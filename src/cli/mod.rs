@@ -7,6 +7,7 @@ mod emit;
 mod failure;
 mod new;
 mod program;
+mod revoke;
 mod run;
 mod tables;
 mod tail;
@@ -70,7 +71,7 @@ const OF_CLIENTS: [&str; 3] = [
     "  PORT                      the port that clients connect to
 ",
     "
-  3  partial success: a message reached only the clients of this node",
+  3  partial success: a message or a revocation reached only this node",
 ];
 
 #[derive(Debug, Subcommand)]
@@ -83,6 +84,8 @@ enum Command {
     Token(token::Token),
     /// Publish a message through the running program
     Emit(emit::Emit),
+    /// Revoke tokens, and disconnect the clients that use them
+    Revoke(revoke::Revoke),
     /// List topics, their rows and their consumers
     Topics(topics::Topics),
     /// List, reset and delete consumers
@@ -102,7 +105,8 @@ enum Command {
 }
 
 /// Commands of a plugin. A program without the plugin does not list them, and reports why it cannot run them.
-const OF_PLUGINS: [(&str, &str); 3] = [("token", MESSAGING), ("emit", MESSAGING), ("tables", ACTIVITY)];
+const OF_PLUGINS: [(&str, &str); 4] =
+    [("token", MESSAGING), ("emit", MESSAGING), ("revoke", MESSAGING), ("tables", ACTIVITY)];
 
 /// Runs the program that has these plugins, as its command line says. The plugins of a team get every command of
 /// `greyhound`, with their own topics:
@@ -148,6 +152,7 @@ async fn dispatch(plugins: HostBuilder, Cli { config, command }: Cli) -> Result<
         Command::Validate(validate) => validate.run(load(plugins)?).await,
         Command::Token(token) => token.run(&load(plugins)?),
         Command::Emit(emit) => emit.run(&load(plugins)?).await,
+        Command::Revoke(revoke) => revoke.run(&load(plugins)?).await,
         Command::Topics(topics) => topics.run(&load(plugins)?).await,
         Command::Consumers(consumers) => consumers.run(&load(plugins)?).await,
         Command::Tail(tail) => tail.run(&load(plugins)?).await,

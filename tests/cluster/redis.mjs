@@ -111,7 +111,7 @@ export const redis = async (t, ...config) => (await prepare(t, { config })).star
 export async function withPassword(t) {
   const server = await prepare(t, { config: [
     'requirepass secret',
-    'user greyhound on >hound&co allchannels +@pubsub +@connection +info',
+    'user greyhound on >hound&co allchannels ~*-greyhound-revocations +@pubsub +@connection +info +zadd +zrem +zrevrangebyscore +zremrangebyscore',
   ] })
   server.client.password = 'secret'
   server.url = `redis://:secret@127.0.0.1:${server.port}`

@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 
 from program import ROOT, Earlier, questions, until
 
-TABLES = [f"messaging_{name}" for name in ("connection", "auth", "message", "delivery", "push", "membership")] + ["greyhound_gap", "greyhound_sink"]
+TABLES = [f"messaging_{name}" for name in ("connection", "auth", "message", "delivery", "push", "membership", "revocation")] + ["greyhound_gap", "greyhound_sink"]
 VIEWS = {"messaging_messages": "shard, seq", "messaging_deliveries": "shard, message_seq, connection_seq", "messaging_cluster": "message_id",
          "messaging_memberships": "shard, connection_seq, room"}
 MESSAGE = {"source": "http", "namespace": "/", "excluded": [], "event": "message", "size_bytes": 9}
@@ -49,6 +49,10 @@ ROWS = {
             (0, 1, "42", "acked", 2000),
             (5, 0, "42", "queued", 101),
         ]
+    ],
+    "messaging.revocation": [
+        {"event": "revoked", "revoked_at": 1_767_225_600_123_000, "user_id": "42", "issued_before": 1_767_225_600_000_000, "source": "http"},
+        {"event": "withdrawn", "revoked_at": 1_767_225_601_000_000, "jti": "a token", "source": "cluster"},
     ],
     "messaging.membership": [
         {"connection_seq": connection, "user_id": "42", "namespace": "/", "room": room, "event": event, "cause": cause}

@@ -6,7 +6,7 @@ import pytest
 
 from program import TEN_PAST, Greyhound, questions
 
-TOPICS = ["connection", "auth", "message", "delivery", "push", "membership"]
+TOPICS = ["connection", "auth", "message", "delivery", "push", "membership", "revocation"]
 
 
 @pytest.fixture

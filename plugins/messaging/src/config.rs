@@ -8,6 +8,7 @@ pub use crate::limits::LimitsConfig;
 pub use crate::proxies::ForwardedHeader;
 use crate::proxies::network;
 use crate::redis::is_over_tls;
+use crate::revocation;
 use greyhound_sdk::config::{ByteSize, Problems, duration};
 use greyhound_sdk::paths;
 pub use listener::{ListenAddress, ListenerConfig, TlsConfig};
@@ -294,6 +295,9 @@ impl Config {
         self.auth.look(data_dir, problems);
         for (prefix, listener) in self.all_listeners() {
             listener.look(&prefix, problems);
+        }
+        if let Err(why) = revocation::look(data_dir) {
+            problems.report("auth", why);
         }
         if let Some(Err(e)) = self.client_bundle.as_deref().map(paths::check_file) {
             problems.report("client_bundle", format!("{e}: name a socket.io.min.js, or leave it out"));

@@ -1,4 +1,6 @@
-//! The interface for other parts of the program: publishes messages, and sends requests to the cluster.
+//! The interface for other parts of the program: publishes messages, sends requests to the cluster, and revokes tokens.
+
+mod revocation;
 
 use crate::cluster::protocol::{Emit, Request};
 use crate::cluster::{AckReport, Cluster, Gathered, NotReached, Published, ServerSideHandler, Unreached};
@@ -6,6 +8,7 @@ use crate::delivery::{Deliveries, Receipt, Source};
 use crate::event::{Event, RESERVED};
 use crate::namespace::Namespace;
 use crate::remote_socket::RemoteSocket;
+use crate::revocation::{Full, Kept};
 use crate::sockets::LocalSockets;
 use crate::target::Target;
 use greyhound_sdk::NotDurable;
@@ -70,6 +73,15 @@ pub enum EmitError {
     /// The other nodes were not reached.
     #[error(transparent)]
     Unreached(#[from] Unreached),
+    /// The node remembers as many revocations as it can.
+    #[error(transparent)]
+    TooManyRevocations(#[from] Full),
+    /// The revocation holds until this node is restarted, but is not durable.
+    #[error("the revocation is not durable: {0}; this node refuses the tokens until it is restarted")]
+    NotDurable(String),
+    /// There is no such revocation.
+    #[error("nothing to withdraw: there is no such revocation")]
+    NotRevoked,
 }
 
 /// The result of an operation on sockets.
@@ -95,6 +107,7 @@ pub(crate) struct RunningGateway {
     pub(crate) sockets: Arc<LocalSockets>,
     /// `None` without a cluster.
     pub(crate) cluster: Option<Arc<Cluster>>,
+    pub(crate) kept: Arc<Kept>,
 }
 
 impl Emitter {

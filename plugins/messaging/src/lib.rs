@@ -14,9 +14,10 @@
 //! connection               a client's connection: transports, write queue, order of events
 //! ```
 //!
-//! Below them are the rows, the metrics, the configuration, the limits, the formats, the proxies in front and the clients
-//! of other servers: `rows`, `metrics`, `config`, `limits`, `auth`, `proxies`, `redis`, `http_client`, `msgpack`, `target`,
-//! `room_names`, `remote_socket`. `views` are the SQL views of the topics; `demo` is the demo page.
+//! Below them are the revocations, the rows, the metrics, the configuration, the limits, the formats, the proxies in front
+//! and the clients of other servers: `revocation`, `rows`, `metrics`, `config`, `limits`, `auth`, `proxies`, `redis`,
+//! `http_client`, `msgpack`, `target`, `room_names`, `remote_socket`. `views` are the SQL views of the topics; `demo` is
+//! the demo page.
 
 pub mod auth;
 mod cluster;
@@ -36,6 +37,7 @@ mod namespace;
 mod proxies;
 mod redis;
 mod remote_socket;
+mod revocation;
 mod room_names;
 mod rows;
 mod sockets;
@@ -54,13 +56,15 @@ use delivery::{Counters, Deliveries};
 use emitter::RunningGateway;
 pub use emitter::{Emission, EmitError, Emitter, Message, SocketsChanged, To};
 use futures_util::FutureExt;
-use gateway::{Clients, Endpoint, Listener};
+use gateway::{Clients, Endpoint, Listener, TokenWatch};
 use greyhound_sdk::config::Problems;
 use greyhound_sdk::{Check, Component, Context, Drain, Error, Plugin, SchemaError, TopicSchema};
 use limits::QueueMemory;
 use namespace::{Interest, Namespaces, RoomRules};
 use proxies::Proxies;
 pub use remote_socket::RemoteSocket;
+pub use revocation::{Full as TooManyRevocations, Revocation, Subject};
+use revocation::{Kept, Revocations};
 use rows::Topics;
 use sockets::LocalSockets;
 use std::net::SocketAddr;
@@ -118,35 +122,27 @@ impl Plugin for Messaging {
         metrics::describe();
         let verifier = Arc::new(Verifier::new(&config.auth, &context.data_dir)?);
         let topics = Arc::new(Topics::new(&context.bus)?);
+        let revocations = Arc::new(Revocations::new(config.auth.max_token_age, topics.clone()));
+        let kept = Arc::new(Kept::restore(revocations.clone(), &context.data_dir)?);
         let proxies = Proxies::new(&config.trusted_proxies, config.forwarded_header);
-        let mut endpoints = Vec::new();
-        for (prefix, listener) in config.all_listeners() {
-            endpoints.push(Endpoint::open((&prefix, &listener), &proxies, config.write_timeout).await?);
-        }
+        let endpoints = open_endpoints(&config, &proxies).await?;
         let interest = Arc::new(Interest::new(&config.redis));
         let room_rules = RoomRules::new(&config.joinable_rooms, config.max_rooms);
         let namespaces = Namespaces::new(interest.clone(), config.auth.guests, room_rules);
         let writers = Arc::new(Writers::default());
-        let cluster = Cluster::new(&config.redis, namespaces.clone(), interest);
+        let cluster = Cluster::new(&config.redis, namespaces.clone(), interest, revocations.clone());
         let queue_memory = QueueMemory::new(usize::try_from(config.limits.queues.as_u64())?);
         let (of_clients, of_cluster) = (namespaces.clone(), cluster.clone());
-        let clients =
-            Clients::new(&config, verifier.clone(), topics.clone(), of_clients, of_cluster, queue_memory.clone());
+        let (verifying, queues) = (verifier.clone(), queue_memory.clone());
+        let clients = Clients::new(&config, verifying, revocations, topics.clone(), of_clients, of_cluster, queues);
         let clients = Arc::new(clients);
         let max_payload = usize::try_from(config.max_payload.as_u64())?;
         let admin = http::routes(self.emitter.clone(), max_payload);
         let demo = demo_routes(&config, &context, http::emit_route(self.emitter.clone(), max_payload));
         let (service, io) = gateway::service(&config, proxies, namespaces.clone(), queue_memory, demo);
         config.namespaces.iter().for_each(|name| clients.serve(&io, name));
-        let deliveries = Arc::new(Deliveries {
-            shard: context.bus.shard().clone(),
-            namespaces,
-            writers: writers.clone(),
-            topics,
-            record_deliveries: config.record_deliveries,
-            record_data: config.record_message_data,
-            counters: Counters::new(),
-        });
+        let deliveries = Arc::new(deliveries(&config, &context, namespaces, writers.clone(), topics));
+        let token_watch = TokenWatch::new(clients.clone(), io.clone());
         let sockets = Arc::new(LocalSockets::new(io));
         let member = cluster.clone().map(|cluster| Member {
             cluster,
@@ -158,9 +154,37 @@ impl Plugin for Messaging {
             health: context.health.of("redis"),
             buffer: config.buffer,
         });
-        self.emitter.open(RunningGateway { deliveries, sockets, cluster });
-        let listener = Listener { endpoints, service, clients, writers, drain_spread: config.drain_spread };
-        Ok(Box::new(Gateway { config, context, verifier, listener, member, admin, emitter: self.emitter.clone() }))
+        self.emitter.open(RunningGateway { deliveries, sockets, cluster, kept: kept.clone() });
+        let drain_spread = config.drain_spread;
+        let listener = Listener { endpoints, service, clients, writers, token_watch, drain_spread };
+        let emitter = self.emitter.clone();
+        Ok(Box::new(Gateway { config, context, verifier, listener, member, kept, admin, emitter }))
+    }
+}
+
+async fn open_endpoints(config: &Config, proxies: &Proxies) -> Result<Vec<Endpoint>, Error> {
+    let mut endpoints = Vec::new();
+    for (prefix, listener) in config.all_listeners() {
+        endpoints.push(Endpoint::open((&prefix, &listener), proxies, config.write_timeout).await?);
+    }
+    Ok(endpoints)
+}
+
+fn deliveries(
+    config: &Config,
+    context: &Context,
+    namespaces: Namespaces,
+    writers: Arc<Writers>,
+    topics: Arc<Topics>,
+) -> Deliveries {
+    Deliveries {
+        shard: context.bus.shard().clone(),
+        namespaces,
+        writers,
+        topics,
+        record_deliveries: config.record_deliveries,
+        record_data: config.record_message_data,
+        counters: Counters::new(),
     }
 }
 
@@ -187,6 +211,7 @@ struct Gateway {
     listener: Listener,
     /// `None` without a cluster.
     member: Option<Member>,
+    kept: Arc<Kept>,
     admin: axum::Router,
     emitter: Emitter,
 }
@@ -207,7 +232,10 @@ impl Component for Gateway {
     }
 
     async fn run(self: Box<Self>, drain: Drain) -> Result<(), Error> {
-        let Self { context, verifier, listener, member, emitter, .. } = *self;
+        let Self { context, verifier, listener, member, kept, emitter, .. } = *self;
+        if let Some(member) = &member {
+            member.health.not_ready("connecting to Redis");
+        }
         context.health.ready();
         let (over, is_over) = oneshot::channel();
         let clients = async {
@@ -224,7 +252,9 @@ impl Component for Gateway {
         tokio::select! {
             ((), ()) = async { tokio::join!(clients, cluster) } => {}
             () = verifier.keep_keys_current(&context.health) => {}
+            () = kept.run() => {}
         }
+        kept.finish().await;
         Ok(())
     }
 }

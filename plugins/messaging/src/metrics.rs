@@ -18,12 +18,14 @@ pub const SLOWED: &str = "greyhound_messaging_slowed_clients_total";
 pub const QUEUE_BYTES: &str = "greyhound_messaging_queue_bytes";
 /// Clients that were disconnected because all write queues together took too much memory.
 pub const EVICTED: &str = "greyhound_messaging_evicted_clients_total";
-/// Authentication attempts, by `outcome`.
+/// Authentication attempts, and ends of the tokens of connected clients, by `outcome`.
 pub const AUTHENTICATIONS: &str = "greyhound_messaging_authentications_total";
 /// Sockets that joined or left a room or were refused one, by `event` and `cause`. Without the rooms of users and sites.
 pub const MEMBERSHIPS: &str = "greyhound_messaging_memberships_total";
 /// 1 if the last attempt to read the keys of an `issuer` failed, otherwise 0.
 pub const KEYS_STALE: &str = "greyhound_messaging_keys_stale";
+/// Revocations of tokens that are remembered, including withdrawn ones.
+pub const REVOCATIONS: &str = "greyhound_messaging_revocations";
 /// Published messages.
 pub const MESSAGES: &str = "greyhound_messaging_messages_total";
 /// Deliveries to recipients, by `outcome`.
@@ -59,6 +61,7 @@ pub(crate) fn describe() {
     describe_counter!(AUTHENTICATIONS, "Authentication attempts");
     describe_counter!(MEMBERSHIPS, "Sockets that joined or left a room or were refused one");
     describe_gauge!(KEYS_STALE, "Whether the last attempt to read the keys of tokens failed");
+    describe_gauge!(REVOCATIONS, "Revocations of tokens that are remembered, including withdrawn ones");
     describe_counter!(MESSAGES, "Published messages");
     describe_counter!(DELIVERIES, "Deliveries to recipients");
     describe_counter!(PUSHES, "Events emitted by clients");

@@ -13,6 +13,7 @@ pub(crate) fn topics() -> Result<Vec<TopicSchema>, SchemaError> {
         include_str!("../../../schemas/messaging.delivery.avsc"),
         include_str!("../../../schemas/messaging.push.avsc"),
         include_str!("../../../schemas/messaging.membership.avsc"),
+        include_str!("../../../schemas/messaging.revocation.avsc"),
     ];
     schemas.into_iter().map(TopicSchema::from_avro).collect()
 }
@@ -25,6 +26,7 @@ pub(crate) struct Topics {
     pub(crate) delivery: Publisher,
     pub(crate) push: Publisher,
     membership: Publisher,
+    pub(crate) revocation: Publisher,
     gap: Publisher,
 }
 
@@ -45,6 +47,7 @@ impl Topics {
             delivery: bus.publisher("messaging.delivery")?,
             push: bus.publisher("messaging.push")?,
             membership: bus.publisher("messaging.membership")?,
+            revocation: bus.publisher("messaging.revocation")?,
             gap: bus.publisher("greyhound.gap")?,
         })
     }
@@ -124,6 +127,7 @@ symbols!(
         Accepted = 0 "accepted",
         Refused = 1 "refused",
         Expired = 2 "expired",
+        Revoked = 3 "revoked",
         Timeout = 4 "timeout",
     }
 );
@@ -161,6 +165,14 @@ symbols!(
         Authentication = 0 "authentication",
         Client = 1 "client",
         Server = 2 "server",
+    }
+);
+
+symbols!(
+    /// The event of a row of `messaging.revocation`.
+    RevocationEvent {
+        Revoked = 0 "revoked",
+        Withdrawn = 1 "withdrawn",
     }
 );
 
@@ -271,6 +283,17 @@ pub(crate) struct MembershipRow<'a> {
     pub(crate) reason: Option<&'a str>,
 }
 
+#[derive(Serialize)]
+pub(crate) struct RevocationRow<'a> {
+    pub(crate) event: RevocationEvent,
+    pub(crate) revoked_at: i64,
+    pub(crate) user_id: Option<&'a str>,
+    pub(crate) jti: Option<&'a str>,
+    pub(crate) sid: Option<&'a str>,
+    pub(crate) issued_before: Option<i64>,
+    pub(crate) source: &'a str,
+}
+
 /// The number of a row as the value of a column.
 pub(crate) fn column(seq: u64) -> i64 {
     i64::try_from(seq).expect("a shard has fewer than 2^63 rows")
@@ -304,5 +327,6 @@ mod tests {
         DeliveryOutcome::ALL.iter().for_each(|it| check(3, "outcome", *it as i8, it.name()));
         MembershipEvent::ALL.iter().for_each(|it| check(5, "event", *it as i8, it.name()));
         MembershipCause::ALL.iter().for_each(|it| check(5, "cause", *it as i8, it.name()));
+        RevocationEvent::ALL.iter().for_each(|it| check(6, "event", *it as i8, it.name()));
     }
 }

@@ -20,6 +20,11 @@ impl AuthConfig {
             issuer.check(&name, problems);
         }
         let mut known = Vec::new();
+        for (key, value) in [("auth.expiry_warning", self.expiry_warning), ("auth.max_token_age", self.max_token_age)] {
+            if value.is_some_and(|value| value < Duration::from_secs(1)) {
+                problems.report(key, "is too short: expected at least \"1s\"");
+            }
+        }
         for (section, issuer) in self.sections() {
             match issuer.issuer {
                 Some(name) if known.contains(&name) => {

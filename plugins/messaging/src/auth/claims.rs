@@ -1,8 +1,10 @@
 //! The rules for the claims of a token, in the order and in the words of Node's jsonwebtoken.
 
+use super::accepted_token::{AcceptedToken, TokenLife};
 use super::config::IssuerConfig;
 use super::rejection::Rejection;
 use serde_json::{Map, Value};
+use std::time::Duration;
 
 /// What the claims of an issuer's tokens must say.
 pub(super) struct ClaimRules {
@@ -11,15 +13,17 @@ pub(super) struct ClaimRules {
     audience: Vec<String>,
     /// In seconds.
     leeway: f64,
+    life: TokenLife,
     required: Vec<String>,
 }
 
 impl ClaimRules {
-    pub(super) fn new(config: &IssuerConfig) -> Self {
+    pub(super) fn new(config: &IssuerConfig, max_token_age: Option<Duration>) -> Self {
         Self {
             issuer: config.issuer.clone(),
             audience: config.audience.clone(),
             leeway: config.leeway.as_secs_f64(),
+            life: TokenLife::new(config.leeway, max_token_age),
             required: config.required_claims.clone(),
         }
     }
@@ -50,9 +54,14 @@ impl ClaimRules {
         }
         let expires = time("exp", Rejection::new("invalid exp value"))?;
         if expires.is_some_and(|end| now >= end + self.leeway) {
-            return Err(Rejection { expired: true, ..Rejection::new("jwt expired") });
+            return Err(Rejection::EXPIRED);
         }
-        Ok(())
+        self.life.check(claims, now)
+    }
+
+    /// What is remembered of a token with these claims.
+    pub(super) fn accepted(&self, claims: &Map<String, Value>) -> AcceptedToken {
+        AcceptedToken::new(claims, &self.life)
     }
 
     fn check_audience(&self, claims: &Map<String, Value>) -> Result<(), Rejection> {

@@ -58,6 +58,13 @@ pub struct AuthConfig {
     /// How long a client may take to authenticate.
     #[serde(with = "duration")]
     pub timeout: Duration,
+    /// How long before its token expires a client gets the event `token_expiring`. `None`: it gets none.
+    #[serde(with = "duration")]
+    pub expiry_warning: Option<Duration>,
+    /// Tokens of any issuer that were issued longer ago (`iat`) are refused, and revocations are forgotten an hour after
+    /// this time. `None`: no token is too old, and revocations are never forgotten.
+    #[serde(with = "duration")]
+    pub max_token_age: Option<Duration>,
     /// Further issuers, by name.
     pub issuers: BTreeMap<String, IssuerConfig>,
 }
@@ -148,6 +155,8 @@ impl Default for AuthConfig {
             site_from_origin: true,
             guests: false,
             timeout: Duration::from_secs(5),
+            expiry_warning: None,
+            max_token_age: None,
             issuers: BTreeMap::new(),
         }
     }

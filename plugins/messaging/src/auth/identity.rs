@@ -1,10 +1,11 @@
 //! What a valid token says about its client.
 
+use super::accepted_token::AcceptedToken;
+use super::claim::text;
 use super::config::IssuerConfig;
 use super::rejection::Rejection;
 use super::rooms::{InvalidClaims, RoomClaims};
 use super::site::{NotASite, normal as normal_site};
-use crate::msgpack::javascript;
 use serde_json::{Map, Value};
 
 /// What a valid token says.
@@ -14,6 +15,7 @@ pub(crate) struct Identity {
     pub(crate) user: String,
     pub(crate) site: Option<String>,
     pub(crate) rooms: RoomClaims,
+    pub(crate) token: AcceptedToken,
     /// All claims of the token.
     pub(crate) claims: Map<String, Value>,
 }
@@ -41,22 +43,12 @@ impl ClaimNames {
         [self.user.as_str(), "sub"].iter().find_map(|claim| text(claims.get(*claim)?))
     }
 
-    pub(super) fn identity(&self, claims: Map<String, Value>) -> Result<Identity, Rejection> {
+    pub(super) fn identity(&self, claims: Map<String, Value>, token: AcceptedToken) -> Result<Identity, Rejection> {
         let user = self.user(&claims).ok_or(Rejection::NO_USER)?;
         let site = site(claims.get(&self.site)).map_err(|_| Rejection::INVALID_SITE)?;
         let rooms =
             RoomClaims::read(&claims, &self.rooms, &self.join).map_err(|InvalidClaims| Rejection::INVALID_ROOMS)?;
-        Ok(Identity { user, site, rooms, claims })
-    }
-}
-
-/// A claim that is a string or a number. Numbers are written as in JavaScript, so that Node's servers use the same
-/// rooms.
-fn text(claim: &Value) -> Option<String> {
-    match claim {
-        Value::String(text) if !text.is_empty() => Some(text.clone()),
-        Value::Number(number) => number.as_f64().map(javascript),
-        _ => None,
+        Ok(Identity { user, site, rooms, token, claims })
     }
 }
 

@@ -11,6 +11,7 @@ use super::source::Source;
 use super::token::Token;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// An issuer of tokens.
 pub(super) struct Issuer {
@@ -23,11 +24,16 @@ pub(super) struct Issuer {
 impl Issuer {
     /// # Errors
     /// What is wrong with which file of keys.
-    pub(super) fn new(name: String, config: &IssuerConfig, data_dir: &Path) -> Result<Self, String> {
+    pub(super) fn new(
+        name: String,
+        config: &IssuerConfig,
+        max_token_age: Option<Duration>,
+        data_dir: &Path,
+    ) -> Result<Self, String> {
         Ok(Self {
             keys: Arc::new(LiveKeys::new(name, Source::new(config, data_dir))?),
             algorithms: config.accepted_algorithms(),
-            rules: ClaimRules::new(config),
+            rules: ClaimRules::new(config, max_token_age),
             names: ClaimNames::new(config),
         })
     }
@@ -54,7 +60,8 @@ impl Issuer {
         }
         // The signature is valid, so that the claims can be trusted.
         let claimed = self.names.user(&token.claims);
-        let identity = self.rules.check(&token.claims, now).and_then(|()| self.names.identity(token.claims));
+        let accepted = self.rules.accepted(&token.claims);
+        let identity = self.rules.check(&token.claims, now).and_then(|()| self.names.identity(token.claims, accepted));
         identity.map_err(|rejection| Rejection { claimed, ..rejection })
     }
 }

@@ -3,8 +3,10 @@
 //! An [`issuer`] verifies the signature of a [`token`] with its [`key`]s and then checks its [`claims`]. The keys come
 //! from a [`source`], and [`live_keys`] keeps them current.
 
+mod accepted_token;
 mod algorithm;
 mod check;
+mod claim;
 mod claims;
 mod config;
 mod identity;
@@ -25,12 +27,13 @@ mod tests;
 mod token;
 mod verifier;
 
+pub(crate) use accepted_token::AcceptedToken;
 pub use algorithm::Algorithm;
 pub use config::{AuthConfig, IssuerConfig};
 pub(crate) use identity::Identity;
 pub use minter::{MintError, Minter};
 pub(crate) use origin::{Origins, normal as normal_origin};
-pub(crate) use rejection::Rejection;
+pub(crate) use rejection::{Refused, Rejection};
 pub(crate) use rooms::{ROOM_NAME_LEN_MAX, RoomClaims, RoomPattern, check_room_name};
 pub use site::{NotASite, normal as normal_site};
 pub(crate) use site::{Sites, of_origin as site_of_origin};

@@ -8,10 +8,18 @@ use std::borrow::Cow;
 pub(crate) struct Rejection {
     /// The message to the client.
     pub(crate) message: Cow<'static, str>,
-    pub(crate) expired: bool,
+    pub(crate) kind: Refused,
     pub(super) code: &'static str,
     /// The user that the token names, if its signature is valid.
     pub(crate) claimed: Option<String>,
+}
+
+/// The kinds of refused tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    Invalid,
+    Expired,
+    Revoked,
 }
 
 /// The payload of `unauthorized`.
@@ -45,10 +53,17 @@ impl Rejection {
     /// The user has too many authenticated sockets.
     pub(crate) const TOO_MANY_SOCKETS: Self = Self {
         message: Cow::Borrowed("too many connections of this user"),
-        expired: false,
+        kind: Refused::Invalid,
         code: "too_many_connections",
         claimed: None,
     };
+    /// The token has expired.
+    pub(crate) const EXPIRED: Self = Self::of(Refused::Expired, "jwt expired");
+    /// The token is revoked.
+    pub(crate) const REVOKED: Self = Self::of(Refused::Revoked, "jwt revoked");
+    /// The token was issued too long ago.
+    pub(super) const TOO_OLD: Self = Self::of(Refused::Expired, "maxAge exceeded");
+    pub(super) const NO_AGE: Self = Self::new("iat required when maxAge is specified");
     pub(super) const TOO_LARGE: Self = Self::new("jwt too large");
     pub(super) const MALFORMED: Self = Self::new("jwt malformed");
     pub(super) const UNREADABLE: Self = Self::new("invalid token");
@@ -62,11 +77,20 @@ impl Rejection {
     pub(super) const INVALID_ROOMS: Self = Self::new("jwt has invalid rooms");
 
     pub(super) const fn new(message: &'static str) -> Self {
-        Self { message: Cow::Borrowed(message), expired: false, code: "invalid_token", claimed: None }
+        Self::of(Refused::Invalid, message)
+    }
+
+    const fn of(kind: Refused, message: &'static str) -> Self {
+        Self { message: Cow::Borrowed(message), kind, code: "invalid_token", claimed: None }
     }
 
     pub(super) fn worded(message: String) -> Self {
-        Self { message: Cow::Owned(message), expired: false, code: "invalid_token", claimed: None }
+        Self { message: Cow::Owned(message), kind: Refused::Invalid, code: "invalid_token", claimed: None }
+    }
+
+    /// The rejection of a token that names this user.
+    pub(crate) fn of_user(self, user: String) -> Self {
+        Self { claimed: Some(user), ..self }
     }
 
     /// The payload of `unauthorized`.

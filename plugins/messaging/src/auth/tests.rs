@@ -2,7 +2,7 @@
 
 use super::config::{AuthConfig, IssuerConfig};
 use super::minter::{MintError, Minter};
-use super::rejection::Rejection;
+use super::rejection::{Refused, Rejection};
 use super::verifier::Verifier;
 use greyhound_sdk::config::Problems;
 use serde::Deserialize;
@@ -472,7 +472,8 @@ fn an_untimely_token_still_names_its_user() {
     assert_eq!(claimed(json!({"sub": "a", "exp": 1, "nbf": 4_000_000_000_u64})).as_deref(), Some("a"));
     assert_eq!(claimed(json!({"exp": 1})), None);
     assert!(
-        rejection(json!({"id": 7, "exp": 1})).expired && !rejection(json!({"id": 7, "nbf": 4_000_000_000_u64})).expired
+        rejection(json!({"id": 7, "exp": 1})).kind == Refused::Expired
+            && rejection(json!({"id": 7, "nbf": 4_000_000_000_u64})).kind == Refused::Invalid
     );
     let forged = minted(&with_secret("other"), json!({"id": 7, "exp": 1}));
     assert_eq!(verifier(&config).verify(&forged).unwrap_err().claimed, None);

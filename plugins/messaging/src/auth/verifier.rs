@@ -40,12 +40,13 @@ impl Verifier {
         if config.is_for_development() {
             make_development_secret(data_dir).map_err(|why| KeyError { key: "auth".into(), why })?;
         }
+        let max_token_age = config.max_token_age;
         let mut verifier = Self { issuers: Vec::new(), default: None };
         for (name, config) in config.all_issuers() {
             let is_default = name == DEFAULT_ISSUER;
             let section = if is_default { "auth".to_owned() } else { format!("auth.issuers.{name}") };
             let error = |why| KeyError { key: config.key_of_source(&section), why };
-            let issuer = Issuer::new(name, &config, data_dir).map_err(error)?;
+            let issuer = Issuer::new(name, &config, max_token_age, data_dir).map_err(error)?;
             match is_default {
                 true => verifier.default = Some(issuer),
                 false => verifier.issuers.push(issuer),

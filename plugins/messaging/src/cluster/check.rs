@@ -16,24 +16,35 @@ const NAMESPACE: &str = "/";
 /// The names of the checks.
 const REACHABLE: &str = "redis";
 const HEARD: &str = "redis channels";
+const KEPT: &str = "redis revocations";
 
 /// Connects and subscribes like a member of the cluster, publishes, and waits until the messages come back.
 pub(crate) async fn check(config: &RedisConfig) -> Vec<Check> {
     let Some(url) = &config.url else { return Vec::new() };
     let (servers, begun) = (servers(url), Instant::now());
     let fails = |why: RedisError| Verdict::Fails(format!("plugins.messaging.redis.url: {}", why.at(&servers)));
-    let checks =
-        |reachable, heard| vec![Check { name: REACHABLE, verdict: reachable }, Check { name: HEARD, verdict: heard }];
+    let checks = |verdicts: [Verdict; 3]| {
+        [REACHABLE, HEARD, KEPT].into_iter().zip(verdicts).map(|(name, verdict)| Check { name, verdict }).collect()
+    };
     match connect(url).await {
-        Err(why) => checks(fails(why), Verdict::NotTried),
+        Err(why) => checks([fails(why), Verdict::NotTried, Verdict::NotTried]),
         Ok((redis, mut messages)) => {
             let reachable = format!("{servers} answers, after {} ms", begun.elapsed().as_millis());
             let heard = heard(config, &*redis, &mut *messages).await;
+            let kept = kept(config, &*redis).await;
             redis.close().await;
             let heard = heard.map_or_else(fails, |()| Verdict::Works("what is published comes back".into()));
-            checks(Verdict::Works(reachable), heard)
+            let kept = kept.map_or_else(fails, |()| Verdict::Works("their key can be read and changed".into()));
+            checks([Verdict::Works(reachable), heard, kept])
         }
     }
+}
+
+/// Reads the revocations, and removes none.
+async fn kept(config: &RedisConfig, redis: &dyn Redis) -> Result<(), RedisError> {
+    let protocol = Protocol::new(config, uid(config));
+    redis.members(protocol.revocations(), 0, 1).await?;
+    redis.replace_members(protocol.revocations(), Vec::new(), Vec::new(), 0).await
 }
 
 async fn heard(config: &RedisConfig, redis: &dyn Redis, messages: &mut dyn Messages) -> Result<(), RedisError> {

@@ -9,10 +9,11 @@ use crate::config::RedisConfig;
 use crate::event::Event;
 use crate::namespace::{Interest, Namespaces};
 use crate::redis::{Publication, Redis};
+use crate::revocation::Revocations;
 use crate::target::Target;
 use parking_lot::RwLock;
 use std::sync::Arc;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// The cluster from the view of this node.
 pub(crate) struct Cluster {
@@ -24,6 +25,10 @@ pub(crate) struct Cluster {
     pub(super) state: watch::Sender<State>,
     pub(super) publish_queue: PublishQueue,
     pub(super) pending: Pending,
+    pub(super) revocations: Arc<Revocations>,
+    /// Notified if Redis may have revocations that this node lacks, or the reverse.
+    pub(super) revocations_due: Notify,
+    pub(super) revocation_log: LogLimit,
     pub(super) unanswered_log: LogLimit,
     pub(super) old_member_log: LogLimit,
 }
@@ -40,7 +45,12 @@ pub(super) enum State {
 
 impl Cluster {
     /// `None` if no Redis is configured.
-    pub(crate) fn new(config: &RedisConfig, namespaces: Namespaces, interest: Arc<Interest>) -> Option<Arc<Self>> {
+    pub(crate) fn new(
+        config: &RedisConfig,
+        namespaces: Namespaces,
+        interest: Arc<Interest>,
+        revocations: Arc<Revocations>,
+    ) -> Option<Arc<Self>> {
         let protocol = Protocol::new(config, uid(config));
         Some(Arc::new(Self {
             url: config.url.clone()?,
@@ -51,6 +61,9 @@ impl Cluster {
             state: watch::Sender::new(State::Connecting),
             publish_queue: PublishQueue::default(),
             pending: Pending::default(),
+            revocations,
+            revocations_due: Notify::new(),
+            revocation_log: LogLimit::default(),
             unanswered_log: LogLimit::default(),
             old_member_log: LogLimit::default(),
         }))

@@ -95,6 +95,7 @@ impl Inbox {
             Incoming::Lost(count) => {
                 self.counters.lost.increment(count);
                 self.lost += count;
+                self.cluster.revocations_due.notify_one();
                 self.log_limit.log(|more| {
                     tracing::error!(
                         count,
@@ -142,6 +143,7 @@ impl Inbox {
                 self.record_lost();
                 let _ = self.probes.try_send(number);
             }
+            Ok(Received::Revocations(revocations)) => self.cluster.learn(&revocations),
             Ok(Received::NotForUs) => {}
             Err(malformed) => self.malformed(channel, body, &malformed),
         }

@@ -42,9 +42,8 @@ struct Connected {
 }
 
 impl Member {
-    /// Runs until `stop`.
+    /// Runs until `stop`. Reports itself as ready once it is connected.
     pub(crate) async fn run(self, stop: impl Future<Output = ()>) {
-        self.health.not_ready("connecting to Redis");
         let (due, answers) = mpsc::channel(QUEUED_ANSWERS_MAX);
         let cluster = self.cluster.clone();
         // A dropped set aborts its tasks.
@@ -198,10 +197,12 @@ impl Connected {
             cluster.namespaces.names().iter().flat_map(|name| protocol.subscriptions(name)).collect();
         all.retain(|subscription| !counted.contains(subscription));
         all.extend(self.prober.subscriptions(protocol));
+        all.push(protocol.subscription(protocol.revocations().to_owned()));
         let rooms = cluster.interest.reset(|| cluster.namespaces.rooms());
         all.extend(rooms.iter().filter_map(|(namespace, room)| protocol.room(namespace, room)));
         self.redis.subscribe(&all).await?;
         self.prober.probe(protocol).await?;
+        cluster.exchange_revocations(&*self.redis).await?;
         *cluster.connection.write() = Some(self.redis.clone());
         self.redis.subscribe(&counted).await?;
         cluster.interest.confirm(rooms);
@@ -215,6 +216,7 @@ impl Connected {
             why = redis.broken() => why,
             why = self.prober.run(&cluster.protocol) => why,
             why = follow_rooms(&*redis, cluster) => why,
+            why = cluster.follow_revocations(&*redis) => why,
         }
     }
 

@@ -21,6 +21,7 @@ mod probe;
 pub(crate) mod protocol;
 mod publish_queue;
 mod reach;
+mod revocations;
 
 pub(crate) use answer::{RequestHandler, ServerSideHandler};
 pub use ask::{AckReport, Gathered};

@@ -178,9 +178,12 @@ impl Connection {
         self.flooding.load(Relaxed)
     }
 
-    /// Whether none of the sessions has authenticated.
+    /// Whether none of its open sockets is authenticated.
     pub(crate) fn is_unauthenticated(&self) -> bool {
-        matches!(*self.standing.lock(), Standing::Unauthenticated { .. })
+        match &*self.lifecycle.lock() {
+            Lifecycle::Open { observers, .. } => !observers.iter().any(|observer| observer.is_authenticated()),
+            Lifecycle::Ended => true,
+        }
     }
 
     /// Whether the library has dropped the connection.

@@ -8,6 +8,8 @@ use std::sync::Arc;
 pub(crate) trait ConnectionObserver: Send + Sync {
     /// Whether the observer can be forgotten.
     fn is_finished(&self) -> bool;
+    /// Whether the observer is an authenticated client.
+    fn is_authenticated(&self) -> bool;
     /// The connection has ended. `unsent` are all its unwritten deliveries, also those of other observers.
     fn connection_ended(&self, unsent: &[QueuedDelivery]);
 }

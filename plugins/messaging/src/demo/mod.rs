@@ -21,8 +21,8 @@ use greyhound_sdk::local::is_local;
 use serde::Deserialize;
 use std::time::Duration;
 
-/// How long the page's tokens are valid. The page uses each at once and requests a new one when it reconnects.
-pub(crate) const TOKEN_LIFE: Duration = Duration::from_secs(60);
+/// How long the page's tokens are valid. The page requests a new one in time, and when it reconnects.
+pub(crate) const TOKEN_LIFE: Duration = Duration::from_secs(300);
 
 /// socket.io's path in the page.
 const DEFAULT_PATH: &str = "/socket.io";

@@ -60,8 +60,11 @@ $('origin').textContent = location.origin
 
 let devicesMade = 0
 
-/** Calls `token` for each connection: an earlier token may have expired by the time the device reconnects. */
-function addDevice(user, token) {
+/** How often a device gets a new token: sooner than `TOKEN_LIFE`, because a device whose token expires is disconnected. */
+const renewal = 60_000
+
+/** Calls `token` for each connection, because an earlier token may have expired, and if it `renews`, again and again. */
+function addDevice(user, token, renews) {
   const card = $('device').content.firstElementChild.cloneNode(true)
   let socket, closed
   const parts = { name: card.querySelector('strong'), state: card.querySelector('.state'), inbox: card.querySelector('.inbox'), ack: card.querySelector('.ack') }
@@ -82,9 +85,11 @@ function addDevice(user, token) {
     })
   }
   connect()
+  const renewing = renews && setInterval(() => parts.state.dataset.state === 'live' && authenticate(socket, token, parts), renewal)
   card.querySelector('form').addEventListener('submit', submit => pushed(submit, socket, parts))
   card.querySelector('.close').addEventListener('click', () => {
     closed = true
+    clearInterval(renewing)
     socket.close()
     card.remove()
   })
@@ -106,10 +111,11 @@ function show(state, name, text) {
 
 function received(parts, user, event, args) {
   if (event === 'authenticated') {
+    if (parts.state.dataset.state !== 'live') count('clients', 1)
     show(parts.state, 'live', 'authenticated')
-    count('clients', 1)
     knownRoom(`user(${user})`)
   } else if (event === 'unauthorized') {
+    if (parts.state.dataset.state === 'live') count('clients', -1)
     parts.state.dataset.refused = args[0].message
     show(parts.state, 'closed', args[0].message)
   } else {
@@ -143,7 +149,7 @@ $('connect').addEventListener('submit', async submit => {
     const token = own.trim()
     if (token) return addDevice(subject(token, user), () => token)
     await mint(user) // throws the reason if there is no token
-    addDevice(user, () => mint(user))
+    addDevice(user, () => mint(user), true)
   } catch (error) {
     alert(`No token: ${error.message}`)
   }
@@ -189,6 +195,7 @@ const topics = {
   'messaging.auth': { hue: 150, read: row => [row.outcome, row.outcome === 'accepted' ? 'good' : 'bad', row.reason ?? `by ${row.method}`] },
   'messaging.message': { hue: 265, read: row => [row.event, row.recipients ? '' : 'warn', `to ${row.rooms.join(', ') || 'everybody'}: ${plural(row.recipients, 'recipient')}, ${plural(row.size_bytes, 'byte')}`] },
   'messaging.delivery': { hue: 320, read: row => [row.outcome, { queued: 'good', acked: 'good' }[row.outcome] ?? 'bad', `message ${row.message_seq} to connection ${row.connection_seq} in ${row.latency_us} µs`] },
+  'messaging.revocation': { hue: 350, read: row => [row.event, 'bad', `the tokens of ${row.user_id ?? row.jti ?? row.sid ?? 'everybody'}`] },
   'messaging.push': { hue: 35, read: row => [row.event, '', row.data ?? plural(row.size_bytes, 'byte')] },
   'greyhound.gap': { hue: 0, read: row => [row.reason, 'bad', `${row.row_count ?? 'unknown many'} rows of ${row.topic ?? 'any topic'}`] },
 }

@@ -37,7 +37,7 @@ impl Clients {
         if let Some(key) = token.as_ref().and_then(|token| self.verifier.missing_key(token)) {
             key.await;
         }
-        let identity = match token.map(|token| self.identify(&token)).transpose() {
+        let identity = match token.map(|token| self.identify(&token).and_then(|it| self.with_place(it))).transpose() {
             Ok(identity) => identity,
             Err(rejection) => {
                 self.record_rejection(None, AuthMethod::Handshake, &rejection, socket);
@@ -63,8 +63,7 @@ impl Clients {
     }
 
     /// The identity that a token proves, and a place among the sockets of its user.
-    fn identify(&self, token: &str) -> Result<(Identity, Counted<Arc<str>>), Rejection> {
-        let identity = self.verifier.verify(token)?;
+    fn with_place(&self, identity: Identity) -> Result<(Identity, Counted<Arc<str>>), Rejection> {
         let place = self.sockets_by_user.add(identity.user.as_str().into()).ok_or(Rejection::TOO_MANY_SOCKETS)?;
         Ok((identity, place))
     }

@@ -4,7 +4,7 @@ use super::acks::NO_ARGUMENTS;
 use super::clients::{Clients, Socket};
 use super::credentials::Credentials;
 use super::handshake::{REFUSALS_MAX, Refusals, connection, recorded};
-use crate::auth::{Identity, Rejection, site_of_origin};
+use crate::auth::{Identity, Refused, Rejection, site_of_origin};
 use crate::connection::CLOSE_GRACE_PERIOD;
 use crate::metrics as names;
 use crate::namespace::{Grant, Session};
@@ -20,12 +20,28 @@ use std::time::Duration;
 const UNAUTHORIZED_ACK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The result of an authentication attempt, for its row.
-struct Attempt<'a> {
+pub(super) struct Attempt<'a> {
     outcome: AuthOutcome,
     method: Option<AuthMethod>,
     user: Option<&'a str>,
     site: Option<&'a str>,
     reason: Option<&'a str>,
+}
+
+impl<'a> Attempt<'a> {
+    fn refused(method: AuthMethod, why: &'a Rejection) -> Self {
+        Self { method: Some(method), ..Self::ended(why, why.claimed.as_deref()) }
+    }
+
+    /// The token of an authenticated client is no longer accepted.
+    pub(super) fn ended(why: &'a Rejection, user: Option<&'a str>) -> Self {
+        let outcome = match why.kind {
+            Refused::Invalid => AuthOutcome::Refused,
+            Refused::Expired => AuthOutcome::Expired,
+            Refused::Revoked => AuthOutcome::Revoked,
+        };
+        Self { outcome, method: None, user, site: None, reason: Some(&why.message) }
+    }
 }
 
 impl Clients {
@@ -74,7 +90,7 @@ impl Clients {
     }
 
     fn verify(&self, socket: &Socket, session: &Arc<Session>, token: &str) {
-        match self.verifier.verify(token).and_then(|identity| self.hold_place(session, identity)) {
+        match self.identify(token).and_then(|identity| self.hold_place(session, identity)) {
             Ok(identity) => self.accept(socket, session, &identity, AuthMethod::Event),
             Err(rejection) => self.reject(socket, session, &rejection),
         }
@@ -89,6 +105,15 @@ impl Clients {
         Ok(identity)
     }
 
+    /// Verifies a token, and that it is not revoked.
+    pub(super) fn identify(&self, token: &str) -> Result<Identity, Rejection> {
+        let identity = self.verifier.verify(token)?;
+        match self.revocations.cover(&identity.user, &identity.token) {
+            true => Err(Rejection::REVOKED.of_user(identity.user)),
+            false => Ok(identity),
+        }
+    }
+
     /// The client has authenticated: its socket joins the rooms of its user and site, and leaves those of a previous
     /// user.
     pub(super) fn accept(&self, socket: &Socket, session: &Arc<Session>, identity: &Identity, method: AuthMethod) {
@@ -96,10 +121,14 @@ impl Clients {
         let site = self.site(socket, identity);
         let own = [Some(format!("user({})", identity.user)), site.as_ref().map(|site| format!("site({site})"))];
         let own_rooms: Vec<String> = own.into_iter().flatten().collect();
-        let claims = identity.rooms.clone();
+        let (claims, token) = (identity.rooms.clone(), identity.token.clone().boxed());
         let rooms = [own_rooms.as_slice(), &claims.rooms].concat();
-        if !namespace.set_user(session, Grant { user: identity.user.as_str().into(), own_rooms, claims }) {
+        self.forget_expiry(session);
+        if !namespace.set_user(session, Grant { user: identity.user.as_str().into(), token, own_rooms, claims }) {
             return;
+        }
+        if let Some(ends) = identity.token.ends {
+            self.expiries.add(session, ends);
         }
         let attempt = Attempt {
             outcome: AuthOutcome::Accepted,
@@ -110,6 +139,10 @@ impl Clients {
         };
         self.record_attempt(Some(session.connection_seq), &attempt, socket);
         self.confirm(socket, session, rooms);
+        // Again, because a revocation in between has not found the user's socket.
+        if self.revocations.cover(&identity.user, &identity.token) {
+            self.end(socket, session, &Rejection::REVOKED, |user, token| self.revocations.cover(user, token));
+        }
     }
 
     /// The site whose room the client joins. The token's claim takes precedence over the Origin header.
@@ -194,13 +227,10 @@ impl Clients {
         rejection: &Rejection,
         socket: &Socket,
     ) {
-        let outcome = if rejection.expired { AuthOutcome::Expired } else { AuthOutcome::Refused };
-        let user = rejection.claimed.as_deref();
-        let attempt = Attempt { outcome, method: Some(method), user, site: None, reason: Some(&rejection.message) };
-        self.record_attempt(connection, &attempt, socket);
+        self.record_attempt(connection, &Attempt::refused(method, rejection), socket);
     }
 
-    fn record_attempt(&self, connection_seq: Option<i64>, attempt: &Attempt<'_>, socket: &Socket) {
+    pub(super) fn record_attempt(&self, connection_seq: Option<i64>, attempt: &Attempt<'_>, socket: &Socket) {
         let parts = socket.req_parts();
         let agent = recorded(&parts.headers, header::USER_AGENT);
         counter!(names::AUTHENTICATIONS, "outcome" => attempt.outcome.name()).increment(1);

@@ -1,5 +1,6 @@
 //! The handlers of client events: connect, authenticate, push and disconnect.
 
+use super::expiries::Expiries;
 use super::handshake::Auth;
 use super::pushed_event::Push;
 use super::refused_tokens::RefusedTokens;
@@ -8,6 +9,7 @@ use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::limits::{Count, QueueMemory};
 use crate::namespace::{Namespace, Namespaces, Session};
+use crate::revocation::Revocations;
 use crate::rows::Topics;
 use parking_lot::Mutex;
 use socketioxide::SocketIo;
@@ -33,6 +35,8 @@ pub(crate) struct Clients {
     pub(super) refused_tokens: RefusedTokens,
     /// The sockets of each user.
     pub(super) sockets_by_user: Arc<Count<Arc<str>>>,
+    pub(super) revocations: Arc<Revocations>,
+    pub(super) expiries: Expiries,
     pub(super) sites: Sites,
     /// Whether the Origin header determines the site of a token without one.
     pub(super) site_from_origin: bool,
@@ -57,6 +61,7 @@ impl Clients {
     pub(crate) fn new(
         config: &Config,
         verifier: Arc<Verifier>,
+        revocations: Arc<Revocations>,
         topics: Arc<Topics>,
         namespaces: Namespaces,
         cluster: Option<Arc<Cluster>>,
@@ -70,6 +75,8 @@ impl Clients {
             queue_memory,
             refused_tokens: RefusedTokens::default(),
             sockets_by_user: Count::new(config.limits.sockets_per_user),
+            revocations,
+            expiries: Expiries::new(config.auth.expiry_warning),
             sites: Sites::new(&config.sites),
             site_from_origin: config.auth.site_from_origin,
             auth_timeout: config.auth.timeout,
@@ -114,6 +121,7 @@ impl Clients {
         // The answer to a ping waits behind all that the client sent before.
         let flooding = reason == DisconnectReason::HeartbeatTimeout && session.connection().is_flooding();
         session.close(if flooding { "flooding" } else { node_reason(reason) });
+        self.forget_expiry(session);
         if let Some(namespace) = self.namespaces.get(socket.ns()) {
             namespace.rooms.write().exit(socket.id, &session.user().rooms());
         }

@@ -6,6 +6,7 @@ use super::engine::Peer;
 use super::relief::relieve;
 use super::service::HttpService;
 use super::shutdown::{CloseAllOnDrop, finish};
+use super::token_end::TokenWatch;
 use crate::connection::{ByteStream, DescriptorPermit, Writers};
 use crate::metrics as names;
 use greyhound_sdk::{Drain, descriptors};
@@ -39,6 +40,7 @@ pub(crate) struct Listener {
     pub(crate) service: HttpService,
     pub(crate) clients: Arc<Clients>,
     pub(crate) writers: Arc<Writers>,
+    pub(crate) token_watch: TokenWatch,
     /// Over how long the clients are let go.
     pub(crate) drain_spread: Duration,
 }
@@ -84,7 +86,7 @@ impl Listener {
         self.writers.stop();
     }
 
-    /// Spawns one writer per thread, and what reloads certificates.
+    /// Spawns one writer per thread, what watches the tokens of clients, and what reloads certificates.
     fn spawn_background(&self) -> JoinSet<()> {
         let writer = || {
             let writers = self.writers.clone();
@@ -93,6 +95,7 @@ impl Listener {
         let mut tasks: JoinSet<()> = (0..Handle::current().metrics().num_workers()).map(|_| writer()).collect();
         let clients = self.clients.clone();
         tasks.spawn(async move { match relieve(clients).await {} });
+        tasks.spawn(self.token_watch.clone().run());
         self.endpoints.iter().filter_map(Endpoint::tls).for_each(|tls| drop(tasks.spawn(tls.reload())));
         tasks
     }

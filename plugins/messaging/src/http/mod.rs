@@ -1,7 +1,9 @@
-//! `/v1/messaging/`: the HTTP interface for backends. It publishes messages, and lists and changes sockets and rooms.
+//! `/v1/messaging/`: the HTTP interface for backends. It publishes messages, lists and changes sockets and rooms, and
+//! revokes tokens.
 
 mod emit;
 mod openapi;
+mod revocations;
 mod shared;
 mod sockets;
 #[cfg(test)]
@@ -35,5 +37,6 @@ fn described() -> OpenApiRouter<Emitter> {
         .routes(routes!(sockets::join))
         .routes(routes!(sockets::leave))
         .routes(routes!(sockets::disconnect))
+        .routes(routes!(revocations::revocations, revocations::revoke, revocations::withdraw))
         .routes(routes!(openapi::openapi))
 }

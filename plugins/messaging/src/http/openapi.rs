@@ -16,9 +16,13 @@ const BASE_PATH: &str = "/v1/messaging";
 const FAILURES: [(&str, &str); 5] = [
     ("400", "The request is invalid; `error` names the field or the parameter."),
     ("401", "The token is missing or wrong, and the caller is not a program on this machine that needs none."),
-    ("404", "The namespace does not exist."),
+    ("404", "The namespace or the revocation does not exist."),
     ("413", "The body is longer than `plugins.messaging.max_payload`."),
-    ("503", "The gateway is not running, a row is not durable, or Redis is unavailable; `error` says which."),
+    (
+        "503",
+        "The gateway is not running, a row or a revocation is not durable, there are too many revocations, or Redis is unavailable; \
+             `error` says which.",
+    ),
 ];
 
 static DOCUMENT: OnceLock<String> = OnceLock::new();
@@ -41,8 +45,8 @@ pub(super) async fn openapi() -> impl IntoResponse {
 #[openapi(
     info(
         title = "Greyhound: messaging",
-        description = "For backends: publish messages, and list and change sockets and rooms. Unknown fields and parameters are refused. A \
-                       body is read as JSON, whatever its content type.",
+        description = "For backends: publish messages, list and change sockets and rooms, and revoke tokens. Unknown fields and parameters are \
+                       refused. A body is read as JSON, whatever its content type.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     components(schemas(Failure)),
@@ -68,7 +72,7 @@ fn document(routes: OpenApi) -> String {
 }
 
 fn operations(path: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    [&mut path.get, &mut path.post].into_iter().flatten()
+    [&mut path.get, &mut path.post, &mut path.delete].into_iter().flatten()
 }
 
 /// Adds the possible failures of an operation, which depend on its body and parameters.

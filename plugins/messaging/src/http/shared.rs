@@ -57,7 +57,11 @@ impl From<EmitError> for Refusal {
         match error {
             EmitError::Reserved(_) => Self(StatusCode::BAD_REQUEST, format!("`event`: {error}")),
             EmitError::UnknownNamespace(_) => Self(StatusCode::NOT_FOUND, format!("`namespace`: {error}")),
-            EmitError::NotRunning | EmitError::Unreached(_) => Self(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+            EmitError::NotRevoked => Self(StatusCode::NOT_FOUND, error.to_string()),
+            EmitError::NotRunning
+            | EmitError::Unreached(_)
+            | EmitError::TooManyRevocations(_)
+            | EmitError::NotDurable(_) => Self(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
         }
     }
 }

@@ -6,6 +6,7 @@ use super::rooms::Rooms;
 use super::roster::Roster;
 use super::session::Session;
 use super::session_user::Grant;
+use crate::auth::AcceptedToken;
 use crate::rows::{MembershipCause, MembershipEvent};
 use crate::target::Target;
 use parking_lot::RwLock;
@@ -153,6 +154,24 @@ impl Namespace {
         let left = session.set_user(grant, &self.namespaces.room_rules);
         own.leave(session.sid, &left);
         own.user_changed(session)
+    }
+
+    /// Closes an authenticated socket if `over` is true of its user and token. From then on it gets no messages, and
+    /// cannot authenticate. Returns whether it was closed.
+    pub(crate) fn close_if(
+        &self,
+        session: &Session,
+        reason: &'static str,
+        over: impl FnOnce(&str, &AcceptedToken) -> bool,
+    ) -> bool {
+        // The same lock as in `set_user`: no new token comes in between.
+        let mut own = self.rooms.write();
+        if session.is_closed() || !session.user().holds(over) {
+            return false;
+        }
+        session.close(reason);
+        own.exit(session.sid, &session.user().rooms());
+        true
     }
 
     /// Disconnects a socket from the namespace. If that packet cannot be queued, closes the connection.

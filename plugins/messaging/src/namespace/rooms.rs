@@ -49,6 +49,8 @@ impl Rooms {
         }
         match self.guests {
             true => self.admit(session),
+            // Its first event, which authenticates it, may have come before.
+            false if self.everybody.members.contains_key(&session.sid) => {}
             false => drop(self.unauthenticated.insert(session.sid, session.clone())),
         }
         true
@@ -200,7 +202,7 @@ mod tests {
     }
 
     fn grant(user: &str, own: &[&str]) -> Grant {
-        Grant { user: user.into(), own_rooms: rooms(own), claims: RoomClaims::default() }
+        Grant { user: user.into(), token: None, own_rooms: rooms(own), claims: RoomClaims::default() }
     }
 
     fn rooms(names: &[&str]) -> Vec<String> {

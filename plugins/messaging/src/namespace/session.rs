@@ -229,6 +229,19 @@ impl Session {
     }
 
     #[cfg(test)]
+    pub(crate) fn authenticated_for_tests(number: usize, token: crate::auth::AcceptedToken) -> Self {
+        let session = Self::for_tests(number);
+        let grant = Grant {
+            user: "somebody".into(),
+            token: token.boxed(),
+            own_rooms: Vec::new(),
+            claims: crate::auth::RoomClaims::default(),
+        };
+        session.set_user(grant, &RoomRules::default());
+        session
+    }
+
+    #[cfg(test)]
     pub(super) fn for_tests(number: usize) -> Self {
         use crate::connection::{Protocol, Settings};
         use crate::proxies::ClientEnd;
@@ -258,6 +271,10 @@ impl Drop for Session {
 impl ConnectionObserver for Session {
     fn is_finished(&self) -> bool {
         self.is_closed()
+    }
+
+    fn is_authenticated(&self) -> bool {
+        !self.is_closed() && self.user.name().is_some()
     }
 
     fn connection_ended(&self, unsent: &[QueuedDelivery]) {

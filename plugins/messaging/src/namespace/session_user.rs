@@ -1,7 +1,7 @@
-//! The user and the rooms of a socket.
+//! The user, the token and the rooms of a socket.
 
 use super::room_rules::{JoinRefused, RoomRules};
-use crate::auth::{RoomClaims, RoomPattern};
+use crate::auth::{AcceptedToken, RoomClaims, RoomPattern};
 use crate::connection::Moment;
 use crate::limits::Counted;
 use crate::rows::MembershipCause;
@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use tokio::task::AbortHandle;
 
-/// The user and the rooms of a session.
+/// The user, the token and the rooms of a session.
 #[derive(Default)]
 pub(crate) struct SessionUser {
     state: Mutex<State>,
@@ -22,6 +22,8 @@ struct State {
     name: Option<Arc<str>>,
     /// The socket's place among those of its user.
     place: Option<Counted<Arc<str>>>,
+    /// What is remembered of the user's token. `None` if that is nothing.
+    token: Option<Box<AcceptedToken>>,
     /// The previous user, and when it was replaced.
     previous: Option<(Moment, Arc<str>)>,
     rooms: Vec<Membership>,
@@ -40,6 +42,8 @@ pub(super) struct Membership {
 /// What a client gets by authenticating.
 pub(crate) struct Grant {
     pub(crate) user: Arc<str>,
+    /// What is remembered of the token. `None` if that is nothing.
+    pub(crate) token: Option<Box<AcceptedToken>>,
     /// The rooms of the user and the site.
     pub(crate) own_rooms: Vec<String>,
     pub(crate) claims: RoomClaims,
@@ -64,6 +68,18 @@ impl SessionUser {
         let state = self.state.lock();
         let previous = state.previous.as_ref().filter(|(until, _)| moment.elapsed() > until.elapsed());
         previous.map(|(_, name)| name.clone()).or_else(|| state.name.clone())
+    }
+
+    /// Whether `check` is true of the user and the token. False until the socket has authenticated.
+    pub(crate) fn holds(&self, check: impl FnOnce(&str, &AcceptedToken) -> bool) -> bool {
+        let state = self.state.lock();
+        let token = state.token.as_deref().unwrap_or(&AcceptedToken::EMPTY);
+        state.name.as_deref().is_some_and(|user| check(user, token))
+    }
+
+    /// When the token ends, in seconds since 1970.
+    pub(crate) fn token_ends(&self) -> Option<u64> {
+        self.state.lock().token.as_ref()?.ends
     }
 
     /// All rooms of the socket, except the one named by its id.
@@ -149,8 +165,9 @@ impl SessionUser {
     /// client may no longer ask for, and, if the user has changed, all others.
     pub(super) fn set(&self, grant: Grant, rules: &RoomRules) -> RoomChanges {
         self.stop_auth_timer();
-        let Grant { user, own_rooms, claims } = grant;
+        let Grant { user, token, own_rooms, claims } = grant;
         let state = &mut *self.state.lock();
+        state.token = token;
         let previous = state.name.replace(user);
         let is_other = previous.is_some() && previous != state.name;
         if is_other {

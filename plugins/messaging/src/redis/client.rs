@@ -4,9 +4,12 @@ use super::open::Open;
 use super::sentinel::Sentinel;
 use super::{Incoming, Messages, Publication, Redis, RedisError, Subscription};
 use async_trait::async_trait;
+use bytes::Bytes;
 use fred::clients::Client;
 use fred::error::{Error, ErrorKind};
-use fred::interfaces::{ClientLike, ClusterInterface, EventInterface, FredResult, PubsubInterface};
+use fred::interfaces::{
+    ClientLike, ClusterInterface, EventInterface, FredResult, PubsubInterface, SortedSetsInterface,
+};
 use fred::prelude::{Builder, Config, Options, Server, ServerConfig, Value};
 use fred::types::{ClusterHash, ConnectHandle, Message, RespVersion};
 use fred::util::redis_keyslot;
@@ -24,6 +27,8 @@ const REDIS_TIMEOUT: Duration = Duration::from_secs(3);
 const INBOX_MESSAGES: usize = 1 << 13;
 /// How many channels one command subscribes to or unsubscribes from.
 const CHANNELS_PER_COMMAND: usize = 512;
+/// How many members one command adds to or removes from a sorted set.
+const MEMBERS_PER_COMMAND: usize = 512;
 
 const SCHEMES: [&str; 12] = [
     "redis",
@@ -260,6 +265,32 @@ impl Redis for Fred {
         self.all_channels(pattern).await.map_err(|e| self.error(e))
     }
 
+    async fn members(&self, key: &str, min: u64, max: usize) -> Result<Vec<Bytes>, RedisError> {
+        let limit = Some((0, i64::try_from(max).unwrap_or(i64::MAX)));
+        let members = self.client.zrevrangebyscore(key, "+inf", score(min), false, limit).await;
+        members.map_err(|e| self.error(e))
+    }
+
+    async fn replace_members(
+        &self,
+        key: &str,
+        added: Vec<(u64, Bytes)>,
+        removed: Vec<Bytes>,
+        min: u64,
+    ) -> Result<(), RedisError> {
+        for members in added.chunks(MEMBERS_PER_COMMAND) {
+            let members: Vec<(f64, Value)> =
+                members.iter().map(|(at, member)| (score(*at), Value::Bytes(member.clone()))).collect();
+            self.client.zadd::<(), _, _>(key, None, None, false, false, members).await.map_err(|e| self.error(e))?;
+        }
+        for members in removed.chunks(MEMBERS_PER_COMMAND) {
+            let members: Vec<Value> = members.iter().cloned().map(Value::Bytes).collect();
+            self.client.zrem::<(), _, _>(key, members).await.map_err(|e| self.error(e))?;
+        }
+        let below = score(min) - 1.0;
+        self.client.zremrangebyscore::<(), _, _, _>(key, "-inf", below).await.map_err(|e| self.error(e))
+    }
+
     fn one_on_each_server(&self, prefix: &str) -> Vec<String> {
         let Some(state) = self.client.cached_cluster_state() else { return vec![prefix.to_owned()] };
         let mut found: HashMap<&Server, String> = HashMap::new();
@@ -337,6 +368,12 @@ impl Messages for Inbox {
             }
         }
     }
+}
+
+/// Scores are floating-point numbers. Those of this millennium in milliseconds are exact.
+#[expect(clippy::cast_precision_loss)]
+fn score(number: u64) -> f64 {
+    number as f64
 }
 
 fn incoming(Message { channel, value, .. }: Message) -> Option<Incoming> {

@@ -29,7 +29,11 @@ fn remedy(why: &str) -> Option<&'static str> {
     let table = [
         ("WRONGPASS", "correct the user and the password in plugins.messaging.redis.url"),
         ("NOAUTH", "add the user and the password to plugins.messaging.redis.url"),
-        ("NOPERM", "the user needs `allchannels +@pubsub +@connection +info`, and in a Redis Cluster `+cluster`"),
+        (
+            "NOPERM",
+            "the user needs `allchannels +@pubsub +@connection +info`, for revocations `~*-greyhound-revocations +zadd +zrem \
+             +zrevrangebyscore +zremrangebyscore`, and in a Redis Cluster `+cluster`",
+        ),
         ("unknown command", "use Redis 6 or later, or Redis 7 or later with mode = \"sharded\""),
         ("max number of clients", "raise maxclients in Redis"),
         ("DENIED", "give Redis a password, or let it listen on loopback only"),

@@ -1,4 +1,4 @@
-//! The parts of Redis that the gateway needs: publish, subscribe, count.
+//! The parts of Redis that the gateway needs: publish, subscribe, count, and keep a sorted set.
 //!
 //! A [`Redis`] is one connection (in a Redis Cluster, one to each server), up to its first failure. It does not
 //! reconnect by itself: after a failure, the caller connects and subscribes again.
@@ -79,6 +79,16 @@ pub(crate) trait Redis: Send + Sync + 'static {
     async fn subscribers(&self, channel: &str, sharded: bool) -> Result<usize, RedisError>;
     /// Lists the channels that match a glob and have subscribers; in a Redis Cluster, on all servers.
     async fn channels(&self, pattern: &str) -> Result<Vec<String>, RedisError>;
+    /// The members of a sorted set with at least the score `min`, the highest first, at most `max`.
+    async fn members(&self, key: &str, min: u64, max: usize) -> Result<Vec<Bytes>, RedisError>;
+    /// Adds members with their scores to a sorted set. Removes others, and those with a score below `min`.
+    async fn replace_members(
+        &self,
+        key: &str,
+        added: Vec<(u64, Bytes)>,
+        removed: Vec<Bytes>,
+        min: u64,
+    ) -> Result<(), RedisError>;
     /// Channel names that begin with `prefix`, one for each server that messages come from.
     fn one_on_each_server(&self, prefix: &str) -> Vec<String>;
     /// Checks that this connection still reaches what the other nodes publish. It fails if slots of a Redis Cluster

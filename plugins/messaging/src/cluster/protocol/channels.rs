@@ -14,6 +14,7 @@ pub(crate) struct Protocol {
     pub(super) uid: String,
     /// The prefix of this node's probe channels.
     pub(super) probe_prefix: String,
+    revocations: String,
 }
 
 impl Protocol {
@@ -25,6 +26,7 @@ impl Protocol {
             prefix: config.prefix.clone(),
             uid,
             probe_prefix,
+            revocations: format!("{}-greyhound-revocations", config.prefix),
         }
     }
 
@@ -50,6 +52,16 @@ impl Protocol {
 
     pub(crate) fn sharded(&self) -> bool {
         self.mode == Mode::Sharded
+    }
+
+    /// The key of the revocations in Redis, and their channel.
+    pub(crate) fn revocations(&self) -> &str {
+        &self.revocations
+    }
+
+    /// A publication of revocations, as a JSON array.
+    pub(crate) fn revoked(&self, body: Bytes) -> Publication {
+        self.publication(self.revocations.clone(), body)
     }
 
     /// Encodes a probe.

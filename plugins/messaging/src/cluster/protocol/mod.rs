@@ -36,6 +36,9 @@ impl Protocol {
             let number = std::str::from_utf8(body).ok().and_then(|text| text.parse().ok());
             return Ok(number.filter(|_| !probe.contains('#')).map_or(Received::NotForUs, Received::Probe));
         }
+        if channel == self.revocations() {
+            return Ok(Received::Revocations(serde_json::from_slice(body)?));
+        }
         match self.mode {
             Mode::Classic => classic::read(self, channel, body),
             Mode::Sharded => sharded::read(self, channel, body),

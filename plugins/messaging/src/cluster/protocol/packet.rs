@@ -3,6 +3,7 @@
 use crate::event::Event;
 use crate::msgpack::Json;
 use crate::remote_socket::RemoteSocket;
+use crate::revocation::Revocation;
 use crate::target::Target;
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ pub(crate) enum Received {
     Answer { id: String, answer: Answer },
     /// This node's own probe, which proves that messages arrive.
     Probe(u64),
+    /// Revocations of another Greyhound node, or of this one.
+    Revocations(Vec<Revocation>),
     /// A publication of this node itself, or for other nodes.
     NotForUs,
 }
