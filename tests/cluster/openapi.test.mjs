@@ -48,6 +48,13 @@ const requests = [
   ['POST', '/v1/messaging/disconnect', 400, { rooms, close: 'yes' }],
   ['POST', '/v1/messaging/disconnect', 400, {}],
   ['POST', '/v1/messaging/disconnect', 200, { everybody: true, namespace: '/', except: rooms }],
+  ['POST', '/v1/messaging/revocations', 200, { user: 'nobody' }],
+  ['POST', '/v1/messaging/revocations', 200, { user: 'nobody', issued_before: 1_767_225_600 }],
+  ['POST', '/v1/messaging/revocations', 200, { jti: 'nothing' }],
+  ['POST', '/v1/messaging/revocations', 400, { user: 'nobody', sid: 'nothing' }],
+  ['GET', '/v1/messaging/revocations', 200],
+  ['DELETE', '/v1/messaging/revocations?user=nobody', 200],
+  ['DELETE', '/v1/messaging/revocations?sid=nothing', 404],
   ['GET', '/v1/messaging/openapi.json', 200],
 ]
 
