@@ -4,6 +4,7 @@ mod listener;
 
 pub use crate::auth::AuthConfig;
 use crate::auth::{RoomPattern, Sites, normal_origin};
+pub use crate::authorization::{AuthorizationConfig, OnFailure};
 pub use crate::limits::LimitsConfig;
 pub use crate::proxies::ForwardedHeader;
 use crate::proxies::network;
@@ -76,6 +77,8 @@ pub struct Config {
     pub auth: AuthConfig,
     /// Limits on what clients may use.
     pub limits: LimitsConfig,
+    /// The endpoint that is asked what no claim says.
+    pub authorization: AuthorizationConfig,
     /// The cluster that this node joins.
     pub redis: RedisConfig,
 }
@@ -167,6 +170,7 @@ impl Default for Config {
             record_push_data: true,
             auth: AuthConfig::default(),
             limits: LimitsConfig::default(),
+            authorization: AuthorizationConfig::default(),
             redis: RedisConfig::default(),
         }
     }
@@ -253,17 +257,6 @@ impl Config {
                 format!("`{bad}` is not a network: expected something like \"10.0.0.0/8\" or \"10.0.0.1\""),
             );
         }
-        for (site, why) in self.sites.iter().filter_map(|site| Some((site, Sites::check(site).err()?))) {
-            problems.report("sites", format!("`{site}` is not a base domain: {why}"));
-        }
-        for (pattern, why) in
-            self.joinable_rooms.iter().filter_map(|text| Some((text, RoomPattern::parse(text).err()?)))
-        {
-            problems.report("joinable_rooms", format!("`{pattern}` is not a name or pattern of rooms: {why}"));
-        }
-        if !(1..=65_536).contains(&self.max_rooms) {
-            problems.report("max_rooms", "expected 1 to 65536 rooms");
-        }
         let durations = [
             ("ping_interval", self.ping_interval),
             ("ping_timeout", self.ping_timeout),
@@ -279,6 +272,7 @@ impl Config {
         if !(1..=65_536).contains(&self.buffer) {
             problems.report("buffer", "expected 1 to 65536 packets");
         }
+        self.check_rooms(problems);
         self.auth.check(problems);
         self.limits.check(problems);
         if self.demo == Demo::On && !self.auth.can_sign() {
@@ -287,7 +281,22 @@ impl Config {
                 "\"on\" needs a secret, because the page signs tokens, but only public keys are configured",
             );
         }
+        self.authorization.check(self.auth.timeout, problems);
         self.redis.check(problems);
+    }
+
+    fn check_rooms(&self, problems: &mut Problems) {
+        for (site, why) in self.sites.iter().filter_map(|site| Some((site, Sites::check(site).err()?))) {
+            problems.report("sites", format!("`{site}` is not a base domain: {why}"));
+        }
+        for (pattern, why) in
+            self.joinable_rooms.iter().filter_map(|text| Some((text, RoomPattern::parse(text).err()?)))
+        {
+            problems.report("joinable_rooms", format!("`{pattern}` is not a name or pattern of rooms: {why}"));
+        }
+        if !(1..=65_536).contains(&self.max_rooms) {
+            problems.report("max_rooms", "expected 1 to 65536 rooms");
+        }
     }
 
     /// Checks the configured files.
@@ -299,6 +308,7 @@ impl Config {
         if let Err(why) = revocation::look(data_dir) {
             problems.report("auth", why);
         }
+        self.authorization.look(problems);
         if let Some(Err(e)) = self.client_bundle.as_deref().map(paths::check_file) {
             problems.report("client_bundle", format!("{e}: name a socket.io.min.js, or leave it out"));
         }

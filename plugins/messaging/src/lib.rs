@@ -15,11 +15,12 @@
 //! ```
 //!
 //! Below them are the revocations, the rows, the metrics, the configuration, the limits, the formats, the proxies in front
-//! and the clients of other servers: `revocation`, `rows`, `metrics`, `config`, `limits`, `auth`, `proxies`, `redis`,
-//! `http_client`, `msgpack`, `target`, `room_names`, `remote_socket`. `views` are the SQL views of the topics; `demo` is
+//! and the clients of other servers: `revocation`, `rows`, `metrics`, `config`, `limits`, `auth`, `authorization`, `proxies`,
+//! `redis`, `http_client`, `msgpack`, `target`, `room_names`, `remote_socket`. `views` are the SQL views of the topics; `demo` is
 //! the demo page.
 
 pub mod auth;
+mod authorization;
 mod cluster;
 pub mod config;
 mod connection;
@@ -46,6 +47,7 @@ pub mod views;
 
 use async_trait::async_trait;
 use auth::{Minter, Verifier};
+use authorization::Authorization;
 pub use cluster::{AckReport, Gathered, Unreached};
 use cluster::{Cluster, Member, RequestHandler};
 pub use config::Config;
@@ -59,6 +61,7 @@ use futures_util::FutureExt;
 use gateway::{Clients, Endpoint, Listener, TokenWatch};
 use greyhound_sdk::config::Problems;
 use greyhound_sdk::{Check, Component, Context, Drain, Error, Plugin, SchemaError, TopicSchema};
+use http_client::HttpClient;
 use limits::QueueMemory;
 use namespace::{Interest, Namespaces, RoomRules};
 use proxies::Proxies;
@@ -114,8 +117,12 @@ impl Plugin for Messaging {
     }
 
     async fn check(&self, config: &Config) -> Vec<Check> {
-        let (keys, redis) = tokio::join!(config.auth.connect(), cluster::check(&config.redis));
-        [keys, redis].concat()
+        let (keys, redis, authorization) = tokio::join!(
+            config.auth.connect(),
+            cluster::check(&config.redis),
+            authorization::check(&config.authorization)
+        );
+        [keys, redis, authorization.into_iter().collect()].concat()
     }
 
     async fn build(&self, config: Config, context: Context) -> Result<Box<dyn Component>, Error> {
@@ -135,6 +142,7 @@ impl Plugin for Messaging {
         let (of_clients, of_cluster) = (namespaces.clone(), cluster.clone());
         let (verifying, queues) = (verifier.clone(), queue_memory.clone());
         let clients = Clients::new(&config, verifying, revocations, topics.clone(), of_clients, of_cluster, queues);
+        let clients = clients.asking(Authorization::new(&config.authorization, HttpClient::new())?);
         let clients = Arc::new(clients);
         let max_payload = usize::try_from(config.max_payload.as_u64())?;
         let admin = http::routes(self.emitter.clone(), max_payload);

@@ -20,6 +20,11 @@ pub const QUEUE_BYTES: &str = "greyhound_messaging_queue_bytes";
 pub const EVICTED: &str = "greyhound_messaging_evicted_clients_total";
 /// Authentication attempts, and ends of the tokens of connected clients, by `outcome`.
 pub const AUTHENTICATIONS: &str = "greyhound_messaging_authentications_total";
+/// Questions to the authorization endpoint, by `question` (`connect`, `push`) and `outcome` (`allowed`, `refused`,
+/// `failed`).
+pub const AUTHORIZATIONS: &str = "greyhound_messaging_authorizations_total";
+/// Seconds from a question to its answer, including the wait for other questions. Histogram, without remembered answers.
+pub const AUTHORIZATION_SECONDS: &str = "greyhound_messaging_authorization_seconds";
 /// Sockets that joined or left a room or were refused one, by `event` and `cause`. Without the rooms of users and sites.
 pub const MEMBERSHIPS: &str = "greyhound_messaging_memberships_total";
 /// 1 if the last attempt to read the keys of an `issuer` failed, otherwise 0.
@@ -59,6 +64,8 @@ pub(crate) fn describe() {
     describe_gauge!(QUEUE_BYTES, Unit::Bytes, "Bytes that wait for clients");
     describe_counter!(EVICTED, "Clients that were disconnected because all write queues took too much memory");
     describe_counter!(AUTHENTICATIONS, "Authentication attempts");
+    describe_counter!(AUTHORIZATIONS, "Questions to the authorization endpoint");
+    describe_histogram!(AUTHORIZATION_SECONDS, Unit::Seconds, "From a question to its answer");
     describe_counter!(MEMBERSHIPS, "Sockets that joined or left a room or were refused one");
     describe_gauge!(KEYS_STALE, "Whether the last attempt to read the keys of tokens failed");
     describe_gauge!(REVOCATIONS, "Revocations of tokens that are remembered, including withdrawn ones");

@@ -151,6 +151,14 @@ symbols!(
 );
 
 symbols!(
+    /// What became of a push.
+    PushOutcome {
+        Accepted = 0 "accepted",
+        Refused = 1 "refused",
+    }
+);
+
+symbols!(
     /// The event of a row of `messaging.membership`.
     MembershipEvent {
         Joined = 0 "joined",
@@ -270,6 +278,8 @@ pub(crate) struct PushRow<'a> {
     pub(crate) event: &'a str,
     pub(crate) size_bytes: i64,
     pub(crate) data: Option<&'a str>,
+    pub(crate) outcome: PushOutcome,
+    pub(crate) reason: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -325,6 +335,7 @@ mod tests {
         AuthOutcome::ALL.iter().for_each(|it| check(1, "outcome", *it as i8, it.name()));
         AuthMethod::ALL.iter().for_each(|it| check(1, "method", *it as i8, it.name()));
         DeliveryOutcome::ALL.iter().for_each(|it| check(3, "outcome", *it as i8, it.name()));
+        PushOutcome::ALL.iter().for_each(|it| check(4, "outcome", *it as i8, it.name()));
         MembershipEvent::ALL.iter().for_each(|it| check(5, "event", *it as i8, it.name()));
         MembershipCause::ALL.iter().for_each(|it| check(5, "cause", *it as i8, it.name()));
         RevocationEvent::ALL.iter().for_each(|it| check(6, "event", *it as i8, it.name()));

@@ -34,7 +34,7 @@ pub(crate) use identity::Identity;
 pub use minter::{MintError, Minter};
 pub(crate) use origin::{Origins, normal as normal_origin};
 pub(crate) use rejection::{Refused, Rejection};
-pub(crate) use rooms::{ROOM_NAME_LEN_MAX, RoomClaims, RoomPattern, check_room_name};
+pub(crate) use rooms::{ROOM_NAME_LEN_MAX, ROOMS_MAX, RoomClaims, RoomPattern, check_room_name};
 pub use site::{NotASite, normal as normal_site};
 pub(crate) use site::{Sites, of_origin as site_of_origin};
 pub use verifier::KeyError;

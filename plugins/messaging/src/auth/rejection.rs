@@ -93,6 +93,11 @@ impl Rejection {
         Self { claimed: Some(user), ..self }
     }
 
+    /// The token is valid, but the user may not connect.
+    pub(crate) fn not_authorized(user: &str, reason: String) -> Self {
+        Self { claimed: Some(user.to_owned()), code: "not_authorized", ..Self::worded(reason) }
+    }
+
     /// The payload of `unauthorized`.
     pub(crate) fn payload(&self) -> Unauthorized<'_> {
         let message = &*self.message;

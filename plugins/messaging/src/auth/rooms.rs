@@ -4,8 +4,8 @@ use serde_json::{Map, Value};
 
 /// Longest name of a room that a token names or a client asks for, in bytes.
 pub(crate) const ROOM_NAME_LEN_MAX: usize = 128;
-/// Maximum number of rooms, and of patterns, in a token.
-const CLAIMED_ROOMS_MAX: usize = 64;
+/// Maximum number of rooms that a client gets by authenticating, and of patterns in its token.
+pub(crate) const ROOMS_MAX: usize = 64;
 
 /// The rooms that a client gets by authenticating, and those that it may ask for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -91,7 +91,7 @@ pub(crate) struct InvalidClaims;
 fn list<T>(claim: Option<&Value>, read: impl Fn(&str) -> Result<T, NotARoom>) -> Result<Option<Vec<T>>, InvalidClaims> {
     let list = match claim {
         None | Some(Value::Null) => return Ok(None),
-        Some(Value::Array(list)) if list.len() <= CLAIMED_ROOMS_MAX => list,
+        Some(Value::Array(list)) if list.len() <= ROOMS_MAX => list,
         Some(_) => return Err(InvalidClaims),
     };
     let item = |item: &Value| read(item.as_str().ok_or(InvalidClaims)?).map_err(|_| InvalidClaims);
@@ -163,7 +163,7 @@ mod tests {
         assert!(all.joinable.unwrap()[0].matches("team(8)"));
         assert_eq!(read(json!({"id": 1})), Ok(RoomClaims::default()));
         assert_eq!(read(json!({"join": []})).unwrap().joinable.map(|all| all.len()), Some(0));
-        let many = vec!["a:*"; CLAIMED_ROOMS_MAX + 1];
+        let many = vec!["a:*"; ROOMS_MAX + 1];
         for wrong in [
             json!({"rooms": "team(7)"}),
             json!({"rooms": [7]}),

@@ -33,17 +33,16 @@ impl Clients {
             connection.close();
             return refused(Rejection::TOO_MANY);
         }
-        let token = auth.token.or_else(|| request_token(parts));
-        if let Some(key) = token.as_ref().and_then(|token| self.verifier.missing_key(token)) {
-            key.await;
-        }
-        let identity = match token.map(|token| self.identify(&token).and_then(|it| self.with_place(it))).transpose() {
-            Ok(identity) => identity,
-            Err(rejection) => {
-                self.record_rejection(None, AuthMethod::Handshake, &rejection, socket);
-                self.count_refusal(parts);
-                return refused(rejection);
-            }
+        let identity = match auth.token.or_else(|| request_token(parts)) {
+            None => None,
+            Some(token) => match self.admitted_as(socket, &token).await {
+                Ok(identity) => Some(identity),
+                Err(rejection) => {
+                    self.record_rejection(None, AuthMethod::Handshake, &rejection, socket);
+                    self.count_refusal(parts);
+                    return refused(rejection);
+                }
+            },
         };
         let (identity, place) = identity.unzip();
         let session = Arc::new(self.open(socket, auth.rest));
@@ -63,7 +62,11 @@ impl Clients {
     }
 
     /// The identity that a token proves, and a place among the sockets of its user.
-    fn with_place(&self, identity: Identity) -> Result<(Identity, Counted<Arc<str>>), Rejection> {
+    async fn admitted_as(&self, socket: &Socket, token: &str) -> Result<(Identity, Counted<Arc<str>>), Rejection> {
+        if let Some(key) = self.verifier.missing_key(token) {
+            key.await;
+        }
+        let identity = self.authorized(socket, self.identify(token)?).await?;
         let place = self.sockets_by_user.add(identity.user.as_str().into()).ok_or(Rejection::TOO_MANY_SOCKETS)?;
         Ok((identity, place))
     }

@@ -4,7 +4,9 @@ use super::acks::NO_ARGUMENTS;
 use super::clients::{Clients, Socket};
 use super::credentials::Credentials;
 use super::handshake::{REFUSALS_MAX, Refusals, connection, recorded};
+use super::in_order::in_order;
 use crate::auth::{Identity, Refused, Rejection, site_of_origin};
+use crate::authorization::Authorization;
 use crate::connection::CLOSE_GRACE_PERIOD;
 use crate::metrics as names;
 use crate::namespace::{Grant, Session};
@@ -67,30 +69,32 @@ impl Clients {
         session: &Arc<Session>,
         credentials: Option<Credentials>,
     ) {
+        let token =
+            credentials.and_then(|c| serde_json::from_str::<String>(c.token.get()).ok()).ok_or(Rejection::NOT_A_TEXT);
+        let missing_key = token.as_ref().ok().and_then(|token| self.verifier.missing_key(token));
+        if missing_key.is_none() && !self.has_to_wait(session, Authorization::asks_about_clients) {
+            return self.conclude(socket, session, token.and_then(|token| self.identify(&token)));
+        }
+        let size = token.as_ref().map_or(0, String::len);
+        let (this, socket, its) = (self.clone(), socket.clone(), session.clone());
+        in_order(session, size, async move {
+            if let Some(key) = missing_key {
+                key.await;
+            }
+            let authorized = match token.and_then(|token| this.identify(&token)) {
+                Ok(identity) => this.authorized(&socket, identity).await,
+                Err(rejection) => Err(rejection),
+            };
+            this.conclude(&socket, &its, authorized);
+        });
+    }
+
+    fn conclude(&self, socket: &Socket, session: &Arc<Session>, verified: Result<Identity, Rejection>) {
         if Refusals::of(socket.req_parts()).are_too_many() {
             // The connection is already being closed.
             return;
         }
-        let token =
-            credentials.and_then(|c| serde_json::from_str::<String>(c.token.get()).ok()).ok_or(Rejection::NOT_A_TEXT);
-        let token = match token {
-            Ok(token) => token,
-            Err(rejection) => return self.reject(socket, session, &rejection),
-        };
-        let Some(key) = self.verifier.missing_key(&token) else { return self.verify(socket, session, &token) };
-        let (this, socket, session) = (self.clone(), socket.clone(), session.clone());
-        let before = session.user().name();
-        tokio::spawn(async move {
-            key.await;
-            // Meanwhile the client may have authenticated with another token, or gone.
-            if session.user().name() == before && !session.is_closed() {
-                this.verify(&socket, &session, &token);
-            }
-        });
-    }
-
-    fn verify(&self, socket: &Socket, session: &Arc<Session>, token: &str) {
-        match self.identify(token).and_then(|identity| self.hold_place(session, identity)) {
+        match verified.and_then(|identity| self.hold_place(session, identity)) {
             Ok(identity) => self.accept(socket, session, &identity, AuthMethod::Event),
             Err(rejection) => self.reject(socket, session, &rejection),
         }
@@ -146,7 +150,7 @@ impl Clients {
     }
 
     /// The site whose room the client joins. The token's claim takes precedence over the Origin header.
-    fn site(&self, socket: &Socket, identity: &Identity) -> Option<String> {
+    pub(super) fn site(&self, socket: &Socket, identity: &Identity) -> Option<String> {
         let origin = || socket.req_parts().headers.get(header::ORIGIN).filter(|_| self.site_from_origin);
         let site = identity.site.clone().or_else(|| site_of_origin(origin()?.to_str().ok()?));
         site.filter(|site| self.sites.have(site))

@@ -5,6 +5,7 @@ use super::handshake::Auth;
 use super::pushed_event::Push;
 use super::refused_tokens::RefusedTokens;
 use crate::auth::{Identity, Sites, Verifier};
+use crate::authorization::Authorization;
 use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::limits::{Count, QueueMemory};
@@ -37,6 +38,8 @@ pub(crate) struct Clients {
     pub(super) sockets_by_user: Arc<Count<Arc<str>>>,
     pub(super) revocations: Arc<Revocations>,
     pub(super) expiries: Expiries,
+    /// `None` if no endpoint is configured.
+    pub(super) authorization: Option<Authorization>,
     pub(super) sites: Sites,
     /// Whether the Origin header determines the site of a token without one.
     pub(super) site_from_origin: bool,
@@ -77,6 +80,7 @@ impl Clients {
             sockets_by_user: Count::new(config.limits.sockets_per_user),
             revocations,
             expiries: Expiries::new(config.auth.expiry_warning),
+            authorization: None,
             sites: Sites::new(&config.sites),
             site_from_origin: config.auth.site_from_origin,
             auth_timeout: config.auth.timeout,
@@ -85,6 +89,11 @@ impl Clients {
             stopping: AtomicBool::new(false),
             admitted: Mutex::default(),
         }
+    }
+
+    /// With the endpoint that is asked about clients and their pushes.
+    pub(crate) fn asking(self, authorization: Option<Authorization>) -> Self {
+        Self { authorization, ..self }
     }
 
     /// Serves the namespace `name`. A socket's handlers are registered before its CONNECT is answered, so that none of its
@@ -106,7 +115,7 @@ impl Clients {
         });
         let (this, its) = (self.clone(), session.clone());
         socket.on_fallback(move |socket: Socket, push: Push, ack: AckSender<Namespace>| {
-            this.pushed(&socket, &its, &push, ack);
+            this.pushed(&socket, &its, push, ack);
             ready(())
         });
         let (this, its) = (self.clone(), session.clone());

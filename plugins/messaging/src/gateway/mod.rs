@@ -9,6 +9,7 @@ mod endpoint;
 mod engine;
 mod expiries;
 mod handshake;
+mod in_order;
 mod listener;
 mod proxy_header;
 mod push;

@@ -1,9 +1,10 @@
 //! A pushed event: one that a client emits.
 
 use crate::event::Event;
-use crate::namespace::Namespace;
+use crate::namespace::{Namespace, Session};
 use bytes::Bytes;
 use serde_json::value::RawValue;
+use socketioxide::extract::{AckSender, SocketRef};
 use socketioxide::handler::FromMessageParts;
 use socketioxide::socket::Socket;
 use socketioxide_core::Value;
@@ -17,6 +18,16 @@ pub(super) struct Push {
     /// Length of the arguments as a JSON array plus that of the attachments, in bytes.
     pub(super) size: usize,
     pub(super) wants_ack: bool,
+}
+
+/// An event whose turn it is.
+pub(super) struct Arrived<'a> {
+    pub(super) socket: &'a SocketRef<Namespace>,
+    pub(super) session: &'a Arc<Session>,
+    pub(super) push: &'a Push,
+    pub(super) ack: AckSender<Namespace>,
+    /// Why the authorization endpoint refuses it.
+    pub(super) refusal: Option<String>,
 }
 
 /// The packet is not `["event", ...]`.

@@ -1,16 +1,14 @@
 //! The events `join` and `leave`, by which a client asks for rooms.
 
 use super::acks;
-use super::clients::{Clients, Socket};
-use super::pushed_event::Push;
+use super::clients::Clients;
+use super::pushed_event::{Arrived, Push};
 use crate::auth::ROOM_NAME_LEN_MAX;
 use crate::namespace::{AckAfter, JoinRefused, Namespace, Session};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use socketioxide::extract::AckSender;
-use std::sync::Arc;
 
 /// What a client asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,8 +28,8 @@ pub(super) struct Answer {
 impl Answer {
     const OK: Self = Self { ok: true, error: None };
 
-    pub(super) fn refused(why: &impl ToString) -> Self {
-        Self { ok: false, error: Some(why.to_string()) }
+    pub(super) fn refused(why: String) -> Self {
+        Self { ok: false, error: Some(why) }
     }
 }
 
@@ -50,26 +48,21 @@ impl RoomRequest {
 impl Clients {
     /// Joins or leaves the room at once, and thus in the order of the client's events. Only the acknowledgement of
     /// `join` waits until this node receives the messages to the room.
-    pub(super) fn change_room(
-        &self,
-        request: RoomRequest,
-        (socket, namespace): (&Socket, &Namespace),
-        session: &Arc<Session>,
-        push: &Push,
-        ack: AckSender<Namespace>,
-    ) {
+    pub(super) fn change_room(&self, request: RoomRequest, namespace: &Namespace, arrived: Arrived<'_>) {
+        let Arrived { socket, session, push, ack, refusal } = arrived;
         let room = first_text(&push.data);
-        let result = match (&room, request) {
-            (None, _) => Err(JoinRefused::NotARoom),
-            (Some(room), RoomRequest::Join) => namespace.ask_to_join(session, room),
-            (Some(room), RoomRequest::Leave) => namespace.ask_to_leave(session, room),
+        let result = match (refusal, &room, request) {
+            (Some(why), ..) => Err(why),
+            (None, None, _) => Err(JoinRefused::NotARoom.to_string()),
+            (None, Some(room), RoomRequest::Join) => namespace.ask_to_join(session, room).map_err(|e| e.to_string()),
+            (None, Some(room), RoomRequest::Leave) => namespace.ask_to_leave(session, room).map_err(|e| e.to_string()),
         };
         let answer = match result {
             Ok(()) => Answer::OK,
             Err(why) => {
                 let name = room.as_deref().unwrap_or_default();
-                session.record_refused_room(&name[..name.floor_char_boundary(ROOM_NAME_LEN_MAX)], &why.to_string());
-                Answer::refused(&why)
+                session.record_refused_room(&name[..name.floor_char_boundary(ROOM_NAME_LEN_MAX)], &why);
+                Answer::refused(why)
             }
         };
         if push.wants_ack {

@@ -3,6 +3,7 @@
 //! Each namespace keeps its own rooms instead of the library's, so that the rows of a broadcast need no look-up per
 //! recipient: the members of a room are a [`roster`], the ready-made columns of the rows.
 
+mod event_order;
 mod fanout;
 mod interest;
 mod namespaces;
@@ -12,6 +13,7 @@ mod roster;
 mod session;
 mod session_user;
 
+pub(crate) use event_order::Turn;
 pub(crate) use fanout::{AckStream, Sent};
 pub(crate) use interest::Interest;
 pub(crate) use namespaces::{Namespace, Namespaces};

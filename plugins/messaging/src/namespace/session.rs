@@ -1,5 +1,6 @@
 //! A client's socket in one namespace.
 
+use super::event_order::EventOrder;
 use super::room_rules::RoomRules;
 use super::session_user::{Grant, Membership, SessionUser};
 use crate::connection::{Connection, ConnectionObserver, Handover, LastMark, MessageRef, Offered, QueuedDelivery};
@@ -45,6 +46,7 @@ pub(crate) struct Session {
     user: SessionUser,
     /// The acknowledgements to send, in this order.
     pub(crate) acks: OnceLock<mpsc::Sender<(AckAfter, SendAck)>>,
+    pub(crate) event_order: EventOrder,
     /// Why the server closed the socket.
     close_reason: OnceLock<&'static str>,
     closed: AtomicBool,
@@ -80,6 +82,7 @@ impl Session {
             opened_at: Instant::now(),
             user: SessionUser::default(),
             acks: OnceLock::new(),
+            event_order: EventOrder::default(),
             close_reason: OnceLock::new(),
             closed: AtomicBool::new(false),
             topics,

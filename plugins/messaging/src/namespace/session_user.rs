@@ -87,6 +87,13 @@ impl SessionUser {
         self.state.lock().rooms.iter().map(|membership| membership.room.clone()).collect()
     }
 
+    /// The site whose room the socket is in.
+    pub(crate) fn site(&self) -> Option<String> {
+        let state = self.state.lock();
+        let own = state.rooms.iter().filter(|membership| membership.cause.is_none());
+        own.filter_map(|membership| membership.room.strip_prefix("site(")?.strip_suffix(')')).map(str::to_owned).next()
+    }
+
     /// Whether the client may ask for some rooms. If not, its events `join` and `leave` are ordinary pushes.
     pub(super) fn may_ask(&self, rules: &RoomRules) -> bool {
         rules.has_patterns() || self.state.lock().joinable.is_some()
