@@ -81,7 +81,7 @@ test('what would be ignored, or contradicts itself, gets a word', async t => {
   delete greyhound.plainEnv
   for (const [args, told] of [
     [['--claim', 'id=2'], /--user already sets the claim `id`/], [['--site', 'a.de', '--claim', 'site=b.de'], /--site already sets/],
-    [['--claim', 'a=1', '--claim', 'a=2'], /--claim a is given twice/], [['--site', 'https://a.de'], /a base domain such as/],
+    [['--claim', 'a=1', '--claim', 'a=2'], /--claim a is given twice/], [['--site', 'https://a.de'], /expected something like "a.de"/],
   ]) {
     const refused = await greyhound.cli('token', '--user', '1', ...args)
     assert.equal(refused.code, 2, refused.stderr)
