@@ -1,7 +1,9 @@
 //! The program under load, on its own core.
 
+use greyhound_messaging::auth::{AuthConfig, Minter};
 use serde_json::json;
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -87,8 +89,9 @@ impl Server {
     /// Returns a token for `user` with the site room `site(bench.example)`.
     pub fn token(user: usize) -> String {
         let claims = json!({"id": user, "site": "bench.example", "exp": 4_000_000_000_u64});
-        let key = jsonwebtoken::EncodingKey::from_secret(SECRET.as_bytes());
-        jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).expect("a token")
+        let auth = AuthConfig { secret: vec![SECRET.into()], ..AuthConfig::default() };
+        let minter = Minter::new(&auth, Path::new("")).expect("a secret is configured");
+        minter.mint(claims.as_object().expect("an object").clone()).expect("no claim is required")
     }
 
     pub fn usage(&self) -> Usage {

@@ -1,7 +1,7 @@
 //! Checks of the configuration of issuers, for `greyhound validate`.
 
-use super::algorithm::Algorithm;
 use super::config::{AuthConfig, DEFAULT_ISSUER, IssuerConfig};
+use super::crypto::secret_bytes;
 use super::secret::development_secret;
 use super::source::Source;
 use crate::http_client::{HttpClient, check_url};
@@ -107,7 +107,7 @@ impl IssuerConfig {
         if self.jwks_refresh < REFRESH_MIN {
             report("jwks_refresh", "is too short: expected at least \"1s\"".into());
         }
-        let fitting: &[Algorithm] = if self.is_symmetric() { &Algorithm::SYMMETRIC } else { &Algorithm::ASYMMETRIC };
+        let fitting = self.fitting_algorithms();
         let names = fitting.iter().map(|it| format!("\"{it:?}\"")).collect::<Vec<_>>().join(", ");
         for bad in self.algorithms.iter().flatten().filter(|it| !fitting.contains(it)) {
             let keys = if self.is_symmetric() { "shared secrets" } else { "public keys" };
@@ -125,7 +125,7 @@ impl IssuerConfig {
         match Source::new(self, data_dir).read() {
             Err(why) => problems.report(key, why),
             Ok(keys) => {
-                let expected = self.accepted_algorithms().into_iter().filter_map(Algorithm::secret_bytes).min();
+                let expected = self.accepted_algorithms().into_iter().filter_map(secret_bytes).min();
                 let Some((shortest, expected)) = keys.shortest_secret().zip(expected) else { return };
                 if shortest < expected {
                     let message =

@@ -1,7 +1,7 @@
 //! `[plugins.messaging.auth]` and `[plugins.messaging.auth.issuers]`.
 
-use super::algorithm::Algorithm;
 use greyhound_sdk::config::duration;
+use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use serde::de::{SeqAccess, Visitor, value};
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
@@ -246,8 +246,14 @@ impl IssuerConfig {
 
     /// The accepted algorithms.
     pub(super) fn accepted_algorithms(&self) -> Vec<Algorithm> {
-        let fitting: &[Algorithm] = if self.is_symmetric() { &Algorithm::SYMMETRIC } else { &Algorithm::ASYMMETRIC };
-        self.algorithms.clone().unwrap_or_else(|| fitting.to_vec())
+        self.algorithms.clone().unwrap_or_else(|| self.fitting_algorithms())
+    }
+
+    /// The algorithms of shared secrets, or those of public keys.
+    pub(super) fn fitting_algorithms(&self) -> Vec<Algorithm> {
+        use AlgorithmFamily::{Ec, Ed, Hmac, Rsa};
+        let families: &[_] = if self.is_symmetric() { &[Hmac] } else { &[Rsa, Ec, Ed] };
+        families.iter().flat_map(AlgorithmFamily::algorithms).copied().collect()
     }
 }
 

@@ -1,6 +1,5 @@
 //! One issuer: its keys, its algorithms, and the rules for its claims.
 
-use super::algorithm::Algorithm;
 use super::claims::ClaimRules;
 use super::config::IssuerConfig;
 use super::identity::{ClaimNames, Identity};
@@ -9,6 +8,7 @@ use super::live_keys::LiveKeys;
 use super::rejection::Rejection;
 use super::source::Source;
 use super::token::Token;
+use jsonwebtoken::Algorithm;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,7 +53,7 @@ impl Issuer {
 
     pub(super) fn verify(&self, token: Token<'_>, now: f64) -> Result<Identity, Rejection> {
         let algorithm = token.algorithm.filter(|it| self.algorithms.contains(it)).ok_or(Rejection::ALGORITHM)?;
-        match self.keys.current().verify(token.key_id.as_deref(), algorithm, token.message, &token.signature) {
+        match self.keys.current().verify(token.key_id.as_deref(), algorithm, token.message, token.signature) {
             Verdict::Valid => {}
             Verdict::Invalid => return Err(Rejection::SIGNATURE),
             Verdict::NoKey => return Err(Rejection::NO_KEY),

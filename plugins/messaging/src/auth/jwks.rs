@@ -1,9 +1,9 @@
 //! Sets of public keys in JSON (RFC 7517).
 
-use super::algorithm::Algorithm;
 use super::key::{Key, Material, NotAKey};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::Algorithm;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -55,7 +55,7 @@ fn key(jwk: Jwk) -> Result<Key, NotAKey> {
         None => None,
         // RFC 9864 renames EdDSA with this curve.
         Some("Ed25519") => Some(Algorithm::EdDSA),
-        Some(name) => Some(Algorithm::of_name(name).ok_or(NotAKey::Malformed("its algorithm is not supported"))?),
+        Some(name) => Some(name.parse().map_err(|_| NotAKey::Malformed("its algorithm is not supported"))?),
     };
     let material = material(&jwk)?;
     Ok(Key::of_set(jwk.kid, algorithm, material))

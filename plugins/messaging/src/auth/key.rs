@@ -1,11 +1,6 @@
 //! The keys that verify signatures.
 
-use super::algorithm::{Algorithm, Scheme};
-use super::secret::Secret;
-use ring::hmac;
-use ring::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, RsaPublicKeyComponents, UnparsedPublicKey,
-};
+use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::block_in_place;
 
@@ -15,7 +10,7 @@ const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=4096;
 const KEYS_MAX: usize = 32;
 
 /// A key that verifies signatures.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Key {
     /// Its `kid`. Tokens that name another one are not verified with it.
     id: Option<String>,
@@ -25,18 +20,11 @@ pub(super) struct Key {
 }
 
 /// The key itself. A signature of another kind is never verified with it: an RSA key is no HMAC secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Material {
-    Secret(Secret),
-    /// Modulus and exponent, big-endian without leading zeros.
-    Rsa {
-        modulus: Vec<u8>,
-        exponent: Vec<u8>,
-    },
-    /// An uncompressed point.
-    P256(Vec<u8>),
-    P384(Vec<u8>),
-    Ed25519(Vec<u8>),
+#[derive(Debug, Clone)]
+pub(super) struct Material {
+    key: DecodingKey,
+    /// Those of its kind, or of its curve.
+    algorithms: &'static [Algorithm],
 }
 
 /// Why a key cannot be used.
@@ -51,7 +39,7 @@ pub(super) enum NotAKey {
 }
 
 /// The keys of an issuer.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Keys(Vec<Key>);
 
 /// The result of comparing a signature with an issuer's keys.
@@ -64,28 +52,51 @@ pub(super) enum Verdict {
 }
 
 impl Material {
-    /// An RSA key of a size that can be used.
+    pub(super) fn secret(bytes: &[u8]) -> Self {
+        Self { key: DecodingKey::from_secret(bytes), algorithms: AlgorithmFamily::Hmac.algorithms() }
+    }
+
+    /// An RSA key of a size that can be used. Its numbers are big-endian.
     pub(super) fn rsa(modulus: &[u8], exponent: &[u8]) -> Result<Self, NotAKey> {
         let strip = |number: &[u8]| number.iter().copied().skip_while(|byte| *byte == 0).collect::<Vec<_>>();
         let (modulus, exponent) = (strip(modulus), strip(exponent));
         let bits = modulus.first().map_or(0, |first| modulus.len() * 8 - first.leading_zeros() as usize);
-        match RSA_BITS.contains(&bits) {
-            true => Ok(Self::Rsa { modulus, exponent }),
-            false => Err(NotAKey::RsaSize(bits)),
+        if !RSA_BITS.contains(&bits) {
+            return Err(NotAKey::RsaSize(bits));
         }
+        let key = DecodingKey::from_rsa_raw_components(&modulus, &exponent);
+        Ok(Self { key, algorithms: AlgorithmFamily::Rsa.algorithms() })
     }
 
     /// A point of P-256 or P-384, uncompressed as in SEC 1. ring checks that it is on the curve whenever it is used.
     pub(super) fn point(bytes: &[u8]) -> Result<Self, NotAKey> {
-        match (bytes.len(), bytes.first()) {
-            (65, Some(4)) => Ok(Self::P256(bytes.to_vec())),
-            (97, Some(4)) => Ok(Self::P384(bytes.to_vec())),
-            _ => Err(NotAKey::Point),
-        }
+        let algorithms: &[_] = match (bytes.len(), bytes.first()) {
+            (65, Some(4)) => &[Algorithm::ES256],
+            (97, Some(4)) => &[Algorithm::ES384],
+            _ => return Err(NotAKey::Point),
+        };
+        Ok(Self { key: DecodingKey::from_ec_der(bytes), algorithms })
     }
 
     pub(super) fn ed25519(bytes: &[u8]) -> Result<Self, NotAKey> {
-        if bytes.len() == 32 { Ok(Self::Ed25519(bytes.to_vec())) } else { Err(NotAKey::Point) }
+        match bytes.len() {
+            32 => Ok(Self { key: DecodingKey::from_ed_der(bytes), algorithms: &[Algorithm::EdDSA] }),
+            _ => Err(NotAKey::Point),
+        }
+    }
+}
+
+impl PartialEq for Material {
+    fn eq(&self, other: &Self) -> bool {
+        use DecodingKeyKind::{RsaModulusExponent, SecretOrDer};
+        let same_key = match (self.key.kind(), other.key.kind()) {
+            (SecretOrDer(own), SecretOrDer(other)) => own == other,
+            (RsaModulusExponent { n, e }, RsaModulusExponent { n: other_n, e: other_e }) => {
+                (n, e) == (other_n, other_e)
+            }
+            _ => false,
+        };
+        same_key && self.algorithms == other.algorithms
     }
 }
 
@@ -101,37 +112,13 @@ impl Key {
 
     /// Whether the key is for this algorithm.
     fn fits(&self, algorithm: Algorithm) -> bool {
-        let kind = matches!(
-            (&self.material, algorithm.scheme()),
-            (Material::Secret(_), Scheme::Hmac(_))
-                | (Material::Rsa { .. }, Scheme::Rsa(_))
-                | (Material::P256(_), Scheme::P256)
-                | (Material::P384(_), Scheme::P384)
-                | (Material::Ed25519(_), Scheme::Ed25519)
-        );
-        kind && self.algorithm.is_none_or(|only| only == algorithm)
+        self.material.algorithms.contains(&algorithm) && self.algorithm.is_none_or(|only| only == algorithm)
     }
 
-    fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
-        let verified = match (&self.material, algorithm.scheme()) {
-            (Material::Secret(secret), Scheme::Hmac(hash)) => {
-                hmac::verify(&hmac::Key::new(hash, secret.bytes()), message, signature)
-            }
-            (Material::Rsa { modulus, exponent }, Scheme::Rsa(parameters)) => {
-                RsaPublicKeyComponents { n: modulus, e: exponent }.verify(parameters, message, signature)
-            }
-            (Material::P256(point), Scheme::P256) => {
-                UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(message, signature)
-            }
-            (Material::P384(point), Scheme::P384) => {
-                off_the_worker(|| UnparsedPublicKey::new(&ECDSA_P384_SHA384_FIXED, point).verify(message, signature))
-            }
-            (Material::Ed25519(key), Scheme::Ed25519) => {
-                UnparsedPublicKey::new(&ED25519, key).verify(message, signature)
-            }
-            _ => return false,
-        };
-        verified.is_ok()
+    fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &str) -> bool {
+        let verify = || jsonwebtoken::crypto::verify(signature, message, &self.material.key, algorithm);
+        let verified = if algorithm == Algorithm::ES384 { off_the_worker(verify) } else { verify() };
+        verified.is_ok_and(|valid| valid)
     }
 }
 
@@ -175,7 +162,7 @@ impl Keys {
         key_id: Option<&str>,
         algorithm: Algorithm,
         message: &[u8],
-        signature: &[u8],
+        signature: &str,
     ) -> Verdict {
         let mut verdict = Verdict::NoKey;
         for key in self.meant(key_id, algorithm) {
@@ -189,10 +176,7 @@ impl Keys {
 
     /// The shortest secret in bytes. `None` if the keys are public.
     pub(super) fn shortest_secret(&self) -> Option<usize> {
-        let secrets = self.0.iter().filter_map(|key| match &key.material {
-            Material::Secret(secret) => Some(secret.bytes().len()),
-            _ => None,
-        });
-        secrets.min()
+        let secrets = self.0.iter().map(|key| &key.material.key).filter(|key| key.family() == AlgorithmFamily::Hmac);
+        secrets.filter_map(|secret| secret.try_get_as_bytes().ok()).map(<[u8]>::len).min()
     }
 }

@@ -1,21 +1,18 @@
 //! Makes tokens with the first secret, for trying things out.
 
-use super::algorithm::{Algorithm, Scheme};
 use super::config::{AuthConfig, IssuerConfig};
-use super::secret::{Secret, development_secret, make_development_secret, read_file};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use super::crypto;
+use super::secret::{self, development_secret, make_development_secret, read_file};
 use greyhound_sdk::paths;
-use ring::hmac;
-use serde_json::{Map, Value, json};
+use jsonwebtoken::{Algorithm, AlgorithmFamily, EncodingKey, Header, encode};
+use serde_json::{Map, Value};
 use std::path::Path;
 
 /// Makes tokens that this node accepts.
 #[derive(Debug, Clone)]
 pub struct Minter {
-    secret: Secret,
+    secret: EncodingKey,
     algorithm: Algorithm,
-    hash: hmac::Algorithm,
     issuer: IssuerConfig,
 }
 
@@ -43,23 +40,20 @@ impl Minter {
     /// # Errors
     /// If there is no secret, or its file cannot be read or written.
     pub fn new(config: &AuthConfig, data_dir: &Path) -> Result<Self, MintError> {
+        crypto::install();
         if config.is_for_development() {
             make_development_secret(data_dir).map_err(MintError::Secret)?;
         }
         let issuers = config.all_issuers().into_iter().map(|(_, issuer)| issuer);
         let issuer = issuers.into_iter().find(IssuerConfig::is_symmetric).ok_or(MintError::OnlyPublicKeys)?;
         let secret = match (&issuer.secret[..], &issuer.secret_file[..]) {
-            ([first, ..], _) => Secret::new(first.as_bytes()),
+            ([first, ..], _) => EncodingKey::from_secret(first.as_bytes()),
             (_, [first, ..]) => read(Path::new(first))?,
             _ => read(&development_secret(data_dir))?,
         };
-        let symmetric = |it: Algorithm| match it.scheme() {
-            Scheme::Hmac(hash) => Some((it, hash)),
-            _ => None,
-        };
-        let (algorithm, hash) =
-            issuer.accepted_algorithms().into_iter().find_map(symmetric).ok_or(MintError::OnlyPublicKeys)?;
-        Ok(Self { secret, algorithm, hash, issuer })
+        let mut algorithms = issuer.accepted_algorithms().into_iter();
+        let algorithm = algorithms.find(|it| it.family() == AlgorithmFamily::Hmac).ok_or(MintError::OnlyPublicKeys)?;
+        Ok(Self { secret, algorithm, issuer })
     }
 
     /// The claim that holds the user's id.
@@ -91,16 +85,14 @@ impl Minter {
     }
 
     fn sign(&self, claims: &Map<String, Value>) -> String {
-        let header = json!({ "typ": "JWT", "alg": self.algorithm }).to_string();
-        let claims = serde_json::to_string(claims).expect("JSON is text");
-        let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
-        let signature = hmac::sign(&hmac::Key::new(self.hash, self.secret.bytes()), message.as_bytes());
-        format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
+        encode(&Header::new(self.algorithm), claims, &self.secret)
+            .expect("a secret signs with HMAC, and claims are JSON")
     }
 }
 
-fn read(path: &Path) -> Result<Secret, MintError> {
-    let secret = read_file(path)
-        .and_then(|contents| Secret::of_file(&contents).map_err(|why| format!("{} {why}", paths::redacted(path))));
-    secret.map_err(MintError::Secret)
+fn read(path: &Path) -> Result<EncodingKey, MintError> {
+    let contents = read_file(path).map_err(MintError::Secret)?;
+    let secret =
+        secret::of_file(&contents).map_err(|why| MintError::Secret(format!("{} {why}", paths::redacted(path))))?;
+    Ok(EncodingKey::from_secret(secret))
 }

@@ -4,11 +4,11 @@
 //! from a [`source`], and [`live_keys`] keeps them current.
 
 mod accepted_token;
-mod algorithm;
 mod check;
 mod claim;
 mod claims;
 mod config;
+mod crypto;
 mod identity;
 mod issuer;
 mod jwks;
@@ -28,9 +28,9 @@ mod token;
 mod verifier;
 
 pub(crate) use accepted_token::AcceptedToken;
-pub use algorithm::Algorithm;
 pub use config::{AuthConfig, IssuerConfig};
 pub(crate) use identity::Identity;
+pub use jsonwebtoken::Algorithm;
 pub use minter::{MintError, Minter};
 pub(crate) use origin::{Origins, normal as normal_origin};
 pub(crate) use rejection::{Refused, Rejection};

@@ -9,31 +9,11 @@ use std::path::{Path, PathBuf};
 /// The development secret's file in the data directory.
 const DEVELOPMENT_SECRET_FILE: &str = "secret";
 
-/// A shared secret. Its `Debug` output hides it.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) struct Secret(Vec<u8>);
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret(hidden)")
-    }
-}
-
-impl Secret {
-    pub(super) fn new(bytes: &[u8]) -> Self {
-        Self(bytes.to_vec())
-    }
-
-    /// The secret in a file, without the white space around it.
-    pub(super) fn of_file(contents: &[u8]) -> Result<Self, String> {
-        match contents.trim_ascii() {
-            [] => Err("is empty".into()),
-            secret => Ok(Self(secret.to_vec())),
-        }
-    }
-
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.0
+/// The secret in a file, without the white space around it.
+pub(super) fn of_file(contents: &[u8]) -> Result<&[u8], String> {
+    match contents.trim_ascii() {
+        [] => Err("is empty".into()),
+        secret => Ok(secret),
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::config::IssuerConfig;
 use super::key::{Key, Keys, Material};
-use super::secret::{Secret, development_secret, read_file};
-use super::{jwks, pem};
+use super::secret::{development_secret, read_file};
+use super::{jwks, pem, secret};
 use crate::http_client::{HttpClient, Limits};
 use axum::http::{Request, Uri, header};
 use greyhound_sdk::paths;
@@ -20,7 +20,7 @@ pub(super) const JWKS_LIMITS: Limits = Limits { timeout: Duration::from_secs(5),
 #[derive(Debug, Clone)]
 pub(super) enum Source {
     /// Secrets in the configuration.
-    Secrets(Vec<Secret>),
+    Secrets(Vec<Key>),
     Files(Format, Vec<PathBuf>),
     Jwks {
         url: Uri,
@@ -58,7 +58,7 @@ impl Source {
         }
         match (&config.public_key_file[..], &config.secret_file[..], &config.secret[..]) {
             ([], [], []) => Self::Files(Format::Secret, vec![development_secret(data_dir)]),
-            ([], [], secrets) => Self::Secrets(secrets.iter().map(|it| Secret::new(it.as_bytes())).collect()),
+            ([], [], secrets) => Self::Secrets(secrets.iter().map(|it| secret_key(it.as_bytes())).collect()),
             ([], files, _) => Self::Files(Format::Secret, paths(files)),
             (files, ..) => Self::Files(Format::Pem, paths(files)),
         }
@@ -97,7 +97,7 @@ impl Source {
     /// What is wrong with which file.
     pub(super) fn read(&self) -> Result<Keys, String> {
         match self {
-            Self::Secrets(secrets) => Keys::new(secrets.iter().cloned().map(secret_key).collect()),
+            Self::Secrets(keys) => Keys::new(keys.clone()),
             Self::Files(format, paths) => {
                 let keys: Result<Vec<_>, String> = paths.iter().map(|path| read_keys(*format, path)).collect();
                 Keys::new(keys?.concat())
@@ -107,14 +107,14 @@ impl Source {
     }
 }
 
-fn secret_key(secret: Secret) -> Key {
-    Key::new(Material::Secret(secret))
+fn secret_key(secret: &[u8]) -> Key {
+    Key::new(Material::secret(secret))
 }
 
 fn read_keys(format: Format, path: &Path) -> Result<Vec<Key>, String> {
     let contents = read_file(path).map_err(|why| format!("{why}: {}", format.remedy()))?;
     let keys = match format {
-        Format::Secret => Secret::of_file(&contents).map(|secret| vec![secret_key(secret)]),
+        Format::Secret => secret::of_file(&contents).map(|secret| vec![secret_key(secret)]),
         Format::Pem => pem::keys(&contents),
         Format::Jwks => jwks::keys(&contents),
     };

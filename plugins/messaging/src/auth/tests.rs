@@ -1,10 +1,12 @@
 //! RFC 8725 point by point, and Node's jsonwebtoken as the model: see fixtures.mjs.
 
 use super::config::{AuthConfig, IssuerConfig};
+use super::crypto;
 use super::minter::{MintError, Minter};
 use super::rejection::{Refused, Rejection};
 use super::verifier::Verifier;
 use greyhound_sdk::config::Problems;
+use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -269,6 +271,12 @@ fn rfc_8725_3_1_a_key_verifies_only_algorithms_of_its_kind() {
         let (_dir, config) = with_pem(&rsa.pem);
         assert_eq!(verdict(&verifier(&config), &forged), Err("invalid algorithm".into()));
     }
+    // Nor does the provider of cryptography, whatever it is asked.
+    crypto::install();
+    let secret = DecodingKey::from_secret(SECRET.as_bytes());
+    for algorithm in [Algorithm::RS256, Algorithm::ES256, Algorithm::ES384, Algorithm::EdDSA] {
+        assert!(jsonwebtoken::crypto::verify("", b"", &secret, algorithm).is_err(), "{algorithm:?}");
+    }
     let mixed = AuthConfig {
         jwks_url: Some("https://i.example".into()),
         algorithms: serde_json::from_value(json!(["RS256", "HS256"])).unwrap(),
@@ -291,7 +299,11 @@ fn rfc_8725_3_2_only_the_configured_algorithms_are_accepted_and_never_none() {
     let only = AuthConfig { algorithms: serde_json::from_value(json!(["PS256"])).unwrap(), ..config };
     assert_eq!(verdict(&verifier(&only), &rsa.tokens["PS256"]), Ok("1".into()));
     assert_eq!(verdict(&verifier(&only), &rsa.tokens["RS256"]), Err("invalid algorithm".into()));
-    assert!(serde_json::from_value::<AuthConfig>(json!({ "algorithms": ["none"] })).is_err());
+    for name in ["none", "ES256K", "ES512"] {
+        assert!(serde_json::from_value::<AuthConfig>(json!({ "algorithms": [name] })).is_err(), "{name}");
+    }
+    // As by Node, a token that cannot be read is refused as such, whatever its algorithm (here `none`).
+    assert_eq!(verdict(&verifier(&only), "eyJhbGciOiJub25lIn0.e30.!"), Err("invalid token".into()));
 }
 
 #[test]

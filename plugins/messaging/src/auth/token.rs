@@ -1,9 +1,9 @@
 //! Reads tokens: signed JWTs in the compact form (RFC 7515, RFC 7519).
 
-use super::algorithm::Algorithm;
 use super::rejection::Rejection;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 
 /// Longer tokens are refused before any work.
@@ -17,7 +17,8 @@ pub(super) struct Token<'a> {
     pub(super) claims: Map<String, Value>,
     /// What is signed.
     pub(super) message: &'a [u8],
-    pub(super) signature: Vec<u8>,
+    /// Valid base64.
+    pub(super) signature: &'a str,
 }
 
 impl<'a> Token<'a> {
@@ -42,8 +43,10 @@ impl<'a> Token<'a> {
             None => None,
             Some(id) => Some(id.as_str().ok_or(Rejection::UNREADABLE)?.to_owned()),
         };
-        let algorithm = header.get("alg").and_then(Value::as_str).and_then(Algorithm::of_name);
-        Ok(Self { algorithm, key_id, claims, message, signature: decoded(signature)? })
+        let algorithm = header.get("alg").and_then(Value::as_str).and_then(|name| name.parse().ok());
+        // Before its algorithm, as Node does.
+        decoded(signature)?;
+        Ok(Self { algorithm, key_id, claims, message, signature })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::claims::invalid_issuer;
 use super::config::{AuthConfig, DEFAULT_ISSUER};
+use super::crypto;
 use super::identity::Identity;
 use super::issuer::Issuer;
 use super::rejection::Rejection;
@@ -37,6 +38,7 @@ impl Verifier {
     /// # Errors
     /// If a file cannot be read or written, or has no usable key.
     pub(crate) fn new(config: &AuthConfig, data_dir: &Path) -> Result<Self, KeyError> {
+        crypto::install();
         if config.is_for_development() {
             make_development_secret(data_dir).map_err(|why| KeyError { key: "auth".into(), why })?;
         }
