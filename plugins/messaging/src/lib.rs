@@ -58,7 +58,7 @@ use delivery::{Counters, Deliveries};
 use emitter::RunningGateway;
 pub use emitter::{Emission, EmitError, Emitter, Message, SocketsChanged, To};
 use futures_util::FutureExt;
-use gateway::{Clients, Endpoint, Listener, TokenWatch};
+use gateway::{Clients, Endpoint, Listener, TokenWatch, UsedByClients};
 use greyhound_sdk::config::Problems;
 use greyhound_sdk::{Check, Component, Context, Drain, Error, Plugin, SchemaError, TopicSchema};
 use http_client::HttpClient;
@@ -87,6 +87,20 @@ impl Messaging {
     #[must_use]
     pub fn emitter(&self) -> Emitter {
         self.emitter.clone()
+    }
+
+    /// This node's membership; `None` without a cluster.
+    fn member(&self, gateway: &RunningGateway, config: &Config, context: &Context) -> Option<Member> {
+        Some(Member {
+            cluster: gateway.cluster.clone()?,
+            handler: RequestHandler {
+                deliveries: gateway.deliveries.clone(),
+                sockets: gateway.sockets.clone(),
+                server_side: self.emitter.server_side(),
+            },
+            health: context.health.of("redis"),
+            buffer: config.buffer,
+        })
     }
 }
 
@@ -136,36 +150,32 @@ impl Plugin for Messaging {
         let interest = Arc::new(Interest::new(&config.redis));
         let room_rules = RoomRules::new(&config.joinable_rooms, config.max_rooms);
         let namespaces = Namespaces::new(interest.clone(), config.auth.guests, room_rules);
-        let writers = Arc::new(Writers::default());
         let cluster = Cluster::new(&config.redis, namespaces.clone(), interest, revocations.clone());
         let queue_memory = QueueMemory::new(usize::try_from(config.limits.queues.as_u64())?);
-        let (of_clients, of_cluster) = (namespaces.clone(), cluster.clone());
-        let (verifying, queues) = (verifier.clone(), queue_memory.clone());
-        let clients = Clients::new(&config, verifying, revocations, topics.clone(), of_clients, of_cluster, queues);
-        let clients = clients.asking(Authorization::new(&config.authorization, HttpClient::new())?);
-        let clients = Arc::new(clients);
+        let used = UsedByClients {
+            topics: topics.clone(),
+            namespaces: namespaces.clone(),
+            cluster: cluster.clone(),
+            verifier: verifier.clone(),
+            queue_memory: queue_memory.clone(),
+            revocations,
+            authorization: Authorization::new(&config.authorization, HttpClient::new())?,
+        };
+        let clients = Arc::new(Clients::new(&config, used));
         let max_payload = usize::try_from(config.max_payload.as_u64())?;
-        let admin = http::routes(self.emitter.clone(), max_payload);
         let demo = demo_routes(&config, &context, http::emit_route(self.emitter.clone(), max_payload));
         let (service, io) = gateway::service(&config, proxies, namespaces.clone(), queue_memory, demo);
         config.namespaces.iter().for_each(|name| clients.serve(&io, name));
+        let writers = Arc::new(Writers::default());
         let deliveries = Arc::new(deliveries(&config, &context, namespaces, writers.clone(), topics));
         let token_watch = TokenWatch::new(clients.clone(), io.clone());
-        let sockets = Arc::new(LocalSockets::new(io));
-        let member = cluster.clone().map(|cluster| Member {
-            cluster,
-            handler: RequestHandler {
-                deliveries: deliveries.clone(),
-                sockets: sockets.clone(),
-                server_side: self.emitter.server_side(),
-            },
-            health: context.health.of("redis"),
-            buffer: config.buffer,
-        });
-        self.emitter.open(RunningGateway { deliveries, sockets, cluster, kept: kept.clone() });
+        let running =
+            RunningGateway { deliveries, sockets: Arc::new(LocalSockets::new(io)), cluster, kept: kept.clone() };
+        let member = self.member(&running, &config, &context);
+        self.emitter.open(running);
         let drain_spread = config.drain_spread;
         let listener = Listener { endpoints, service, clients, writers, token_watch, drain_spread };
-        let emitter = self.emitter.clone();
+        let (admin, emitter) = (http::routes(self.emitter.clone(), max_payload), self.emitter.clone());
         Ok(Box::new(Gateway { config, context, verifier, listener, member, kept, admin, emitter }))
     }
 }

@@ -60,16 +60,22 @@ pub(super) struct Admitted {
     pub(super) identity: Option<Identity>,
 }
 
+/// What the handlers of client events use.
+pub(crate) struct UsedByClients {
+    pub(crate) topics: Arc<Topics>,
+    pub(crate) namespaces: Namespaces,
+    /// `None` without a cluster.
+    pub(crate) cluster: Option<Arc<Cluster>>,
+    pub(crate) verifier: Arc<Verifier>,
+    pub(crate) queue_memory: Arc<QueueMemory>,
+    pub(crate) revocations: Arc<Revocations>,
+    /// `None` if no endpoint is configured.
+    pub(crate) authorization: Option<Authorization>,
+}
+
 impl Clients {
-    pub(crate) fn new(
-        config: &Config,
-        verifier: Arc<Verifier>,
-        revocations: Arc<Revocations>,
-        topics: Arc<Topics>,
-        namespaces: Namespaces,
-        cluster: Option<Arc<Cluster>>,
-        queue_memory: Arc<QueueMemory>,
-    ) -> Self {
+    pub(crate) fn new(config: &Config, used: UsedByClients) -> Self {
+        let UsedByClients { topics, namespaces, cluster, verifier, queue_memory, revocations, authorization } = used;
         Self {
             topics,
             namespaces,
@@ -80,7 +86,7 @@ impl Clients {
             sockets_by_user: Count::new(config.limits.sockets_per_user),
             revocations,
             expiries: Expiries::new(config.auth.expiry_warning),
-            authorization: None,
+            authorization,
             sites: Sites::new(&config.sites),
             site_from_origin: config.auth.site_from_origin,
             auth_timeout: config.auth.timeout,
@@ -89,11 +95,6 @@ impl Clients {
             stopping: AtomicBool::new(false),
             admitted: Mutex::default(),
         }
-    }
-
-    /// With the endpoint that is asked about clients and their pushes.
-    pub(crate) fn asking(self, authorization: Option<Authorization>) -> Self {
-        Self { authorization, ..self }
     }
 
     /// Serves the namespace `name`. A socket's handlers are registered before its CONNECT is answered, so that none of its
@@ -126,9 +127,9 @@ impl Clients {
     }
 
     fn disconnected(&self, socket: &Socket, session: &Arc<Session>, reason: DisconnectReason) {
-        // Closed before it is removed: `Rooms` adds no closed socket.
         // The answer to a ping waits behind all that the client sent before.
         let flooding = reason == DisconnectReason::HeartbeatTimeout && session.connection().is_flooding();
+        // Closed before it is removed: `Rooms` adds no closed socket.
         session.close(if flooding { "flooding" } else { node_reason(reason) });
         self.forget_expiry(session);
         if let Some(namespace) = self.namespaces.get(socket.ns()) {

@@ -22,7 +22,7 @@ mod shutdown;
 mod token_end;
 mod unix_socket;
 
-pub(crate) use clients::Clients;
+pub(crate) use clients::{Clients, UsedByClients};
 pub(crate) use endpoint::Endpoint;
 pub(crate) use listener::Listener;
 pub(crate) use service::service;

@@ -54,9 +54,7 @@ pub(crate) struct Change {
 
 /// No further revocation can be remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{REVOCATIONS_MAX} revocations are remembered, which is the limit: set plugins.messaging.auth.max_token_age, so that old ones are forgotten"
-)]
+#[error("{REVOCATIONS_MAX} revocations are the limit: set plugins.messaging.auth.max_token_age to forget old ones")]
 pub struct Full;
 
 impl Revocations {
