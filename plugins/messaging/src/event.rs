@@ -9,10 +9,6 @@ use serde_json::Value as Json;
 use serde_json::value::RawValue;
 use socketioxide_core::{Value, packet::Packet};
 
-/// Names that socket.io reserves for its own events.
-pub(crate) const RESERVED: [&str; 6] =
-    ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
-
 /// An event that clients receive or emit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Event {

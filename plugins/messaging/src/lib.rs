@@ -2,7 +2,7 @@
 //!
 //! Clients (socket.io 1.x to 4.x) connect, authenticate with a JWT and join the rooms `user(<id>)` and
 //! `site(<base domain>)`. They receive the messages to these rooms, and the events they emit are published on the bus.
-//! Every connection, authentication, message, delivery and push is a row of its topic.
+//! Every connection, authentication, change of rooms, message, delivery, push and revocation is a row of its topic.
 //!
 //! No module imports from a line above its own:
 //!
@@ -14,10 +14,9 @@
 //! connection               a client's connection: transports, write queue, order of events
 //! ```
 //!
-//! Below them are the revocations, the rows, the metrics, the configuration, the limits, the formats, the proxies in front
-//! and the clients of other servers: `revocation`, `rows`, `metrics`, `config`, `limits`, `auth`, `authorization`, `proxies`,
-//! `redis`, `http_client`, `msgpack`, `target`, `room_names`, `remote_socket`. `views` are the SQL views of the topics; `demo` is
-//! the demo page.
+//! Below them are who may do what (`auth`, `authorization`, `revocation`, `limits`, `proxies`), the rows (`rows`, `metrics`),
+//! the configuration (`config`), the clients of other servers (`redis`, `http_client`), and formats (`msgpack`, `target`,
+//! `event_names`, `room_names`, `remote_socket`). `views` are the SQL views of the topics; `demo` is the demo page.
 
 pub mod auth;
 mod authorization;
@@ -28,6 +27,7 @@ mod delivery;
 mod demo;
 pub mod emitter;
 mod event;
+mod event_names;
 mod gateway;
 mod http;
 mod http_client;

@@ -1,6 +1,6 @@
 //! `[plugins.messaging.authorization]`.
 
-use crate::event::RESERVED;
+use crate::event_names::RESERVED;
 use crate::http_client::check_url;
 use axum::http::HeaderValue;
 use greyhound_sdk::config::{Problems, duration};

@@ -5,7 +5,7 @@ use super::clients::{Clients, Socket};
 use super::in_order::in_order;
 use super::pushed_event::{Arrived, Push};
 use super::room_requests::{Answer, RoomRequest};
-use crate::event::RESERVED;
+use crate::event_names::RESERVED;
 use crate::metrics as names;
 use crate::namespace::{AckAfter, Namespace, SendAck, Session};
 use crate::rows::{PushOutcome, PushRow, numbered};
