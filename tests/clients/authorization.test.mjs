@@ -5,6 +5,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { freePort, prepare, start, until } from './greyhound.mjs'
+import { revoke } from './revocation.mjs'
 import { connect, login, next, push } from './sockets.mjs'
 
 const refused = error => [{ ok: false, error }]
@@ -122,6 +123,55 @@ test('the endpoint says who may push what, in the order of each client', async t
   assert.deepEqual(acks, ['before', 'order', ...Array(20).keys(), 'last'])
   const pushes = (await greyhound.rows('messaging.push')).filter(({ connection_seq }) => connection_seq === 1).map(({ event, user_id }) => [event, user_id])
   assert.deepEqual(pushes, [['before', 'waits'], ['order', 'waits'], ...Array(20).fill(['after', 'waits']), ['last', 'becomes another']])
+  await greyhound.stop()
+})
+
+test('what waits when the token is revoked is refused without a question', async t => {
+  let free
+  const held = new Promise(done => (free = done))
+  const { asked, url } = await endpoint(t, async () => (await held, { allow: true }))
+  const greyhound = await start(t, settings(url, { connect: 'false', events: '["order"]', timeout: '4s' }))
+  const socket = await login(t, greyhound, 'revoked')
+  for (const event of ['order', 'order', 'other']) socket.emit(event)
+  await until('the question', () => asked.length === 1)
+  const gone = next(socket, 'disconnect')
+  await revoke(greyhound, { user: 'revoked' })
+  await gone
+  free()
+  await until('all rows', async () => (await greyhound.rows('messaging.push')).length === 3)
+  const rows = (await greyhound.rows('messaging.push')).map(({ event, outcome, reason }) => [event, outcome, reason ?? null])
+  // The endpoint was asked about the first one before.
+  assert.deepEqual(rows, [['order', 'accepted', null], ['order', 'refused', 'jwt revoked'], ['other', 'refused', 'jwt revoked']])
+  assert.equal(asked.length, 1)
+  await greyhound.stop()
+})
+
+test('a client that has connected again is not removed from a room that it asked to leave before', async t => {
+  let free
+  const held = new Promise(done => (free = done))
+  const { asked, url } = await endpoint(t, async () => (await held, { allow: true }))
+  const { env } = settings(url, { connect: 'false', events: '["leave"]', timeout: '4s' })
+  const greyhound = await start(t, { env: { ...env, PLUGINS__MESSAGING__NAMESPACES: '["/", "/other"]' } })
+  const socket = await login(t, greyhound, 'member', { claims: { rooms: ['team(1)'], join: ['team(*)'] } })
+  // Keeps the connection open, so that the socket has the same id again.
+  const other = socket.io.socket('/other')
+  t.after(() => other.disconnect())
+  await next(other, 'connect')
+  const { id } = socket
+  socket.emit('leave', 'team(1)')
+  socket.emit('last')
+  await until('the question', () => asked.length === 1)
+  socket.disconnect()
+  await greyhound.row('messaging.connection', { event: 'closed', user_id: 'member' })
+  socket.connect()
+  await next(socket, 'connect')
+  assert.equal(socket.id, id)
+  const authenticated = next(socket, 'authenticated')
+  socket.emit('authenticate', { token: greyhound.token('member', { rooms: ['team(1)'] }) })
+  await authenticated
+  free()
+  await greyhound.row('messaging.push', { event: 'last' })
+  assert.equal((await greyhound.emit({ rooms: ['team(1)'], event: 'message' })).recipients, 1)
   await greyhound.stop()
 })
 

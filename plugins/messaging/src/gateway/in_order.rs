@@ -41,8 +41,12 @@ impl Clients {
         }
     }
 
-    /// Asks whether the user may push an event. Returns the reason if not.
+    /// Asks whether the user may push an event that had to wait. Returns the reason if not.
     pub(super) async fn refusal(&self, session: &Session, event: &str, args: &str) -> Option<String> {
+        // Meanwhile the token may have been revoked.
+        if session.user().holds(|user, token| self.revocations.cover(user, token)) {
+            return Some(Rejection::REVOKED.message.into_owned());
+        }
         let endpoint = self.authorization.as_ref().filter(|it| it.asks_about(event))?;
         // Others are ignored anyway.
         let user = session.user().name()?;

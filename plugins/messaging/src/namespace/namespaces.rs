@@ -99,13 +99,13 @@ impl Namespace {
         session.user().may_ask(&self.namespaces.room_rules)
     }
 
-    /// Adds a socket to a room that its client asks for.
+    /// Adds a socket to a room that its client asks for, unless it has closed.
     ///
     /// # Errors
     /// If the client may not join the room.
     pub(crate) fn ask_to_join(&self, session: &Arc<Session>, room: &str) -> Result<(), JoinRefused> {
         let mut own = self.rooms.write();
-        if session.user().ask_to_join(room, &self.namespaces.room_rules)? {
+        if !session.is_closed() && session.user().ask_to_join(room, &self.namespaces.room_rules)? {
             let room = [room.to_owned()];
             own.join(session, &room);
             session.record_memberships(&room, MembershipEvent::Joined, MembershipCause::Client);
@@ -113,13 +113,14 @@ impl Namespace {
         Ok(())
     }
 
-    /// Removes a socket from a room that its client asks to leave.
+    /// Removes a socket from a room that its client asks to leave, unless it has closed: the client may have connected
+    /// again with the same id.
     ///
     /// # Errors
     /// If the client may not leave the room.
     pub(crate) fn ask_to_leave(&self, session: &Session, room: &str) -> Result<(), JoinRefused> {
         let mut own = self.rooms.write();
-        if session.user().ask_to_leave(room, &self.namespaces.room_rules)? {
+        if !session.is_closed() && session.user().ask_to_leave(room, &self.namespaces.room_rules)? {
             let room = [room.to_owned()];
             own.leave(session.sid, &room);
             session.record_memberships(&room, MembershipEvent::Left, MembershipCause::Client);
