@@ -143,7 +143,7 @@ impl Plugin for Messaging {
         metrics::describe();
         let verifier = Arc::new(Verifier::new(&config.auth, &context.data_dir)?);
         let topics = Arc::new(Topics::new(&context.bus)?);
-        let revocations = Arc::new(Revocations::new(config.auth.max_token_age, topics.clone()));
+        let revocations = Arc::new(Revocations::new(config.auth.token_life_max(), topics.clone()));
         let kept = Arc::new(Kept::restore(revocations.clone(), &context.data_dir)?);
         let proxies = Proxies::new(&config.trusted_proxies, config.forwarded_header);
         let endpoints = open_endpoints(&config, &proxies).await?;

@@ -5,12 +5,15 @@ use super::rejection::Rejection;
 use serde_json::{Map, Value};
 use std::time::Duration;
 
+/// How far the clocks of issuers and nodes differ, at most.
+pub(crate) const CLOCK_DIFFERENCE_MAX: Duration = Duration::from_secs(3600);
+
 /// An accepted token. Times are in seconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AcceptedToken {
     /// From this time on, the token is refused. `None`: it never expires.
     pub(crate) ends: Option<u64>,
-    /// The claim `iat`.
+    /// The claim `iat`. `None` if it is missing or wrong.
     pub(crate) issued: Option<u64>,
     /// The claim `jti`: the token's id.
     pub(crate) jti: Option<Box<str>>,
@@ -30,9 +33,9 @@ impl AcceptedToken {
     /// A token of which there is nothing to remember.
     pub(crate) const EMPTY: Self = Self { ends: None, issued: None, jti: None, sid: None };
 
-    pub(super) fn new(claims: &Map<String, Value>, life: &TokenLife) -> Self {
+    pub(super) fn new(claims: &Map<String, Value>, life: &TokenLife, now: f64) -> Self {
         let exp = claims.get("exp").and_then(|exp| seconds(exp, f64::ceil));
-        let issued = issued(claims);
+        let issued = issued(claims, now);
         let text = |claim: &str| claims.get(claim).and_then(text).map(String::into_boxed_str);
         let ends = exp.into_iter().chain(life.end(issued)).min();
         let ends = ends.map(|end| end.saturating_add(life.leeway.as_secs()));
@@ -56,7 +59,7 @@ impl TokenLife {
 
     /// Checks the age of a token with these claims at `now`, in seconds since 1970, in the words of Node's jsonwebtoken.
     pub(super) fn check(&self, claims: &Map<String, Value>, now: f64) -> Result<(), Rejection> {
-        match (self.max, self.end(issued(claims))) {
+        match (self.max, self.end(issued(claims, now))) {
             (None, _) => Ok(()),
             (Some(_), None) => Err(Rejection::NO_AGE),
             (Some(_), Some(end)) if end.saturating_add(self.leeway.as_secs()) as f64 <= now => Err(Rejection::TOO_OLD),
@@ -65,9 +68,11 @@ impl TokenLife {
     }
 }
 
-/// When the token was issued. Rounded down, so that a revocation covers it in case of doubt.
-fn issued(claims: &Map<String, Value>) -> Option<u64> {
-    claims.get("iat").and_then(|iat| seconds(iat, f64::floor))
+/// When the token was issued. Rounded down, so that a revocation covers it in case of doubt. A time in the future, such
+/// as one in milliseconds, is wrong: no revocation would cover the token, and it would never be too old.
+fn issued(claims: &Map<String, Value>, now: f64) -> Option<u64> {
+    let issued = claims.get("iat").and_then(|iat| seconds(iat, f64::floor))?;
+    (issued as f64 <= now + CLOCK_DIFFERENCE_MAX.as_secs_f64()).then_some(issued)
 }
 
 #[cfg(test)]
@@ -80,8 +85,10 @@ mod tests {
         TokenLife { leeway: Duration::from_secs(leeway), max: max.map(Duration::from_secs) }
     }
 
+    const NOW: u64 = 1 << 51;
+
     fn accepted(claims: Value, life: &TokenLife) -> AcceptedToken {
-        AcceptedToken::new(claims.as_object().unwrap(), life)
+        AcceptedToken::new(claims.as_object().unwrap(), life, NOW as f64)
     }
 
     #[test]
@@ -106,7 +113,15 @@ mod tests {
         assert_eq!(check(json!({"iat": "x"}), Some(60), 1_000), Err(Rejection::NO_AGE));
         assert_eq!(check(json!({"iat": 940}), Some(60), 1_000), Ok(()));
         assert_eq!(check(json!({"iat": 939}), Some(60), 1_000), Err(Rejection::TOO_OLD));
-        assert_eq!(check(json!({"iat": u64::MAX}), Some(60), 1_000), Ok(()));
+        assert_eq!(check(json!({"iat": 1_000 + 3600}), Some(60), 1_000), Ok(()));
+        assert_eq!(check(json!({"iat": 1_000 + 3601}), Some(60), 1_000), Err(Rejection::NO_AGE));
+        assert_eq!(check(json!({"iat": u64::MAX}), Some(60), 1_000), Err(Rejection::NO_AGE));
+    }
+
+    #[test]
+    fn a_token_from_the_future_does_not_say_when_it_was_issued() {
+        let issued = |iat: u64| accepted(json!({"iat": iat}), &life(None, 0)).issued;
+        assert_eq!([NOW, NOW + 3600, NOW + 3601, NOW * 1000].map(issued), [Some(NOW), Some(NOW + 3600), None, None]);
     }
 
     #[test]

@@ -59,9 +59,9 @@ impl ClaimRules {
         self.life.check(claims, now)
     }
 
-    /// What is remembered of a token with these claims.
-    pub(super) fn accepted(&self, claims: &Map<String, Value>) -> AcceptedToken {
-        AcceptedToken::new(claims, &self.life)
+    /// What is remembered of a token with these claims, accepted at `now`.
+    pub(super) fn accepted(&self, claims: &Map<String, Value>, now: f64) -> AcceptedToken {
+        AcceptedToken::new(claims, &self.life, now)
     }
 
     fn check_audience(&self, claims: &Map<String, Value>) -> Result<(), Rejection> {

@@ -61,8 +61,8 @@ pub struct AuthConfig {
     /// How long before its token expires a client gets the event `token_expiring`. `None`: it gets none.
     #[serde(with = "duration")]
     pub expiry_warning: Option<Duration>,
-    /// Tokens of any issuer that were issued longer ago (`iat`) are refused, and revocations are forgotten an hour after
-    /// this time. `None`: no token is too old, and revocations are never forgotten.
+    /// Tokens of any issuer that were issued longer ago (`iat`) are refused, and revocations are forgotten an hour and
+    /// the longest leeway after this time. `None`: no token is too old, and revocations are never forgotten.
     #[serde(with = "duration")]
     pub max_token_age: Option<Duration>,
     /// Further issuers, by name.
@@ -206,6 +206,12 @@ impl AuthConfig {
         let own = self.default_issuer();
         let own = (!own.sources().is_empty() || self.issuers.is_empty()).then(|| (DEFAULT_ISSUER.to_owned(), own));
         own.into_iter().chain(self.issuers.clone()).collect()
+    }
+
+    /// How long a token lives at most, from its time of issue. `None`: it may live for ever.
+    pub(crate) fn token_life_max(&self) -> Option<Duration> {
+        let leeway = self.all_issuers().iter().map(|(_, issuer)| issuer.leeway).max().unwrap_or_default();
+        self.max_token_age.map(|age| age.saturating_add(leeway))
     }
 
     /// Whether this node has a secret, with which it can sign tokens.

@@ -60,7 +60,7 @@ impl Issuer {
         }
         // The signature is valid, so that the claims can be trusted.
         let claimed = self.names.user(&token.claims);
-        let accepted = self.rules.accepted(&token.claims);
+        let accepted = self.rules.accepted(&token.claims, now);
         let identity = self.rules.check(&token.claims, now).and_then(|()| self.names.identity(token.claims, accepted));
         identity.map_err(|rejection| Rejection { claimed, ..rejection })
     }

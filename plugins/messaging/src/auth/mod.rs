@@ -27,7 +27,7 @@ mod tests;
 mod token;
 mod verifier;
 
-pub(crate) use accepted_token::AcceptedToken;
+pub(crate) use accepted_token::{AcceptedToken, CLOCK_DIFFERENCE_MAX};
 pub use config::{AuthConfig, IssuerConfig};
 pub(crate) use identity::Identity;
 pub use jsonwebtoken::Algorithm;

@@ -403,6 +403,16 @@ fn an_oversized_token_is_refused_unread() {
 // === Claims ===
 
 #[test]
+fn the_leeway_of_any_issuer_prolongs_the_life_of_tokens() {
+    let seconds = std::time::Duration::from_secs;
+    let issuer = IssuerConfig { leeway: seconds(7200), ..IssuerConfig::default() };
+    let issuers = [("other".to_owned(), issuer)].into();
+    let config = AuthConfig { leeway: seconds(5), issuers, ..with_secret(SECRET) };
+    assert_eq!(config.token_life_max(), None);
+    assert_eq!(AuthConfig { max_token_age: Some(seconds(60)), ..config }.token_life_max(), Some(seconds(7260)));
+}
+
+#[test]
 fn leeway_applies_to_both_ends() {
     let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
     let found = |leeway: u64, claims: Value| {

@@ -1,7 +1,7 @@
 //! The revocations that this node knows.
 
 use super::subject::{Mark, Revocation, Subject};
-use crate::auth::AcceptedToken;
+use crate::auth::{AcceptedToken, CLOCK_DIFFERENCE_MAX};
 use crate::metrics as names;
 use crate::rows::{RevocationEvent, RevocationRow, Topics, numbered};
 use metrics::gauge;
@@ -13,9 +13,6 @@ use tokio::sync::watch;
 
 /// How many revocations a node remembers. Each takes about 200 bytes.
 const REVOCATIONS_MAX: usize = 100_000;
-
-/// How much longer a revocation is remembered than tokens live, because the clocks of issuers and nodes differ.
-const CLOCK_DIFFERENCE_MAX: Duration = Duration::from_secs(3600);
 
 /// The revocations that this node knows, and those among them that its sockets have not been compared with.
 pub(crate) struct Revocations {
@@ -60,6 +57,7 @@ pub struct Full;
 impl Revocations {
     /// `token_life_max` is how long tokens live at most.
     pub(crate) fn new(token_life_max: Option<Duration>, topics: Arc<Topics>) -> Self {
+        // A token may say that it was issued after it is revoked.
         let memory = token_life_max.map(|life| life.saturating_add(CLOCK_DIFFERENCE_MAX));
         Self { known: RwLock::default(), changes: watch::Sender::new(0), memory, topics }
     }
