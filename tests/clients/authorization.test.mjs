@@ -37,9 +37,11 @@ const settings = (url, more = {}) => ({ env: {
 /** Authenticates with the event: `authenticated`, or the reason. */
 async function enter(t, greyhound, user, claims, options = {}) {
   const socket = connect(t, greyhound.url, options)
-  const answer = Promise.race([next(socket, 'authenticated').then(() => 'authenticated'), next(socket, 'unauthorized').then(([why]) => why.message)])
+  let answer
+  socket.once('authenticated', () => (answer = 'authenticated')).once('unauthorized', why => (answer = why.message))
   socket.emit('authenticate', { token: greyhound.token(user, claims) })
-  return { socket, answer: await answer }
+  await until('an answer', () => answer)
+  return { socket, answer }
 }
 
 test('the endpoint says who may connect, and to which rooms', async t => {
