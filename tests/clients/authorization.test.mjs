@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { freePort, prepare, start, until } from './greyhound.mjs'
 import { revoke } from './revocation.mjs'
-import { connect, login, next, push } from './sockets.mjs'
+import { connect, first, login, next, push } from './sockets.mjs'
 
 const refused = error => [{ ok: false, error }]
 
@@ -37,11 +37,9 @@ const settings = (url, more = {}) => ({ env: {
 /** Authenticates with the event: `authenticated`, or the reason. */
 async function enter(t, greyhound, user, claims, options = {}) {
   const socket = connect(t, greyhound.url, options)
-  let answer
-  socket.once('authenticated', () => (answer = 'authenticated')).once('unauthorized', why => (answer = why.message))
   socket.emit('authenticate', { token: greyhound.token(user, claims) })
-  await until('an answer', () => answer)
-  return { socket, answer }
+  const [event, why] = await first(socket, ['authenticated', 'unauthorized'])
+  return { socket, answer: why?.message ?? event }
 }
 
 test('the endpoint says who may connect, and to which rooms', async t => {

@@ -11,16 +11,21 @@ export const transports = { websocket: ['websocket'], polling: ['polling'], upgr
 /** Each generation with each way to connect. */
 export const ways = generations.flatMap(generation => Object.keys(transports).map(way => ({ generation, way })))
 
-/** The next `event` of a socket: its arguments. */
-export function next(socket, event, limit = 60_000) {
+/** The first of `events` that a socket gets: its name and arguments. */
+export function first(socket, events, limit = 60_000) {
   return new Promise((done, fail) => {
-    const timer = setTimeout(() => fail(new Error(`no \`${event}\` within ${limit} ms`)), limit)
-    socket.once(event, (...args) => {
-      clearTimeout(timer)
-      done(args)
-    })
+    const timer = setTimeout(() => fail(new Error(`no \`${events.join('` or `')}\` within ${limit} ms`)), limit)
+    for (const event of events) {
+      socket.once(event, (...args) => {
+        clearTimeout(timer)
+        done([event, ...args])
+      })
+    }
   })
 }
+
+/** The next `event` of a socket: its arguments. */
+export const next = (socket, event, limit) => first(socket, [event], limit).then(([, ...args]) => args)
 
 /** Connects a client; it is closed when the test `t` ends. */
 export function connect(t, url, { generation = '4.8', way = 'websocket', ...options } = {}) {

@@ -6,7 +6,7 @@ import { createServer } from 'node:http'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { mint, prepare, start, until } from './greyhound.mjs'
-import { connect, next } from './sockets.mjs'
+import { connect, first, next } from './sockets.mjs'
 
 const rsa = () => generateKeyPairSync('rsa', { modulusLength: 2048 })
 
@@ -20,12 +20,9 @@ function rs256(privateKey, claims, header = {}) {
 /** What a client with this token is told: `authenticated`, or why not. */
 async function told(t, greyhound, token) {
   const socket = connect(t, greyhound.url, { auth: { token } })
-  const answer = await Promise.race([
-    next(socket, 'authenticated').then(() => 'authenticated'),
-    next(socket, 'connect_error').then(([error]) => error.message),
-  ])
+  const [event, error] = await first(socket, ['authenticated', 'connect_error'])
   socket.disconnect()
-  return answer
+  return error?.message ?? event
 }
 
 /** Waits until clients with this token are told `expected`. */
