@@ -10,7 +10,9 @@ use std::path::Path;
 
 const FILE: &str = include_str!("../../greyhound.toml");
 /// Keys without a default, or whose default differs between machines: the file has an example.
-const EXAMPLES: [&str; 24] = [
+const EXAMPLES: [&str; 26] = [
+    "expiry_warning",
+    "max_token_age",
     "client_ca",
     "certificate",
     "key",
@@ -105,6 +107,8 @@ fn the_file_documents_every_key() {
         ("plugins.messaging", keys::<greyhound_messaging::Config>()),
         ("plugins.messaging.tls", keys::<greyhound_messaging::config::TlsConfig>()),
         ("plugins.messaging.auth", keys::<greyhound_messaging::config::AuthConfig>()),
+        ("plugins.messaging.limits", keys::<greyhound_messaging::config::LimitsConfig>()),
+        ("plugins.messaging.authorization", keys::<greyhound_messaging::config::AuthorizationConfig>()),
         ("plugins.messaging.redis", keys::<greyhound_messaging::config::RedisConfig>()),
         ("plugins.activity", keys::<greyhound_activity::Config>()),
         ("plugins.activity.hdfs", keys::<greyhound_activity::store::hdfs::Settings>()),
