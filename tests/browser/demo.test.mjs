@@ -197,7 +197,7 @@ describe('the demo page', () => {
     const device = await addDevice(page, '7')
     const life = token => { const { iat, exp } = JSON.parse(Buffer.from(token.split('.')[1], 'base64url')); return exp - (iat ?? Date.now() / 1000) }
     await until('a token', () => minted.length > 0)
-    assert.ok(life(minted[0]) > 0 && life(minted[0]) <= 60, `it is good for ${life(minted[0])} s`)
+    assert.ok(life(minted[0]) > 0 && life(minted[0]) <= 300, `it is good for ${life(minted[0])} s`)
     await greyhound.kill()
     await device.locator('.state:not([data-state=live])').waitFor()
     const before = minted.length
