@@ -57,13 +57,14 @@ export function essentials(members, { subscribed = () => {}, allRooms = true } =
   /** The same with a publisher of either kind: `to(rooms, except, namespace)` gives { emit, volatile }. */
   async function addressing(t, mark, publisher) {
     const { near, far, hound } = members()
-    const both = { claims: { site: `${mark}.example` } }
+    const domain = `${mark.toLowerCase().replace(' ', '-')}.example`
+    const both = { claims: { site: domain } }
     const [a, b, chat] = await Promise.all([
       devices(t, [near, far, hound], `${mark} a`, '/', both), devices(t, [near, far, hound], `${mark} b`), devices(t, [near, far, hound], `${mark} a`, '/chat'),
     ])
     const everyone = `everyone of ${mark}`
     for (const socket of [a, b, chat].flatMap(every)) record(socket, everyone)
-    const [mine, yours, site] = [`user(${mark} a)`, `user(${mark} b)`, `site(${mark}.example)`]
+    const [mine, yours, site] = [`user(${mark} a)`, `user(${mark} b)`, `site(${domain})`]
 
     await publisher([mine], [], '/').volatile('message', 'volatile')
     await allHave(every(a), 'volatile')
