@@ -199,6 +199,11 @@ class Greyhound:
         return self.run("tables", "ddl", "--dialect", dialect)
 
 
+def before_data(fields):
+    """The columns of a version before the column `data` of `messaging.push` was added."""
+    return fields[: [field["name"] for field in fields].index("data")]
+
+
 class Earlier(Greyhound):
     """An earlier version of the program, as far as `messaging.push` goes: its fields are what `change` makes of today's."""
 

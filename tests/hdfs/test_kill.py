@@ -114,7 +114,7 @@ def test_a_data_directory_that_was_copied(greyhound):
         greyhound.start().push()
         greyhound.all_committed()
         copy.launch().push()
-        why = copy.trouble("are not this journal's")
+        why = copy.trouble("are not in this journal")
         assert "another process runs on a copy of this data directory" in why
         greyhound.push()
         greyhound.all_committed()

@@ -5,7 +5,7 @@ import subprocess
 import duckdb
 import pytest
 
-from program import PROGRAM, TEN_PAST, Earlier, Greyhound
+from program import PROGRAM, TEN_PAST, Earlier, Greyhound, before_data
 
 LATER = {"GREYHOUND__PLUGINS__ACTIVITY__FRESHNESS": "1h"}
 
@@ -28,11 +28,6 @@ def version(tmp_path):
 
 def rows(**more):
     return [{"connection_seq": 0, "user_id": "1", "namespace": "/", "event": "test", "size_bytes": n} | more for n in range(3)]
-
-
-def before_data(fields):
-    """The columns of a version before `data` was added."""
-    return fields[: [field["name"] for field in fields].index("data")]
 
 
 def test_a_new_column(version, tmp_path):
