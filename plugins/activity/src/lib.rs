@@ -92,6 +92,10 @@ impl Plugin for Activity {
         let (store, shown) = open(&config).await?;
         let compactor =
             Compactor::new(store.clone(), config.file_size.as_u64(), config.retention).encoding(config.encoding);
+        // Here, because the admin listener answers before the tables run.
+        for topic in context.bus.topics() {
+            context.health.of(topic.name()).not_ready("the store has not answered yet");
+        }
         let tables = Tables {
             bus: context.bus,
             store,

@@ -111,7 +111,6 @@ async fn keep(sink: Arc<Sink>, topic: String, drain: Drain) -> Result<(), Error>
 async fn run(sink: Arc<Sink>, topic: String, mut drain: Drain) -> Result<(), Error> {
     let health = sink.health.of(&topic);
     let mut pause = RESTART_PAUSE_MIN;
-    health.not_ready("the store has not answered yet");
     loop {
         let stop = match Table::new(&sink.tables, &topic, health.clone(), drain.clone()).await?.run().await {
             Ok(()) | Err(Stop::Drained(_)) => return Ok(()),
