@@ -9,8 +9,8 @@ use bytes::Bytes;
 use http_body_util::Full;
 use metrics::{counter, histogram};
 use moka::sync::Cache;
+use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
@@ -149,5 +149,5 @@ fn remembered(duration: Duration) -> Cache<[u8; 32], Decision> {
 }
 
 fn key(body: &[u8]) -> [u8; 32] {
-    Sha256::digest(body).into()
+    digest(&SHA256, body).as_ref().try_into().expect("SHA-256 has 32 bytes")
 }

@@ -50,7 +50,7 @@ impl Clients {
         let endpoint = self.authorization.as_ref().filter(|it| it.asks_about(event))?;
         // Others are ignored anyway.
         let user = session.user().name()?;
-        let args: &RawValue = serde_json::from_str(args).ok()?;
+        let Ok(args) = serde_json::from_str::<&RawValue>(args) else { return Some("invalid arguments".to_owned()) };
         let site = session.user().site();
         let (namespace, address) = (&*session.namespace, session.address());
         let question = Question::Push { user: &user, site: site.as_deref(), namespace, address, event, args };

@@ -3,7 +3,7 @@
 use super::authentication::Attempt;
 use super::clients::{Clients, Socket};
 use super::expiries::Due;
-use crate::auth::{AcceptedToken, Rejection};
+use crate::auth::{AcceptedToken, Refused, Rejection};
 use crate::connection::CLOSE_GRACE_PERIOD;
 use crate::namespace::{Namespace, Session};
 use serde::Serialize;
@@ -71,6 +71,8 @@ impl TokenWatch {
 
     async fn end_revoked(&self) {
         let mut changes = self.clients.revocations.changes();
+        // Those from before this task began have not been compared either.
+        changes.mark_changed();
         while changes.changed().await.is_ok() {
             let revoked = self.clients.revocations.take_changed();
             for namespace in self.clients.namespaces.all() {
@@ -118,7 +120,7 @@ impl Clients {
         why: &Rejection,
         over: impl FnOnce(&str, &AcceptedToken) -> bool,
     ) {
-        let reason = if *why == Rejection::EXPIRED { "token expired" } else { "token revoked" };
+        let reason = if why.kind == Refused::Expired { "token expired" } else { "token revoked" };
         let ended = self.namespaces.get(socket.ns()).is_some_and(|namespace| namespace.close_if(session, reason, over));
         if !ended {
             return;
