@@ -13,6 +13,7 @@ pub(super) fn routes(state: ApiState) -> Router {
 }
 
 async fn drain(State(state): State<ApiState>) -> Response {
+    tracing::info!("stopping, because of POST /v1/drain");
     // Kept until it is waited for, so that no request is lost.
     state.shutdown.notify_one();
     (StatusCode::ACCEPTED, Json(json!({ "draining": true }))).into_response()

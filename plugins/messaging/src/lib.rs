@@ -73,7 +73,7 @@ use sockets::LocalSockets;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 use tokio::sync::oneshot;
 
 /// The plugin.
@@ -215,7 +215,7 @@ fn demo_routes(config: &Config, context: &Context, emit: axum::Router) -> axum::
     let mint = move |user: &str| {
         // The secret may have been rotated since the last token.
         let minter = Minter::new(&auth, &data_dir)?;
-        let end = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + demo::TOKEN_LIFE;
+        let end = UNIX_EPOCH.elapsed().unwrap_or_default() + demo::TOKEN_LIFE;
         let claims = [(minter.user_claim().to_owned(), user.into()), ("exp".to_owned(), end.as_secs().into())];
         minter.mint(claims.into_iter().collect())
     };

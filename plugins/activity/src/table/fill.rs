@@ -56,7 +56,7 @@ impl Table {
     pub(super) async fn begin(&mut self, batch: &Batch) -> Result<(), Stop> {
         let encoder = Encoder::new(self.consumer.schema().clone(), self.encodings).map_err(|e| self.unfit(e))?;
         let span = Span::of(batch, self.consumer.bounds().floor, Instant::now());
-        // The times of a journal's rows never decrease: it is an old copy of the journal that wrote the newest file.
+        // Within a journal, times never decrease. So the newest file has the rows of another copy of this journal.
         if let Some(newest) = self.hours.newest().filter(|newest| span.first < newest.next && newest.hour < span.hour) {
             return Err(self.stranger(newest.path.clone()));
         }

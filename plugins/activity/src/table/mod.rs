@@ -164,7 +164,8 @@ impl Table {
             }
         };
         retry.done();
-        // An old copy of a data directory. Once it has as many rows, only their hours and digests differ.
+        // The table has rows that this journal never had: this data directory is an old copy. Once it has as many rows
+        // of its own, `begin` and the digests notice it.
         if let Some(newest) = self.hours.newest().filter(|newest| newest.next > self.consumer.bounds().end) {
             return Err(self.stranger(newest.path.clone()));
         }

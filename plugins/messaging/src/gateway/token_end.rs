@@ -9,7 +9,7 @@ use crate::namespace::{Namespace, Session};
 use serde::Serialize;
 use socketioxide::SocketIo;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 use tokio::task::yield_now;
 use tokio::time::sleep;
 
@@ -44,7 +44,7 @@ impl TokenWatch {
 
     async fn end_expired(&self) {
         loop {
-            let now = since_1970();
+            let now = UNIX_EPOCH.elapsed().unwrap_or_default();
             self.handle_due(now.as_secs()).await;
             // Until the next second begins.
             sleep(Duration::from_secs(1) - Duration::from_nanos(now.subsec_nanos().into())).await;
@@ -153,8 +153,4 @@ impl Clients {
             self.expiries.remove(session, ends);
         }
     }
-}
-
-fn since_1970() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
